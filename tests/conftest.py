@@ -1,0 +1,108 @@
+"""Fresh real databases for every test, on SQLite and PostgreSQL.
+
+A test that takes `database_url` runs once on each; `sqlite_url` and `postgresql_url` are for what only one of them has.
+All three are migrated and without a row; `unmigrated_url` has no table either.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.postgresql import RunServer, ServerUnavailable, fresh_database, new_run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SERVER = pytest.StashKey[RunServer]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Workers use the run of the process that started them."""
+    workerinput: dict[str, str] | None = getattr(config, "workerinput", None)
+    config.stash[_SERVER] = RunServer(Path(workerinput["postgresql_run"]) if workerinput else new_run())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell an xdist worker which run it belongs to."""
+    node.workerinput["postgresql_run"] = str(node.config.stash[_SERVER].directory)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The process that began the run ends its server, also after a crash of a worker or Ctrl-C."""
+    if not hasattr(config, "workerinput"):
+        config.stash[_SERVER].stop()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(request: pytest.FixtureRequest) -> RunServer:
+    """The run's server, running. Where none can be had the test is skipped, but never in CI."""
+    server = request.config.stash[_SERVER]
+    try:
+        server.url()
+    except ServerUnavailable as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"no PostgreSQL: {error}")
+    return server
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql_server: RunServer) -> str:
+    """Name of a migrated database to copy; each test gets a copy of its own instead of a migration of its own."""
+    from routers import migrate
+
+    return postgresql_server.migrated_template(migrate.upgrade)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy."""
+    from routers import migrate
+
+    path = tmp_path_factory.mktemp("template") / "template.db"
+    migrate.upgrade(f"sqlite:///{path}")
+    if path.with_name("template.db-wal").exists():
+        raise RuntimeError("routers.migrate.upgrade() left a connection open; a copy of the file would miss its log")
+    return path
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path, sqlite_template: Path) -> str:
+    """A migrated SQLite file without rows."""
+    return f"sqlite:///{shutil.copyfile(sqlite_template, tmp_path / 'test.db')}"
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: RunServer, postgresql_template: str) -> Iterator[str]:
+    """A migrated PostgreSQL database without rows."""
+    with fresh_database(postgresql_server, template=postgresql_template) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A migrated database without rows: the test runs once on SQLite and once on PostgreSQL."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+@pytest.fixture
+def unmigrated_postgresql_url(postgresql_server: RunServer) -> Iterator[str]:
+    """A PostgreSQL database without tables."""
+    with fresh_database(postgresql_server) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def unmigrated_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database without tables, once on SQLite and once on PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'unmigrated.db'}"
+    url: str = request.getfixturevalue("unmigrated_postgresql_url")
+    return url
