@@ -1,0 +1,71 @@
+"""The receiver as an ASGI application: intake and health.
+
+`uvicorn receiver.app:create_app --factory` is a complete intake by itself; `callrail-router serve` wires the same
+application to the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from receiver.companies import Companies, read_companies
+from receiver.database import answers, open_database
+from receiver.events import insert_events
+from receiver.exceptions import DatabaseUnavailable
+from receiver.intake import Intake
+from receiver.settings import Settings
+from receiver.writer import Writer
+
+_READY_WITHIN = 2.0
+
+
+def create_app() -> Starlette:
+    """The intake alone, set up from the environment (`receiver.settings.Settings`)."""
+    settings = Settings()
+    companies = read_companies(settings.config, os.environ)
+    database = open_database(settings.database_url)
+    writer = Writer(database, insert_events)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        writer.start()
+        try:
+            yield
+        finally:
+            await writer.stop()
+            database.dispose()
+
+    app = receiver_app(companies, writer)
+    app.router.lifespan_context = lifespan
+    return app
+
+
+def receiver_app(companies: Companies, writer: Writer) -> Starlette:
+    """The routes over a writer that somebody else starts and stops."""
+
+    async def healthz(_request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(_request: Request) -> Response:
+        try:
+            async with asyncio.timeout(_READY_WITHIN):
+                await writer.run(answers)
+        except (DatabaseUnavailable, TimeoutError):
+            return JSONResponse({"status": "unavailable", "reason": "the database does not answer"}, status_code=503)
+        return JSONResponse({"status": "ready"})
+
+    return Starlette(
+        routes=[
+            Route("/callrail/{company}/{kind}", Intake(companies, writer), methods=["POST"]),
+            Route("/healthz", healthz, methods=["GET"]),
+            Route("/readyz", readyz, methods=["GET"]),
+        ],
+    )

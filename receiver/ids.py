@@ -1,0 +1,51 @@
+"""Ids: a UUIDv7 in the database, in logs, on the command line and in links, always in one written form.
+
+`ev_06bq...`: two letters for the table, then 26 characters of base32hex, which sorts as the time it holds. Keys in
+time order keep the database's indexes small and hot (random keys halve the insert rate).
+"""
+
+from __future__ import annotations
+
+from base64 import b32hexencode
+from enum import StrEnum
+
+import uuid_utils
+
+from receiver.exceptions import ReceiverError
+
+_LENGTH = 26
+
+
+class Prefix(StrEnum):
+    """Which table an id belongs to."""
+
+    EVENT = "ev"
+    OBJECT = "ob"
+    TRANSITION = "tr"
+    DELIVERY = "dl"
+    ATTEMPT = "at"
+    INSTANCE = "in"
+
+
+class BadId(ReceiverError):
+    """Something given as an id that cannot be one."""
+
+
+def new_id(prefix: Prefix) -> str:
+    """A new id, later in order than all made before in this process."""
+    return f"{prefix}_{b32hexencode(uuid_utils.uuid7().bytes)[:_LENGTH].decode('ascii').lower()}"
+
+
+def id_range(prefix: Prefix, written: str) -> tuple[str, str]:
+    """The first and the last id that begin as *written*, with or without the two letters in front.
+
+    Raises:
+        BadId: *written* holds a character no id has, or names another table.
+    """
+    text = written.strip().lower()
+    letters, _, rest = text.rpartition("_")
+    if letters not in ("", prefix):
+        raise BadId(f"'{written}' is not the id of such a row; one begins with {prefix}_")
+    if len(rest) > _LENGTH or not all(c in "0123456789abcdefghijklmnopqrstuv" for c in rest):
+        raise BadId(f"'{written}' is not an id; one looks like {prefix}_ and up to {_LENGTH} of 0-9 and a-v")
+    return f"{prefix}_{rest.ljust(_LENGTH, '0')}", f"{prefix}_{rest.ljust(_LENGTH, 'v')}"

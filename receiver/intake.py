@@ -1,0 +1,149 @@
+"""The intake: `POST /callrail/{company}/{kind}`.
+
+Read the raw bytes, prove them with the company's live keys, make them durable, answer. Nothing is parsed for meaning
+here: CallRail posts once and an answer must not wait for our understanding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import structlog
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from callrail.kinds import kind_of_segment
+from callrail.payload import read_payload
+from callrail.signature import matching_key
+from receiver.companies import Companies, Company, SigningKey
+from receiver.events import ReceivedRequest, event_row, insert_quarantined
+from receiver.exceptions import DatabaseUnavailable
+from receiver.ids import Prefix, new_id
+from receiver.schema import QuarantineReason
+from receiver.writer import Writer
+
+_log = structlog.get_logger(__name__)
+
+MAX_BODY_BYTES = 5 * 1024 * 1024
+_MAX_SLUG = 64
+_KEPT_HEADERS = ("content-type", "content-length", "user-agent", "traceparent", "tracestate", "x-request-id")
+_MAX_HEADER = 512
+
+STORED = Response(status_code=204)
+QUARANTINED_ACCEPTED = Response(status_code=202)
+UNPROVED = Response("The signature is missing or does not match a key of this company.\n", status_code=401)
+TOO_LARGE = Response(f"The body is larger than {MAX_BODY_BYTES} bytes.\n", status_code=413)
+UNAVAILABLE = Response("Not stored: the database is not available.\n", status_code=503)
+BROKEN_OFF = Response(status_code=400)
+
+
+class BodyTooLarge(Exception):
+    """The request's body is larger than we take."""
+
+
+class Intake:
+    """The ASGI application behind the intake's path."""
+
+    def __init__(self, companies: Companies, writer: Writer) -> None:
+        self._companies = companies
+        self._writer = writer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = await self._take(scope, receive)
+        await answer(scope, receive, send)
+
+    async def _take(self, scope: Scope, receive: Receive) -> Response:
+        headers = _headers(scope)
+        try:
+            body = await _read_body(headers, receive)
+        except BodyTooLarge:
+            _log.warning("intake.too_large")
+            return TOO_LARGE
+        except ClientDisconnect:
+            return BROKEN_OFF
+        path = scope["path_params"]
+        request = ReceivedRequest(
+            received_at=datetime.now(UTC),
+            company=path["company"][:_MAX_SLUG].replace("\x00", ""),
+            kind=kind_of_segment(path["kind"]).value,
+            content_type=headers.get("content-type", "")[:_MAX_HEADER],
+            headers={name: headers[name][:_MAX_HEADER] for name in _KEPT_HEADERS if name in headers},
+            body=body,
+        )
+        try:
+            return await self._keep(request, headers.get("signature"))
+        except DatabaseUnavailable as error:
+            _log.error("intake.not_stored", company=request.company, kind=request.kind, reason=str(error))
+            return UNAVAILABLE
+        except Exception:
+            _log.exception("intake.not_stored", company=request.company, kind=request.kind)
+            return UNAVAILABLE
+
+    async def _keep(self, request: ReceivedRequest, signature: str | None) -> Response:
+        company = self._companies.get(request.company)
+        if company is None:
+            await self._quarantine(request, QuarantineReason.COMPANY_UNKNOWN, signature)
+            return QUARANTINED_ACCEPTED
+        proof = _prove(company, request, signature)
+        if isinstance(proof, QuarantineReason):
+            await self._quarantine(request, proof, signature)
+            return QUARANTINED_ACCEPTED if self._companies.accept_bad_signature else UNPROVED
+        fingerprint = proof.fingerprint if proof is not None else None
+        event_id = new_id(Prefix.EVENT)
+        await self._writer.store(event_row(event_id, request, hashlib.sha256(request.body).digest(), fingerprint))
+        return STORED
+
+    async def _quarantine(self, request: ReceivedRequest, reason: QuarantineReason, signature: str | None) -> None:
+        quarantine_id = new_id(Prefix.EVENT)  # it keeps this id when it is proved later
+        given = None if signature is None else signature[:_MAX_HEADER].replace("\x00", "")
+        await self._writer.run(lambda conn: insert_quarantined(conn, quarantine_id, request, reason, given))
+        _log.warning("intake.quarantined", id=quarantine_id, company=request.company, reason=reason.value)
+
+
+def _prove(company: Company, request: ReceivedRequest, signature: str | None) -> SigningKey | QuarantineReason | None:
+    """The key that signed the request, None where this company needs none for it, or why it is not believed."""
+    if signature is None:
+        if company.unsigned == "accept_form" and "form" in request.content_type.lower():
+            return None
+        return QuarantineReason.SIGNATURE_MISSING
+    keys = company.live_keys(request.received_at.date())
+    position = matching_key([key.secret for key in keys], request.body, signature)
+    if position is None:
+        return QuarantineReason.SIGNATURE_WRONG
+    return keys[position] if _is_of(company, request) else QuarantineReason.COMPANY_MISMATCH
+
+
+def _is_of(company: Company, request: ReceivedRequest) -> bool:
+    """Whether the company a body names is the one whose key signed it: two keys swapped in a file must be noticed.
+
+    Most bodies hold the expected id, which is found without parsing; some kinds name no company at all.
+    """
+    if company.callrail_id is None or company.callrail_id.encode() in request.body:
+        return True
+    if b"company_resource_id" not in request.body:
+        return True
+    told = read_payload(request.body, request.content_type).fields.get("company_resource_id")
+    return told is None
+
+
+def _headers(scope: Scope) -> Mapping[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+async def _read_body(headers: Mapping[str, str], receive: Receive) -> bytes:
+    announced = headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > MAX_BODY_BYTES:
+        raise BodyTooLarge
+    message: Message = await receive()
+    body: bytes = message.get("body", b"")
+    while message.get("more_body", False):
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY_BYTES:
+            raise BodyTooLarge
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    return body

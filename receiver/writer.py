@@ -1,0 +1,231 @@
+"""The single writer: one thread through which everything this process writes reaches the database.
+
+Many requests share one COMMIT. The thread takes what waits and never waits for more, so a batch is as large as the
+load makes it. Waiting intake rows go first, then one function of a connection, all in one transaction; who waits is
+told after the COMMIT. Reads inside such a function see what they are about to change, so read-merge-write is safe.
+
+Two classes of errors. A *data* error lies in a row: the members of the batch are tried singly, and only the guilty one
+fails. A *database* error, or a COMMIT that does not come, fails everyone who waits: nobody is told "stored" on hope.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import structlog
+from sqlalchemy import Connection, exc
+
+from receiver.database import Database, is_data_error, is_database_error
+from receiver.exceptions import DatabaseUnavailable
+
+_log = structlog.get_logger(__name__)
+
+# Group commit of 32 to 64 is the sweet spot; larger batches only lengthen the tail (measured).
+MAX_BATCH = 64
+STALLED_AFTER = timedelta(seconds=10)
+_RECONNECT_PAUSE = 0.2
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A row or a function on its way into the database, and who waits for it."""
+
+    future: asyncio.Future[Any]
+    row: Row | None = None
+    function: Callable[[Connection], Any] | None = None
+    since: float = field(default_factory=time.monotonic)
+    result: Any = None
+    error: BaseException | None = None
+
+
+class Writer:
+    """Start it on the event loop that will use it.
+
+    Args:
+        insert_rows: Stores a batch of intake rows in one statement.
+
+    Attributes:
+        on_stored: Called on the event loop after each COMMIT that held intake rows.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        insert_rows: Callable[[Connection, Sequence[Row]], None],
+        *,
+        stalled_after: timedelta = STALLED_AFTER,
+    ) -> None:
+        self._engine = database.writing
+        self._insert_rows = insert_rows
+        self.on_stored: Callable[[], None] = lambda: None
+        self._stalled_after = stalled_after.total_seconds()
+        self._rows: deque[_Waiting] = deque()
+        self._functions: deque[_Waiting] = deque()
+        self._in_hand: list[_Waiting] = []
+        self._wake = threading.Event()
+        self._running = False
+        self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
+        self._loop: asyncio.AbstractEventLoop
+        self._watch: asyncio.TimerHandle
+
+    def start(self) -> None:
+        """Begin to write. Does not wait for the database."""
+        self._loop = asyncio.get_running_loop()
+        self._running = True
+        self._thread.start()
+        self._look_for_a_stall()
+
+    async def stop(self) -> None:
+        """Write what waits, then end."""
+        self._running = False
+        self._wake.set()
+        self._watch.cancel()
+        await asyncio.to_thread(self._thread.join)
+
+    async def store(self, row: Row) -> None:
+        """Return when *row* is durable.
+
+        Raises:
+            DatabaseUnavailable: It is not known to be; the caller must not say that it is.
+            Exception: The database refused this very row (a data error).
+        """
+        await self._wait_in(self._rows, row=row)
+
+    async def run(self, function: Callable[[Connection], T]) -> T:
+        """What *function* returns, after the COMMIT of all it did. At most 10 ms of work: everyone waits behind it.
+
+        Raises:
+            DatabaseUnavailable: The transaction is not known to be committed.
+            Exception: Whatever *function* raised; nothing it did is stored.
+        """
+        result: T = await self._wait_in(self._functions, function=function)
+        return result
+
+    def _wait_in(self, queue: deque[_Waiting], **what: Any) -> asyncio.Future[Any]:
+        if not self._running:
+            raise DatabaseUnavailable("the writer is not running")
+        waiting = _Waiting(self._loop.create_future(), **what)
+        queue.append(waiting)
+        self._wake.set()
+        return waiting.future
+
+    # --- on the event loop -------------------------------------------------------------------------------------------
+
+    def _tell(self, done: list[_Waiting]) -> None:
+        for waiting in done:
+            if waiting.future.done():  # given up on, or its request was cancelled
+                continue
+            if waiting.error is not None:
+                waiting.future.set_exception(waiting.error)
+            else:
+                waiting.future.set_result(waiting.result)
+        if any(waiting.row is not None and waiting.error is None for waiting in done):
+            self.on_stored()
+
+    def _look_for_a_stall(self) -> None:
+        """Give up on all who wait when the transaction in hand has waited too long. What it stores later is harmless:
+        the same id is never stored twice, and nobody was told that it was."""
+        in_hand = self._in_hand
+        if in_hand and time.monotonic() - in_hand[0].since > self._stalled_after:
+            late = [*in_hand, *self._rows, *self._functions]
+            error = DatabaseUnavailable(f"no commit within {self._stalled_after:g} s")
+            for waiting in late:
+                if not waiting.future.done():
+                    waiting.future.set_exception(error)
+        self._watch = self._loop.call_later(self._stalled_after / 10, self._look_for_a_stall)
+
+    # --- on the writer's thread --------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        conn: Connection | None = None
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            while self._rows or self._functions:
+                self._in_hand = batch = self._take()
+                conn = self._write(conn, batch)
+                self._in_hand = []
+                try:
+                    self._loop.call_soon_threadsafe(self._tell, batch)
+                except RuntimeError:  # the loop is closed: nobody is left to be told
+                    return
+            if not self._running:
+                if conn is not None:
+                    conn.close()
+                return
+
+    def _take(self) -> list[_Waiting]:
+        batch = [self._rows.popleft() for _ in range(min(len(self._rows), MAX_BATCH))]
+        if self._functions:
+            batch.append(self._functions.popleft())
+        return [waiting for waiting in batch if not waiting.future.done()]
+
+    def _write(self, conn: Connection | None, batch: list[_Waiting]) -> Connection | None:
+        """Write *batch*, noting on each member what became of it. The connection to go on with, None if it broke."""
+        try:
+            conn = conn or self._engine.connect()
+            self._transact(conn, batch)
+        except Exception as error:
+            if is_data_error(error) and len(batch) > 1:
+                return self._write_singly(conn, batch)
+            return self._fail(conn, batch, error)
+        return conn
+
+    def _write_singly(self, conn: Connection | None, batch: list[_Waiting]) -> Connection | None:
+        for waiting in batch:
+            conn = self._write(conn, [waiting])
+        return conn
+
+    def _transact(self, conn: Connection, batch: list[_Waiting]) -> None:
+        rows = [waiting.row for waiting in batch if waiting.row is not None]
+        with conn.begin():
+            if rows:
+                self._insert_rows(conn, rows)
+            for waiting in batch:
+                if waiting.function is not None and rows:
+                    self._call_beside_rows(conn, waiting, waiting.function)
+                elif waiting.function is not None:
+                    waiting.result = waiting.function(conn)
+
+    def _call_beside_rows(self, conn: Connection, waiting: _Waiting, function: Callable[[Connection], Any]) -> None:
+        """Call *function* so that its own fault does not cost the intake rows of the same transaction."""
+        try:
+            with conn.begin_nested():
+                waiting.result = function(conn)
+        except exc.DBAPIError as error:
+            if not is_data_error(error):
+                raise
+            waiting.error = error
+        except Exception as error:  # whatever it is, its caller gets it
+            waiting.error = error
+
+    def _fail(self, conn: Connection | None, batch: list[_Waiting], error: Exception) -> Connection | None:
+        """Note *error* on all of *batch*. A database error becomes `DatabaseUnavailable` and costs the connection."""
+        if not is_database_error(error):
+            for waiting in batch:
+                waiting.error = error
+            return conn
+        _log.error("writer.database_error", error=_driver_text(error), waiting=len(batch))
+        for waiting in batch:
+            waiting.error = DatabaseUnavailable("the database refused the transaction")
+            waiting.error.__cause__ = error
+        if conn is not None:
+            conn.invalidate()
+            conn.close()
+        time.sleep(_RECONNECT_PAUSE)
+        return None
+
+
+def _driver_text(error: Exception) -> str:
+    """The driver's sentence without the statement and its parameters, which hold personal data."""
+    return str(error.orig) if isinstance(error, exc.DBAPIError) else type(error).__name__
