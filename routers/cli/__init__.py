@@ -1,0 +1,75 @@
+"""The command `callrail-router`. Only the server routes and sends; everything else here looks, checks or plays."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from callrail.exceptions import CallRailError
+from receiver.exceptions import ConfigError, DatabaseUnavailable, ReceiverError
+
+# Where each command lives. Loaded when called: serving must not wait for what only other commands need.
+_COMMANDS = {
+    "serve": "routers.cli.serving",
+    "migrate": "routers.cli.serving",
+    "demo": "routers.cli.playing",
+    "simulate": "routers.cli.playing",
+    "events": "routers.cli.looking",
+    "deliveries": "routers.cli.looking",
+    "rules": "routers.cli.rules",
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(_COMMANDS[cmd_name]), cmd_name)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="callrail-router")
+def cli() -> None:
+    """Receive CallRail webhooks, keep every one, and tell the people and systems that must act.
+
+    New here? Run `callrail-router demo`.
+    """
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line; never shows a traceback for a mistake of the user's.
+
+    Exit codes: 0 done, 1 something failed, 2 wrong use, 3 refused to protect data.
+    """
+    sys.exit(_run(args))
+
+
+def _run(args: list[str] | None) -> int:
+    try:
+        result: Any = cli.main(args=args, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except ConfigError as error:
+        for problem in error.problems:
+            click.echo(f"Error: {problem}", err=True)
+        return 2
+    except (ReceiverError, CallRailError) as error:
+        click.echo(f"Error: {error}", err=True)
+        return _exit_code(error)
+    return result if isinstance(result, int) else 0
+
+
+def _exit_code(error: Exception) -> int:
+    if type(error).__name__ == "Refused":
+        return 3
+    return 1 if isinstance(error, DatabaseUnavailable | CallRailError) else 2

@@ -1,0 +1,194 @@
+"""`events` and `deliveries`: what came in, what was told to whom, and why not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from sqlalchemy import Connection, Row, exc
+
+from callrail.payload import read_payload
+from receiver.database import open_database
+from receiver.events import find_events, newest_events
+from receiver.exceptions import DatabaseUnavailable
+from receiver.schema import EventState
+from routers import ledger
+from routers.cli.options import database_option, limit_option, output_option
+from routers.cli.output import masked, print_one, print_rows
+from routers.schema import DeliveryState
+
+_personal_option = click.option("--show-personal", is_flag=True, help="Do not mask names, numbers and texts.")
+
+
+@contextmanager
+def _reading(database_url: str) -> Iterator[Connection]:
+    database = open_database(database_url)
+    try:
+        with database.reading.connect() as conn:
+            yield conn
+    except exc.DBAPIError as error:
+        missing = "no such table" in str(error.orig) or "does not exist" in str(error.orig)
+        remedy = "run: callrail-router migrate" if missing else "check --database-url"
+        raise DatabaseUnavailable(f"the database cannot be read; {remedy}") from None
+    finally:
+        database.dispose()
+
+
+def _only(found: Sequence[Row[Any]], what: str, written: str) -> Row[Any]:
+    if not found:
+        raise click.ClickException(f"there is no {what} {written}")
+    if len(found) > 1:
+        raise click.ClickException(f"several {what}s begin with {written}; write more of the id")
+    return found[0]
+
+
+# --- events ----------------------------------------------------------------------------------------------------------
+
+
+@click.group()
+def events() -> None:
+    """What CallRail told us."""
+
+
+@events.command("list")
+@database_option
+@output_option
+@limit_option
+@click.option("--company", help="Of this company only.")
+@click.option("--state", type=click.Choice([state.value for state in EventState]), help="In this state only.")
+def list_events(database_url: str, output: str, limit: int, company: str | None, state: str | None) -> None:
+    """The newest events first."""
+    with _reading(database_url) as conn:
+        found = newest_events(conn, limit=limit, company=company, state=EventState(state) if state else None)
+        objects = ledger.objects_of(conn, [row.object_id for row in found if row.object_id])
+    rows = [
+        {
+            "id": row.id,
+            "received_at": row.received_at,
+            "company": row.company,
+            "kind": row.kind,
+            "state": row.state,
+            "object": objects[row.object_id].object_id if row.object_id in objects else None,
+            "note": f"repeats {row.repeat_of}" if row.repeat_of else row.reason,
+        }
+        for row in found
+    ]
+    print_rows(rows, output=output, empty="No events yet.")
+
+
+@events.command("show")
+@click.argument("event_id")
+@database_option
+@output_option
+@_personal_option
+def show_event(event_id: str, database_url: str, output: str, show_personal: bool) -> None:
+    """One event: what it said, what it brought about, and who was told or why not."""
+    with _reading(database_url) as conn:
+        row = _only(find_events(conn, event_id), "event", event_id)
+        happened = [_transition(conn, item) for item in ledger.transitions_of_event(conn, row.id, row.object_id)]
+        obj = ledger.objects_of(conn, [row.object_id]).get(row.object_id) if row.object_id else None
+    payload = read_payload(row.body, row.content_type)
+    shown = {
+        "id": row.id,
+        "received_at": row.received_at,
+        "company": row.company,
+        "kind": row.kind,
+        "state": row.state,
+        "note": row.reason,
+        "repeat_of": row.repeat_of,
+        "signed_with": row.key_fingerprint,
+        "object": _object(obj) if obj is not None else None,
+        "happened": happened,
+        "body": masked(payload.fields, show_personal=show_personal) or payload.problem,
+    }
+    print_one(shown, output=output)
+
+
+def _object(obj: Row[Any]) -> dict[str, Any]:
+    return {"type": obj.type, "id": obj.object_id, "stage": obj.stage, "outcome": obj.outcome, "version": obj.version}
+
+
+def _transition(conn: Connection, row: Row[Any]) -> dict[str, Any]:
+    told = [
+        {"delivery": item.id, "sink": item.sink, "rule": item.rule, "state": item.state, "reason": item.reason}
+        for item in ledger.deliveries_of(conn, row.id)
+    ]
+    return {
+        "transition": row.name,
+        "state": row.state,
+        "verdicts": row.verdicts or ("the object was already further" if row.state == "superseded" else "no rule"),
+        "deliveries": told,
+    }
+
+
+# --- deliveries ------------------------------------------------------------------------------------------------------
+
+
+@click.group()
+def deliveries() -> None:
+    """What was told to whom, and how that went."""
+
+
+@deliveries.command("list")
+@database_option
+@output_option
+@limit_option
+@click.option("--sink", help="To this sink only.")
+@click.option("--state", type=click.Choice([state.value for state in DeliveryState]), help="In this state only.")
+def list_deliveries(database_url: str, output: str, limit: int, sink: str | None, state: str | None) -> None:
+    """The newest deliveries first."""
+    with _reading(database_url) as conn:
+        found = ledger.newest_deliveries(conn, limit=limit, sink=sink, state=DeliveryState(state) if state else None)
+    rows = [
+        {
+            "id": row.id,
+            "created_at": row.created_at,
+            "transition": row.name,
+            "company": row.company,
+            "rule": row.rule,
+            "sink": row.sink,
+            "state": row.state,
+            "attempts": row.attempts,
+            "reason": row.reason,
+        }
+        for row in found
+    ]
+    print_rows(rows, output=output, empty="No deliveries yet.")
+
+
+@deliveries.command("show")
+@click.argument("delivery_id")
+@database_option
+@output_option
+def show_delivery(delivery_id: str, database_url: str, output: str) -> None:
+    """One delivery with every try."""
+    with _reading(database_url) as conn:
+        row = _only(ledger.find_deliveries(conn, delivery_id), "delivery", delivery_id)
+        tries = [
+            {
+                "started_at": item.started_at,
+                "milliseconds": item.milliseconds,
+                "outcome": item.outcome,
+                "reason": item.reason,
+            }
+            for item in ledger.attempts_of(conn, row.id)
+        ]
+    shown = {
+        "id": row.id,
+        "transition": row.name,
+        "event": row.event_id,
+        "company": row.company,
+        "rule": row.rule,
+        "sink": row.sink,
+        "state": row.state,
+        "reason": row.reason,
+        "created_at": row.created_at,
+        "due_at": row.due_at if row.finished_at is None else None,
+        "finished_at": row.finished_at,
+        "remote_id": row.remote_id,
+        "idempotency_key": row.key,
+        "attempts": tries,
+    }
+    print_one(shown, output=output)

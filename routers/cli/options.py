@@ -1,0 +1,51 @@
+"""Options that several commands share, each also an environment variable: option beats environment beats default."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def config_option(command: F) -> F:
+    return click.option(
+        "--config",
+        envvar="CALLRAIL_ROUTER_CONFIG",
+        default="router.yaml",
+        show_default=True,
+        show_envvar=True,
+        type=click.Path(path_type=Path),
+        help="The configuration file.",
+    )(command)
+
+
+def database_option(command: F) -> F:
+    return click.option(
+        "--database-url",
+        envvar="CALLRAIL_ROUTER_DATABASE_URL",
+        default="sqlite:///callrail-router.db",
+        show_default=True,
+        show_envvar=True,
+        help="sqlite:///FILE or postgresql://USER@HOST/NAME.",
+    )(command)
+
+
+def output_option(command: F) -> F:
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(["table", "json", "ndjson"]),
+        default="table",
+        show_default=True,
+        help="How to print.",
+    )(command)
+
+
+def limit_option(command: F) -> F:
+    return click.option(
+        "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many rows at most."
+    )(command)

@@ -1,0 +1,112 @@
+"""How rows are printed: a table for people, JSON for everything else. Personal data is masked unless asked for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import orjson
+
+_EMAIL = re.compile(r"[^@\s]+@([^@\s]+\.[^@\s]+)")
+_DIGIT = re.compile(r"\d")
+
+# Fields that say something of a person. Everything a visitor wrote into a form does.
+PERSONAL = frozenset(
+    """
+    customer_name customer_phone_number source_number destination_number customer_city customer_zip form_data content
+    transcription conversational_transcript call_summary note agent_email agent recording recording_player
+    recording_redirect voice_assist_message keypad_entries media_urls timeline_url call_highlights ip
+    """.split()  # noqa: SIM905  (a list of this length is read more easily as words)
+)
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], *, output: str, empty: str) -> None:
+    """Print rows that have the same keys. *empty* is said on stderr where a table would have none."""
+    if output == "json":
+        click.echo(orjson.dumps(rows, default=str, option=orjson.OPT_INDENT_2).decode())
+    elif output == "ndjson":
+        for row in rows:
+            click.echo(orjson.dumps(row, default=str).decode())
+    elif not rows:
+        click.echo(empty, err=True)
+    else:
+        _print_table(rows)
+
+
+def print_one(row: Mapping[str, Any], *, output: str) -> None:
+    """Print one thing with all it holds."""
+    if output != "table":
+        option = orjson.OPT_INDENT_2 if output == "json" else 0
+        click.echo(orjson.dumps(row, default=str, option=option).decode())
+        return
+    for line in _tree(row, indent=""):
+        click.echo(line)
+
+
+def masked(fields: Mapping[str, Any], *, show_personal: bool) -> dict[str, Any]:
+    """*fields* with personal data made unreadable, but so that two different numbers still look different."""
+    if show_personal:
+        return dict(fields)
+    return {name: _mask(value) if name in PERSONAL else value for name, value in fields.items()}
+
+
+def _mask(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _mask(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_mask(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    if len(_DIGIT.findall(value)) >= 7 and len(value) <= 20:
+        return f"…{value[-2:]}"
+    if _EMAIL.fullmatch(value):
+        return _EMAIL.sub(r"…@\1", value)
+    return f"… ({len(value)} characters)" if len(value) > 3 else "…"
+
+
+def local(moment: datetime) -> str:
+    """A moment as people read it: in UTC, to the second."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in rows[0]:
+        table.add_column(name.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    Console(highlight=False, markup=False, soft_wrap=False).print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return local(value) if isinstance(value, datetime) else _plain(str(value))
+
+
+def _plain(text: str) -> str:
+    return "".join(char if char.isprintable() else "�" for char in text)
+
+
+def _tree(value: Mapping[str, Any], indent: str) -> list[str]:
+    width = max((len(name) for name in value), default=0)
+    lines: list[str] = []
+    for name, item in value.items():
+        label = f"{indent}{click.style(name.replace('_', ' ').ljust(width), dim=True)}"
+        if isinstance(item, Mapping) and item:
+            lines += [label, *_tree(item, indent + "  ")]
+        elif isinstance(item, list) and item and isinstance(item[0], Mapping):
+            lines.append(label)
+            for part in item:
+                first, *rest = _tree(part, "")
+                lines += [f"{indent}  - {first}", *(f"{indent}    {line}" for line in rest)]
+        else:
+            lines.append(f"{label}  {_cell(item)}".rstrip())
+    return lines

@@ -1,0 +1,135 @@
+"""`simulate` and `demo`: CallRail without CallRail."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+from datetime import timedelta
+from pathlib import Path
+
+import click
+
+from routers.cli.options import config_option, database_option
+from routers.cli.serving import run_on_fast_loop
+from routers.demo import Show, companies_named, example_config, invent_missing_keys, play_to
+from routers.demo import demo as run_demo
+from routers.simulator import Sent, Story, Tally
+
+_STORIES = [story.value for story in Story]
+_DEMO_STORIES = [Story.MISSED, Story.ANSWERED, Story.FORM, Story.VOICEMAIL, Story.TEXT, Story.ABANDONED]
+
+
+@click.command()
+@click.argument("stories", nargs=-1, type=click.Choice([*_STORIES, "all"]))
+@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="Where the intake listens.")
+@config_option
+@click.option("--company", "names", multiple=True, help="Play to this company only; may be repeated.")
+@click.option("--count", default=1, show_default=True, type=click.IntRange(1, 1_000_000), help="How often to play.")
+@click.option(
+    "--speed",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="How many times faster than life; inf does not wait.",
+)
+@click.option("--gap", default=20.0, show_default=True, help="Seconds of life from one story's start to the next.")
+@click.option("--seed", type=int, help="The same seed plays the same stories.  [default: another one each time]")
+@click.option("--quiet", "-q", is_flag=True, help="Print the total only.")
+def simulate(
+    stories: tuple[str, ...],
+    url: str,
+    config: Path,
+    names: tuple[str, ...],
+    count: int,
+    speed: float,
+    gap: float,
+    seed: int | None,
+    quiet: bool,
+) -> int:
+    """Post the signed webhooks of whole life cycles, as CallRail would.
+
+    STORIES: missed, answered, voicemail, abandoned, form, text, or all (the default). The keys are those of the
+    configuration, so the webhooks are genuine to whoever serves it.
+    """
+    from routers.config import read_config
+
+    companies = read_config(config).companies(os.environ)
+    try:
+        chosen = companies_named(companies, names)
+    except KeyError as error:
+        raise click.BadParameter(f"{config} has no company {error}", param_hint="--company") from None
+    wanted = [Story(name) for name in _STORIES if not stories or "all" in stories or name in stories]
+    show = Show(wanted * count, speed, timedelta(seconds=gap), seed if seed is not None else random.getrandbits(32))
+    on_sent = (lambda _sent: None) if quiet else _print_sent
+    tally: list[Tally] = []
+
+    async def run() -> None:
+        tally.append(await play_to(url, chosen, show, on_sent=on_sent))
+
+    run_on_fast_loop(run())
+    (total,) = tally
+    click.echo(f"{total.sent} webhooks sent, {total.accepted} accepted, {total.refused} refused (seed {show.seed}).")
+    return 0 if total.refused == 0 else 1
+
+
+@click.command()
+@click.option("--config", type=click.Path(path_type=Path), help="The configuration.  [default: the example]")
+@database_option
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--speed", default=20.0, show_default=True, type=click.FloatRange(0, min_open=True))
+@click.option("--once", is_flag=True, help="End after the play instead of serving on.")
+def demo(config: Path | None, database_url: str, port: int, speed: float, once: bool) -> None:
+    """Start everything in one process and play calls to it. Needs no account, no key and no other server."""
+    from routers.config import read_config
+    from routers.logs import set_up_logs
+    from routers.migrate import upgrade
+    from routers.serve import CannotListen, Plan, Role, bind, stop_on_signals
+
+    set_up_logs(level=logging.WARNING)
+    path = config or example_config()
+    configuration = read_config(path)
+    invent_missing_keys(configuration.signing_key_references(), os.environ)
+    upgrade(database_url)
+    try:
+        listener = bind("127.0.0.1", port)
+    except CannotListen:
+        listener = bind("127.0.0.1", 0)  # somebody else is there; a demo takes any port
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    click.secho("callrail-router demo", bold=True, err=True)
+    click.echo(f"  database  {database_url}  (kept: the next run goes on with it)", err=True)
+    click.echo(f"  rules     {path}", err=True)
+    click.echo(f"  intake    {url}/callrail/{{company}}/{{kind}}", err=True)
+    click.echo(f"Playing signed CallRail webhooks at {speed:g} times life's pace. Ctrl-C ends.\n", err=True)
+    show = Show(_DEMO_STORIES, speed, timedelta(seconds=20), random.getrandbits(32))
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        stop_on_signals(stop)
+        await run_demo(
+            Plan(configuration, database_url, Role.ALL, listener),
+            url,
+            show,
+            stop=stop,
+            on_sent=_print_sent,
+            on_played=lambda: _explain_next_steps(once),
+            once=once,
+        )
+
+    run_on_fast_loop(run())
+    click.echo("Stopped; everything received is stored.", err=True)
+
+
+def _print_sent(sent: Sent) -> None:
+    mark = click.style(f"→ {sent.answer}", fg="green" if sent.is_accepted else "red", dim=sent.is_accepted)
+    click.echo(f"{mark} {click.style(f'{sent.kind} ({sent.story})', dim=True)}", err=True)
+
+
+def _explain_next_steps(once: bool) -> None:
+    if once:
+        return
+    click.echo("\nThat was the play; the router serves on. In another terminal, with the same database:", err=True)
+    click.echo("  callrail-router events list        what came in", err=True)
+    click.echo("  callrail-router deliveries list    what was told to whom", err=True)
+    click.echo("Ctrl-C ends.", err=True)

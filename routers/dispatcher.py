@@ -1,0 +1,315 @@
+"""The dispatcher: a lane a sink, each sending as fast as its sink allows and hurting no other.
+
+A lane takes turns. A turn is one transaction that records what came back, marks what is about to leave as `sending`
+and claims what may be sent next; between turns, whatever was marked is sent. While one turn waits for its COMMIT the
+next results gather, so the batches grow with the load by themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Protocol
+
+import structlog
+from sqlalchemy import Connection
+
+from receiver.clock import Clock
+from receiver.exceptions import DatabaseUnavailable
+from receiver.writer import Writer
+from routers import outbox
+from routers.messages import Message
+from routers.outbox import Delivery, Tried
+from routers.outcomes import AuthFailed, Gone, Outcome, Rejected, Retry, Uncertain
+from routers.retries import Step, next_step
+from routers.templates import render
+
+_log = structlog.get_logger(__name__)
+
+POLL = timedelta(seconds=1)
+RETURN_EVERY = timedelta(seconds=5)
+DRAIN_WITHIN = timedelta(seconds=10)
+_LEASE_MARGIN = timedelta(seconds=30)
+
+
+class Sink(Protocol):
+    """A destination. It sends once and says what came of it."""
+
+    async def deliver(self, message: Message) -> Outcome: ...
+
+    async def aclose(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How a lane treats its sink."""
+
+    concurrency: int
+    timeout: timedelta
+    schedule: tuple[timedelta, ...]
+
+
+class Dispatcher:
+    """All lanes of a process.
+
+    Args:
+        instance: Names this process on the leases it holds.
+    """
+
+    def __init__(
+        self,
+        writer: Writer,
+        clock: Clock,
+        sinks: Mapping[str, tuple[Sink, Limits]],
+        *,
+        instance: str,
+        rng: random.Random,
+    ) -> None:
+        self._writer = writer
+        self._clock = clock
+        self._instance = instance
+        self._lanes = [Lane(writer, clock, name, *sink, instance=instance, rng=rng) for name, sink in sinks.items()]
+        self._stopping = asyncio.Event()
+
+    async def start(self, *, alone: bool) -> None:
+        """Open the lanes and put back what earlier holders left; all of it when this process is *alone*."""
+
+        def open_lanes(conn: Connection) -> int:
+            for lane in self._lanes:
+                outbox.open_lane(conn, lane.name)
+            return outbox.return_leases(conn, now=self._clock.now(conn), everything=alone)
+
+        returned = await self._writer.run(open_lanes)
+        if returned:
+            _log.info("dispatcher.leases_returned", deliveries=returned)
+
+    def hint(self) -> None:
+        """There may be something to send."""
+        for lane in self._lanes:
+            lane.hint()
+
+    async def run(self) -> None:
+        """Send until `stop`, then let what is on the way come back."""
+        async with asyncio.TaskGroup() as group:
+            for lane in self._lanes:
+                group.create_task(lane.run())
+            group.create_task(self._return_expired())
+
+    def stop(self) -> None:
+        """Claim nothing further; `run` ends when what is on the way is recorded, at the latest after 10 seconds."""
+        self._stopping.set()
+        for lane in self._lanes:
+            lane.stop()
+
+    async def _return_expired(self) -> None:
+        while not self._stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), RETURN_EVERY.total_seconds())
+                return
+            with contextlib.suppress(DatabaseUnavailable):
+                await self._writer.run(lambda conn: outbox.return_leases(conn, now=self._clock.now(conn)))
+
+
+@dataclass(slots=True)
+class _Turn:
+    """What a turn tells its lane: what to send now, what is claimed for later, and how long nothing else is due."""
+
+    send: list[Delivery]
+    claimed: list[Delivery]
+    wait: timedelta
+
+
+@dataclass(slots=True)
+class _Result:
+    delivery: Delivery
+    outcome: Outcome
+    started_at: datetime
+    took: timedelta
+
+
+@dataclass(slots=True)
+class Lane:
+    """One sink's queue and what is on the way there."""
+
+    writer: Writer
+    clock: Clock
+    name: str
+    sink: Sink
+    limits: Limits
+    instance: str
+    rng: random.Random
+    _claimed: deque[Delivery] = field(default_factory=deque)
+    _on_the_way: set[asyncio.Task[None]] = field(default_factory=set)
+    _results: deque[_Result] = field(default_factory=deque)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _stopping: bool = False
+
+    def hint(self) -> None:
+        self._wake.set()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Take turns until stopped, then drain."""
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                wait = await self._take_turn()
+            except Exception:  # a lane that ends would be a sink that is never told again
+                _log.exception("lane.turn_failed", sink=self.name)
+                wait = POLL
+            if wait > timedelta(0):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), wait.total_seconds())
+        await self._drain()
+
+    async def _take_turn(self) -> timedelta:
+        """One turn; how long to wait for the next unless something happens."""
+        results = [self._results.popleft() for _ in range(len(self._results))]
+        free = self.limits.concurrency - len(self._on_the_way)
+        ready = [self._claimed.popleft() for _ in range(min(free, len(self._claimed)))]
+        room = self.limits.concurrency - len(self._claimed)
+        if not (results or ready or room > 0):
+            return POLL
+        try:
+            turn = await self.writer.run(partial(self._turn, results=results, ready=ready, room=room))
+        except BaseException as error:
+            self._results.extendleft(reversed(results))
+            self._claimed.extendleft(reversed(ready))
+            if isinstance(error, DatabaseUnavailable):
+                return POLL
+            raise
+        self._claimed.extend(turn.claimed)
+        for delivery in turn.send:
+            task = asyncio.create_task(self._send(delivery))
+            self._on_the_way.add(task)  # asyncio itself keeps only weak references to tasks
+            task.add_done_callback(self._came_back)
+        return turn.wait
+
+    def _came_back(self, task: asyncio.Task[None]) -> None:
+        self._on_the_way.discard(task)
+        self._wake.set()
+
+    async def _drain(self) -> None:
+        if self._on_the_way:
+            await asyncio.wait(self._on_the_way, timeout=DRAIN_WITHIN.total_seconds())
+        results = list(self._results)
+        try:
+            await self.writer.run(partial(self._turn, results=results, ready=[], room=0))
+            await self.writer.run(self._return_claimed)
+        except DatabaseUnavailable:
+            _log.error("lane.not_drained", sink=self.name, results=len(results))  # leases end by themselves
+        await self.sink.aclose()
+
+    def _return_claimed(self, conn: Connection) -> None:
+        now = self.clock.now(conn)
+        outbox.put_back(conn, self._claimed, now=now)
+
+    # --- in the writer's transaction ---------------------------------------------------------------------------------
+
+    def _turn(self, conn: Connection, *, results: list[_Result], ready: list[Delivery], room: int) -> _Turn:
+        now = self.clock.now(conn)
+        if results:
+            self._record(conn, results, now)
+        outbox.mark_sending(conn, ready)
+        claimed: list[Delivery] = []
+        if room > 0:
+            lease = self.limits.timeout + _LEASE_MARGIN
+            claimed = outbox.claim_due(
+                conn, sink=self.name, now=now, lease_until=now + lease, instance=self.instance, limit=room
+            )
+        return _Turn(ready, claimed, self._wait(conn, now, idle=not claimed))
+
+    def _wait(self, conn: Connection, now: datetime, *, idle: bool) -> timedelta:
+        if not idle:
+            return timedelta(0)
+        due = outbox.next_due(conn, self.name)
+        if due is None or due <= now:  # nothing, or nothing that may be sent: full or paused
+            return POLL
+        return min(POLL, due - now)
+
+    def _record(self, conn: Connection, results: list[_Result], now: datetime) -> None:
+        steps = [
+            next_step(
+                result.outcome,
+                attempts=result.delivery.attempts,
+                now=now,
+                schedule=self.limits.schedule,
+                rng=self.rng,
+            )
+            for result in results
+        ]
+        outbox.record(conn, [_tried(result, step) for result, step in zip(results, steps, strict=True)], now=now)
+        self._note_condition(conn, results, steps, now)
+
+    def _note_condition(self, conn: Connection, results: list[_Result], steps: list[Step], now: datetime) -> None:
+        """Keep the lane's row: failures in a row, and a pause where an answer asked for one."""
+        lane = outbox.lane(conn, self.name)
+        failures = lane.failures
+        pause: Step | None = None
+        for result, step in zip(results, steps, strict=True):
+            failed = isinstance(result.outcome, Retry | Uncertain | AuthFailed | Gone)
+            failures = failures + 1 if failed else 0
+            if step.pause_lane is not None and (pause is None or step.pause_lane > (pause.pause_lane or timedelta(0))):
+                pause = step
+        if pause is not None and pause.pause_lane is not None:
+            if lane.reason != pause.reason:
+                _log.warning("lane.paused", sink=self.name, reason=pause.reason)
+            until = now + pause.pause_lane
+            outbox.set_lane(conn, self.name, failures=failures, paused_until=until, reason=pause.reason)
+        elif failures != lane.failures or (failures == 0 and lane.reason is not None):
+            outbox.set_lane(conn, self.name, failures=failures, paused_until=lane.paused_until, reason=lane.reason)
+
+    # --- on the event loop -------------------------------------------------------------------------------------------
+
+    async def _send(self, delivery: Delivery) -> None:
+        started_at, started = datetime.now(UTC), time.monotonic()
+        outcome = await self._deliver(delivery)
+        took = timedelta(seconds=time.monotonic() - started)
+        self._results.append(_Result(delivery, outcome, started_at, took))
+        _log.info(
+            "delivery.attempted",
+            id=delivery.id,
+            sink=self.name,
+            transition=delivery.transition.value,
+            outcome=type(outcome).__name__,
+            milliseconds=round(took.total_seconds() * 1000),
+        )
+
+    async def _deliver(self, delivery: Delivery) -> Outcome:
+        try:
+            message = render(delivery)
+        except Exception:
+            _log.exception("delivery.not_rendered", id=delivery.id)
+            return Rejected("the message could not be made; see the log for this delivery's id")
+        try:
+            async with asyncio.timeout(self.limits.timeout.total_seconds()):
+                return await self.sink.deliver(message)
+        except TimeoutError:
+            return Uncertain("no answer in time")
+        except Exception:
+            _log.exception("delivery.sink_failed", id=delivery.id, sink=self.name)
+            return Uncertain("the sink failed; see the log for this delivery's id")
+
+
+def _tried(result: _Result, step: Step) -> Tried:
+    return Tried(
+        delivery=result.delivery,
+        started_at=result.started_at,
+        took=result.took,
+        outcome=type(result.outcome).__name__.lower(),
+        state=step.state,
+        due_at=step.due_at,
+        attempts=step.attempts,
+        reason=step.reason,
+        remote_id=step.remote_id,
+    )

@@ -1,0 +1,29 @@
+"""How durations are written in `router.yaml`: a number and its unit, like 500ms, 30s, 5m, 2h or 7d."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+_WRITTEN = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)(ms|s|m|h|d)")
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_duration(written: object) -> timedelta:
+    """The duration *written* as text.
+
+    Raises:
+        ValueError: It is no number with a unit behind it; the text says how one looks.
+    """
+    if isinstance(written, timedelta):
+        return written
+    found = _WRITTEN.fullmatch(written.strip()) if isinstance(written, str) else None
+    if found is None:
+        raise ValueError(f"{written!r} is no duration; write a number and a unit, like 500ms, 30s, 5m or 2h")
+    return timedelta(seconds=float(found[1]) * _SECONDS[found[2]])
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]

@@ -1,0 +1,212 @@
+"""The named questions about what is known: events to route, objects under lock, transitions that happened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Row, bindparam, select, tuple_, update
+
+from receiver.bulk import BulkInsert, BulkUpdate
+from receiver.columns import fixed
+from receiver.ids import Prefix, new_id
+from receiver.schema import EventState, events
+from routers.lifecycle import Object, Outcome, Source, Stage
+from routers.schema import TransitionState, objects, transitions
+from routers.transitions import Transition
+
+
+class ObjectKey(NamedTuple):
+    """Which object of CallRail's: the company it belongs to, its sort and CallRail's id. Sorts in locking order."""
+
+    company: str
+    type: str
+    object_id: str
+
+
+@dataclass(slots=True)
+class TransitionRow:
+    """A transition about to be stored."""
+
+    id: str
+    object_id: str
+    company: str
+    name: Transition
+    event_id: str
+    occurred_at: datetime
+    created_at: datetime
+    state: TransitionState
+    snapshot: dict[str, Any]
+    rules_hash: str | None = None
+    verdicts: dict[str, str] | None = None
+
+
+# --- events ----------------------------------------------------------------------------------------------------------
+
+_received = (
+    select(
+        events.c.id,
+        events.c.company,
+        events.c.kind,
+        events.c.received_at,
+        events.c.content_type,
+        events.c.body,
+        events.c.sha256,
+        events.c.attempts,
+    )
+    .where(events.c.state == fixed(EventState.RECEIVED))
+    .order_by(events.c.id)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True)
+)
+_mark_routed = BulkUpdate(
+    events, events.c.state, events.c.object_id, events.c.repeat_of, events.c.reason, key=[events.c.id]
+)
+
+
+def claim_received(conn: Connection, *, limit: int) -> Sequence[Any]:
+    """Up to *limit* events that wait to be routed, oldest first, locked until the transaction ends."""
+    return list(conn.execute(_received, {"limit": limit}))
+
+
+def mark_routed(conn: Connection, rows: Sequence[tuple[str, str | None, str | None, str]]) -> None:
+    """Events are routed: rows of (object, event it repeats, reason, event)."""
+    _mark_routed(conn, [(EventState.ROUTED, *row) for row in rows])
+
+
+def record_failure(conn: Connection, event_id: str, *, attempts: int, reason: str, final: bool) -> None:
+    """An event could not be routed, for the *attempts*-th time; a *final* one waits no longer."""
+    state = EventState.FAILED if final else EventState.RECEIVED
+    conn.execute(
+        update(events).where(events.c.id == event_id).values(attempts=attempts, reason=reason, state=state.value)
+    )
+
+
+# --- objects ---------------------------------------------------------------------------------------------------------
+
+_insert_objects = BulkInsert(objects, *objects.c)
+_update_objects = BulkUpdate(
+    objects,
+    objects.c.stage,
+    objects.c.outcome,
+    objects.c.outcome_event,
+    objects.c.version,
+    objects.c.fields,
+    objects.c.sources,
+    objects.c.newest,
+    objects.c.told,
+    objects.c.updated_at,
+    key=[objects.c.id],
+)
+_key_columns = tuple_(objects.c.company, objects.c.type, objects.c.object_id)
+_lock_objects = (
+    select(objects)
+    .where(_key_columns.in_(bindparam("keys", expanding=True)))
+    .order_by(objects.c.company, objects.c.type, objects.c.object_id)
+    .with_for_update()
+)
+
+
+def lock_objects(conn: Connection, keys: Iterable[ObjectKey], *, now: datetime) -> dict[ObjectKey, tuple[str, Object]]:
+    """The objects of *keys* with their row ids, made where they are new, all locked until the transaction ends.
+
+    Both statements take them in key order, so that two workers wait for each other and never deadlock. It is this
+    lock, not a lease, that makes concurrent routing of one call safe.
+    """
+    wanted = sorted(set(keys))
+    _insert_objects(conn, [_new_row(key, now) for key in wanted])
+    found = conn.execute(_lock_objects, {"keys": wanted}).all()
+    return {ObjectKey(row.company, row.type, row.object_id): (row.id, _object_of(row)) for row in found}
+
+
+def save_objects(conn: Connection, changed: Iterable[tuple[str, Object]], *, now: datetime) -> None:
+    """Store the objects' new versions."""
+    _update_objects(conn, [(*_values(obj), now, row_id) for row_id, obj in changed])
+
+
+def _new_row(key: ObjectKey, now: datetime) -> tuple[Any, ...]:
+    return (new_id(Prefix.OBJECT), *key, *_values(Object()), now, now)
+
+
+def _values(obj: Object) -> tuple[Any, ...]:
+    return (
+        obj.stage.name.lower(),
+        obj.outcome,
+        obj.outcome_event,
+        obj.version,
+        obj.fields,
+        _grouped(obj),
+        obj.newest,
+        sorted(obj.told),
+    )
+
+
+def _grouped(obj: Object) -> dict[str, list[Any]]:
+    """The sources as stored: each event once, with its kind and the names it told."""
+    grouped: dict[str, list[Any]] = {}
+    for name, source in obj.sources.items():
+        grouped.setdefault(source.event_id, [source.kind, []])[1].append(name)
+    return grouped
+
+
+def _object_of(row: Row[Any]) -> Object:
+    return Object(
+        stage=Stage[row.stage.upper()],
+        outcome=Outcome(row.outcome) if row.outcome else None,
+        outcome_event=row.outcome_event,
+        version=row.version,
+        fields=row.fields,
+        sources={
+            name: source
+            for event_id, (kind, names) in row.sources.items()
+            for source in [Source(event_id, kind)]
+            for name in names
+        },
+        newest={kind: (event_id, sha256) for kind, (event_id, sha256) in row.newest.items()},
+        told=frozenset(row.told),
+    )
+
+
+# --- transitions -----------------------------------------------------------------------------------------------------
+
+_insert_transitions = BulkInsert(
+    transitions,
+    transitions.c.id,
+    transitions.c.object_id,
+    transitions.c.company,
+    transitions.c.name,
+    transitions.c.n,
+    transitions.c.event_id,
+    transitions.c.occurred_at,
+    transitions.c.created_at,
+    transitions.c.state,
+    transitions.c.snapshot,
+    transitions.c.rules_hash,
+    transitions.c.verdicts,
+)
+
+
+def insert_transitions(conn: Connection, rows: Iterable[TransitionRow]) -> None:
+    """Store what happened."""
+    _insert_transitions(
+        conn,
+        [
+            (
+                row.id,
+                row.object_id,
+                row.company,
+                row.name,
+                0,
+                row.event_id,
+                row.occurred_at,
+                row.created_at,
+                row.state,
+                row.snapshot,
+                row.rules_hash,
+                row.verdicts,
+            )
+            for row in rows
+        ],
+    )

@@ -1,0 +1,339 @@
+"""The outbox: deliveries, and how they are claimed, recorded, returned and retried.
+
+A delivery is written in the transaction that makes it necessary. From there a dispatcher claims it under a lease,
+marks it `sending` before the first byte leaves, and records what came of it. Its `fence` rises with each claim, so
+what an earlier holder still has to say is not heard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, Row, and_, bindparam, exists, func, select, update
+
+from receiver.bulk import BulkInsert, BulkUpdate
+from receiver.columns import fixed
+from receiver.ids import Prefix, new_id
+from routers.schema import DeliveryState, attempts, deliveries, lanes, objects, transitions
+from routers.transitions import Transition
+
+_log = structlog.get_logger(__name__)
+
+MAY_REPEAT = "may repeat: the process ended while it was being sent"
+
+
+@dataclass(frozen=True, slots=True)
+class NewDelivery:
+    """One thing to tell one sink. *key* is its idempotency key: a second one with the same key is not made."""
+
+    key: str
+    transition_id: str
+    object_id: str
+    company: str
+    rule: str
+    send: str
+    sink: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A claimed delivery with all that is needed to render it."""
+
+    id: str
+    fence: int
+    attempts: int
+    rule: str
+    company: str
+    object_type: str
+    callrail_id: str
+    transition: Transition
+    occurred_at: datetime
+    snapshot: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One try and what follows from it: the delivery's next state and when it is due."""
+
+    delivery: Delivery
+    started_at: datetime
+    took: timedelta
+    outcome: str
+    state: DeliveryState
+    due_at: datetime
+    attempts: int
+    reason: str
+    remote_id: str | None = None
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+_insert_deliveries = BulkInsert(
+    deliveries,
+    deliveries.c.id,
+    deliveries.c.key,
+    deliveries.c.transition_id,
+    deliveries.c.object_id,
+    deliveries.c.company,
+    deliveries.c.rule,
+    deliveries.c.send,
+    deliveries.c.generation,
+    deliveries.c.sink,
+    deliveries.c.state,
+    deliveries.c.due_at,
+    deliveries.c.fence,
+    deliveries.c.attempts,
+    deliveries.c.created_at,
+)
+_existing_keys = select(deliveries.c.key).where(deliveries.c.key.in_(bindparam("keys", expanding=True)))
+
+
+def insert_deliveries(conn: Connection, new: Iterable[NewDelivery], *, now: datetime) -> None:
+    """Put deliveries into the outbox, due at once. One whose key is there already is left out."""
+    rows = [
+        (
+            new_id(Prefix.DELIVERY),
+            item.key,
+            item.transition_id,
+            item.object_id,
+            item.company,
+            item.rule,
+            item.send,
+            0,
+            item.sink,
+            DeliveryState.PENDING,
+            now,
+            0,
+            0,
+            now,
+        )
+        for item in new
+    ]
+    _insert_deliveries(conn, rows)
+
+
+def existing_keys(conn: Connection, keys: Sequence[str]) -> set[str]:
+    """Those of *keys* that deliveries have already."""
+    return set(conn.execute(_existing_keys, {"keys": list(keys)}).scalars()) if keys else set()
+
+
+# --- claiming --------------------------------------------------------------------------------------------------------
+
+_paused = exists().where(lanes.c.sink == bindparam("lane"), lanes.c.paused_until > bindparam("now"))
+_due = (
+    select(deliveries.c.id)
+    .where(
+        deliveries.c.sink == bindparam("lane"),
+        deliveries.c.state == fixed(DeliveryState.PENDING),
+        deliveries.c.due_at <= bindparam("now"),
+        ~_paused,
+    )
+    .order_by(deliveries.c.due_at, deliveries.c.id)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True)
+    .cte("due")
+)
+_claim = (
+    update(deliveries)
+    .where(deliveries.c.id == _due.c.id)
+    .values(
+        state=DeliveryState.LEASED.value,
+        lease_until=bindparam("lease_until"),
+        leased_by=bindparam("instance"),
+        fence=deliveries.c.fence + 1,
+    )
+    .returning(deliveries.c.id)
+)
+_claimed = (
+    select(
+        deliveries.c.id,
+        deliveries.c.fence,
+        deliveries.c.attempts,
+        deliveries.c.rule,
+        deliveries.c.company,
+        objects.c.type,
+        objects.c.object_id,
+        transitions.c.name,
+        transitions.c.occurred_at,
+        transitions.c.snapshot,
+    )
+    .join(transitions, transitions.c.id == deliveries.c.transition_id)
+    .join(objects, objects.c.id == deliveries.c.object_id)
+    .where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(deliveries.c.due_at, deliveries.c.id)
+)
+_mark_sending = BulkUpdate(deliveries, deliveries.c.state, key=[deliveries.c.id, deliveries.c.fence])
+
+
+def claim_due(
+    conn: Connection, *, sink: str, now: datetime, lease_until: datetime, instance: str, limit: int
+) -> list[Delivery]:
+    """Take up to *limit* due deliveries of one lane, oldest first; none while the lane is paused."""
+    parameters = {"lane": sink, "now": now, "lease_until": lease_until, "instance": instance, "limit": limit}
+    ids = conn.execute(_claim, parameters).scalars().all()
+    if not ids:
+        return []
+    return [
+        Delivery(
+            id=row.id,
+            fence=row.fence,
+            attempts=row.attempts,
+            rule=row.rule,
+            company=row.company,
+            object_type=row.type,
+            callrail_id=row.object_id,
+            transition=Transition(row.name),
+            occurred_at=row.occurred_at,
+            snapshot=row.snapshot,
+        )
+        for row in conn.execute(_claimed, {"ids": ids})
+    ]
+
+
+def mark_sending(conn: Connection, claimed: Iterable[Delivery]) -> None:
+    """The next thing that happens to these is their first byte on the wire."""
+    _mark_sending(conn, [(DeliveryState.SENDING, item.id, item.fence) for item in claimed])
+
+
+# --- recording -------------------------------------------------------------------------------------------------------
+
+_record = BulkUpdate(
+    deliveries,
+    deliveries.c.state,
+    deliveries.c.due_at,
+    deliveries.c.lease_until,
+    deliveries.c.leased_by,
+    deliveries.c.attempts,
+    deliveries.c.remote_id,
+    deliveries.c.reason,
+    deliveries.c.finished_at,
+    key=[deliveries.c.id, deliveries.c.fence],
+)
+_insert_attempts = BulkInsert(attempts, *attempts.c)
+
+
+def record(conn: Connection, tried: Sequence[Tried], *, now: datetime) -> None:
+    """Store what came of tries. A holder whose lease was taken over changes nothing but the list of attempts."""
+    finished = (DeliveryState.DELIVERED, DeliveryState.DEAD)
+    rows = [
+        (
+            item.state,
+            item.due_at,
+            None,
+            None,
+            item.attempts,
+            item.remote_id,
+            item.reason,
+            now if item.state in finished else None,
+            item.delivery.id,
+            item.delivery.fence,
+        )
+        for item in tried
+    ]
+    if _record(conn, rows) < len(rows):
+        _log.warning("outbox.lease_lost", tries=len(rows))
+    _insert_attempts(
+        conn,
+        [
+            (
+                new_id(Prefix.ATTEMPT),
+                item.delivery.id,
+                item.started_at,
+                round(item.took.total_seconds() * 1000),
+                item.outcome,
+                item.reason,
+            )
+            for item in tried
+        ],
+    )
+
+
+# --- returning -------------------------------------------------------------------------------------------------------
+
+_HELD = (fixed(DeliveryState.LEASED), fixed(DeliveryState.SENDING))
+
+
+def return_leases(conn: Connection, *, now: datetime, everything: bool = False) -> int:
+    """Put back what a dispatcher holds no longer: leases that ran out by *now*, or *everything*. How many those were.
+
+    What was only leased is pending again. What was being sent is sent once more under the same id, and says that it
+    may repeat.
+    """
+    held = deliveries.c.state.in_(_HELD) if everything else deliveries.c.lease_until < now
+    pending = {"state": DeliveryState.PENDING.value, "lease_until": None, "leased_by": None, "due_at": now}
+    leased = update(deliveries).where(deliveries.c.state == fixed(DeliveryState.LEASED), held).values(pending)
+    sending = update(deliveries).where(deliveries.c.state == fixed(DeliveryState.SENDING), held)
+    returned = conn.execute(leased).rowcount
+    return returned + conn.execute(sending.values(reason=MAY_REPEAT, **pending)).rowcount
+
+
+_put_back = BulkUpdate(
+    deliveries,
+    deliveries.c.state,
+    deliveries.c.due_at,
+    deliveries.c.lease_until,
+    deliveries.c.leased_by,
+    key=[deliveries.c.id, deliveries.c.fence],
+)
+
+
+def put_back(conn: Connection, claimed: Iterable[Delivery], *, now: datetime) -> None:
+    """Claimed and not begun: pending again at once, for whoever comes next."""
+    _put_back(conn, [(DeliveryState.PENDING, now, None, None, item.id, item.fence) for item in claimed])
+
+
+_next_due = select(func.min(deliveries.c.due_at)).where(
+    and_(deliveries.c.sink == bindparam("lane"), deliveries.c.state == fixed(DeliveryState.PENDING))
+)
+
+
+def next_due(conn: Connection, sink: str) -> datetime | None:
+    """When the next pending delivery of a lane is due, None when none is pending."""
+    found: datetime | None = conn.execute(_next_due, {"lane": sink}).scalar()
+    return found
+
+
+def shift_open_times(conn: Connection, by: timedelta) -> None:
+    """The clock was set back by *by*: so are the due times and leases of all that is open, and the lanes' pauses."""
+    for row in conn.execute(select(deliveries.c.id, deliveries.c.due_at, deliveries.c.lease_until).where(_is_open)):
+        lease_until = row.lease_until - by if row.lease_until is not None else None
+        conn.execute(
+            update(deliveries).where(deliveries.c.id == row.id).values(due_at=row.due_at - by, lease_until=lease_until)
+        )
+    for row in conn.execute(select(lanes).where(lanes.c.paused_until.is_not(None))):
+        conn.execute(update(lanes).where(lanes.c.sink == row.sink).values(paused_until=row.paused_until - by))
+
+
+_is_open = deliveries.c.state.in_([fixed(DeliveryState.PENDING), *_HELD])
+
+
+# --- lanes -----------------------------------------------------------------------------------------------------------
+
+
+def open_lane(conn: Connection, sink: str) -> None:
+    """Make sure that *sink* has a lane. A pause outlives a restart only as long as it asked for."""
+    _insert_lanes(conn, [(sink, 0)])
+
+
+_insert_lanes = BulkInsert(lanes, lanes.c.sink, lanes.c.failures)
+
+
+def lane(conn: Connection, sink: str) -> Row[Any]:
+    """The condition of *sink*."""
+    return conn.execute(_lane, {"lane": sink}).one()
+
+
+_lane = select(lanes).where(lanes.c.sink == bindparam("lane"))
+
+
+def set_lane(
+    conn: Connection, sink: str, *, failures: int, paused_until: datetime | None = None, reason: str | None = None
+) -> None:
+    """Note how *sink* does: failures in a row, and until when nothing is sent there and why."""
+    conn.execute(
+        update(lanes).where(lanes.c.sink == sink).values(failures=failures, paused_until=paused_until, reason=reason)
+    )

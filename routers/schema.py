@@ -1,0 +1,140 @@
+"""The tables of the routers: what is known, what happened, whom to tell and how that went."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from sqlalchemy import Column, ForeignKey, Index, Integer, Table, Text, UniqueConstraint
+
+from receiver.columns import Id, Instant, Json
+from receiver.schema import metadata, one_of, waiting_index
+
+# The newest migration. `serve` asks the database for it instead of loading the migrations; a test compares the two.
+SCHEMA_VERSION = "0001"
+
+
+class TransitionState(StrEnum):
+    """How far a transition is on its way to a verdict; `superseded` ones are recorded and tell nobody."""
+
+    NEW = "new"
+    WAITING = "waiting"
+    ROUTED = "routed"
+    SUPERSEDED = "superseded"
+
+
+class DeliveryState(StrEnum):
+    """Where a delivery stands: waiting, in a dispatcher's hands, possibly on the wire, or finished.
+
+    The whole list of the design, so that the table need not be rewritten for one more; until they have a meaning,
+    nothing sets `blocked`, `cancelled`, `expired`, `superseded` and `uncertain`.
+    """
+
+    PENDING = "pending"
+    BLOCKED = "blocked"
+    LEASED = "leased"
+    SENDING = "sending"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    SUPERSEDED = "superseded"
+    UNCERTAIN = "uncertain"
+
+
+objects = Table(
+    "objects",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("company", Id, nullable=False),
+    Column("type", Id, nullable=False, comment="call, text, form, unknown"),
+    Column("object_id", Id, nullable=False, comment="CallRail's id"),
+    Column("stage", Id, nullable=False),
+    Column("outcome", Id),
+    Column("outcome_event", Id, comment="events.id of the event that decided the outcome"),
+    Column("version", Integer, nullable=False, comment="how many events were applied"),
+    Column("fields", Json, nullable=False, comment="merged"),
+    Column("sources", Json, nullable=False, comment="per event: its kind and the fields it is the source of"),
+    Column("newest", Json, nullable=False, comment="per kind: the newest event and its sha256"),
+    Column("told", Json, nullable=False, comment="names of the transitions that happen once and did"),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    UniqueConstraint("company", "type", "object_id"),
+)
+
+transitions = Table(
+    "transitions",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("object_id", Id, ForeignKey("objects.id"), nullable=False),
+    Column("company", Id, nullable=False),
+    Column("name", Id, nullable=False, comment="like call.missed"),
+    Column("n", Integer, nullable=False, comment="0 for what happens once an object"),
+    Column("event_id", Id, nullable=False, comment="events.id of the event that brought it about"),
+    Column("occurred_at", Instant, nullable=False, comment="the thing's own time"),
+    Column("created_at", Instant, nullable=False),
+    Column("state", Id, nullable=False),
+    Column("snapshot", Json, nullable=False, comment="the object's fields at that moment"),
+    Column("rules_hash", Id, comment="which rules gave the verdicts"),
+    Column("verdicts", Json, comment="per rule that looks at this transition: fired, or why not"),
+    UniqueConstraint("object_id", "name", "n"),
+    one_of("state", TransitionState),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("key", Id, nullable=False, unique=True, comment="the idempotency key"),
+    Column("transition_id", Id, ForeignKey("transitions.id"), nullable=False),
+    Column("object_id", Id, nullable=False),
+    Column("company", Id, nullable=False),
+    Column("rule", Id, nullable=False),
+    Column("send", Id, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("sink", Id, nullable=False),
+    Column("state", Id, nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("lease_until", Instant),
+    Column("leased_by", Id, comment="the instance that holds it"),
+    Column("fence", Integer, nullable=False, comment="rises with each claim and shuts out an earlier holder"),
+    Column("attempts", Integer, nullable=False, comment="real tries"),
+    Column("remote_id", Text, comment="what the destination calls it"),
+    Column("reason", Text, comment="why it stands where it stands"),
+    Column("created_at", Instant, nullable=False),
+    Column("finished_at", Instant),
+    one_of("state", DeliveryState),
+)
+Index("ix_deliveries_transition_id", deliveries.c.transition_id)
+waiting_index(
+    "ix_deliveries_pending",
+    deliveries.c.sink,
+    deliveries.c.due_at,
+    deliveries.c.id,
+    where=deliveries.c.state == DeliveryState.PENDING.value,
+)
+waiting_index(
+    "ix_deliveries_leased",
+    deliveries.c.lease_until,
+    where=deliveries.c.state.in_([DeliveryState.LEASED.value, DeliveryState.SENDING.value]),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("delivery_id", Id, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("milliseconds", Integer, nullable=False),
+    Column("outcome", Id, nullable=False),
+    Column("reason", Text),
+)
+Index("ix_attempts_delivery_id", attempts.c.delivery_id)
+
+lanes = Table(
+    "lanes",
+    metadata,
+    Column("sink", Id, primary_key=True),
+    Column("paused_until", Instant),
+    Column("reason", Text, comment="why it is paused"),
+    Column("failures", Integer, nullable=False, comment="in a row"),
+)

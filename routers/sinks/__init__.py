@@ -1,0 +1,16 @@
+"""Sinks: one destination a module, its settings beside it. A new one is a module and a line in `SINK_TYPES`.
+
+A sink sends once and answers with an `Outcome`. It never sleeps, retries, logs secrets or reads the database.
+"""
+
+from __future__ import annotations
+
+from routers.sinks.stdout import StdoutConfig
+from routers.sinks.webhook import WebhookConfig
+
+AnySinkConfig = StdoutConfig | WebhookConfig
+
+SINK_TYPES: dict[str, type[AnySinkConfig]] = {
+    "stdout": StdoutConfig,
+    "webhook": WebhookConfig,
+}

@@ -1,0 +1,50 @@
+"""What every sink can be told in `router.yaml`, whatever its type."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from routers.durations import Duration
+
+
+class Audience(StrEnum):
+    """Who is at the other end. People are told soon or not at all; systems are told in the end."""
+
+    PEOPLE = "people"
+    SYSTEMS = "systems"
+
+
+def _schedule(text: str) -> tuple[timedelta, ...]:
+    units = {"s": 1, "m": 60, "h": 3600}
+    return tuple(timedelta(seconds=int(part[:-1]) * units[part[-1]]) for part in text.split())
+
+
+# Waits after try 1, 2, ...; after the last the delivery is a dead letter. For systems as Standard Webhooks suggests.
+SCHEDULES = {
+    Audience.PEOPLE: _schedule("2s 10s 30s 2m 10m 1h"),
+    Audience.SYSTEMS: _schedule("0s 5s 5m 30m 2h 5h 10h 14h 20h 24h"),
+}
+
+
+class SinkConfig(BaseModel):
+    """Settings common to all sinks.
+
+    *timeout* bounds one try. *concurrency* is how many are on the way at once. *retry* replaces the waits between
+    tries.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    audience: Audience
+    timeout: Annotated[Duration, Field(gt=timedelta(0), le=timedelta(minutes=2))] = timedelta(seconds=20)
+    concurrency: Annotated[int, Field(ge=1, le=64)] = 8
+    retry: Annotated[tuple[Duration, ...], Field(min_length=1, max_length=20)] | None = None
+
+    @property
+    def schedule(self) -> tuple[timedelta, ...]:
+        """The waits between tries."""
+        return self.retry if self.retry is not None else SCHEDULES[self.audience]

@@ -1,0 +1,39 @@
+"""`type: stdout`: messages on the terminal. What a newcomer sees first, and the way to try a rule."""
+
+from __future__ import annotations
+
+import sys
+from typing import Literal, TextIO
+
+from routers.messages import Message
+from routers.outcomes import Delivered, Outcome
+from routers.sinks.config import Audience, SinkConfig
+
+
+class StdoutConfig(SinkConfig):
+    type: Literal["stdout"]
+    audience: Audience = Audience.PEOPLE
+
+    def build(self) -> StdoutSink:
+        return StdoutSink(sys.stdout)
+
+
+class StdoutSink:
+    """Writes each message as one block of text."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    async def deliver(self, message: Message) -> Outcome:
+        block = "\n".join([f"● {message.title}", *(f"  {line}" for line in message.lines), "", ""])
+        self._out.write(_printable(block))
+        self._out.flush()
+        return Delivered("printed")
+
+    async def aclose(self) -> None:
+        self._out.flush()
+
+
+def _printable(block: str) -> str:
+    """*block* without control characters: a caller's name must not steer the terminal it is shown on."""
+    return "".join(char if char == "\n" or char.isprintable() else "�" for char in block)

@@ -1,0 +1,21 @@
+"""The closed list of what can happen to an object, by the names that rules, sinks and operators use."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Transition(StrEnum):
+    """One thing that happened. The part before the full stop is the sort of object it happened to."""
+
+    CALL_RINGING = "call.ringing"
+    CALL_ROUTED = "call.routed"
+    CALL_ENDED = "call.ended"
+    CALL_ANSWERED = "call.answered"
+    CALL_MISSED = "call.missed"
+    CALL_ABANDONED = "call.abandoned"
+    CALL_VOICEMAIL = "call.voicemail"
+    TEXT_RECEIVED = "text.received"
+    TEXT_SENT = "text.sent"
+    FORM_SUBMITTED = "form.submitted"
+    UNKNOWN_RECEIVED = "unknown.received"
