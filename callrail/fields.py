@@ -3,7 +3,7 @@
 A *fact* (who called, how long, the recording) is filled once known and never blanked. An *opinion* (tags, note,
 value, spam) is what people or models think now: each full object replaces it, also by nothing.
 
-Names are those of the API's call object and the webhooks; docs/fields.md is the same table for readers.
+Names are those of the API's call object and of the webhooks.
 """
 
 from __future__ import annotations

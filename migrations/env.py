@@ -7,6 +7,7 @@ import os
 from alembic import context
 from sqlalchemy import Connection
 
+from receiver.columns import Id, Instant
 from receiver.database import open_database
 from receiver.schema import metadata
 from routers import schema as _schema  # noqa: F401  (its tables join the metadata)
@@ -20,8 +21,13 @@ def _url() -> str:
     return url or "sqlite:///callrail-router.db"
 
 
+def _types_differ(_context: object, _column: object, _ours: object, _type: object, our_type: object) -> bool | None:
+    """Alembic cannot see through our own column types to the database's; None leaves all others to it."""
+    return False if isinstance(our_type, Id | Instant) else None
+
+
 def _migrate(conn: Connection) -> None:
-    context.configure(connection=conn, target_metadata=metadata, render_as_batch=True, compare_type=True)
+    context.configure(connection=conn, target_metadata=metadata, render_as_batch=True, compare_type=_types_differ)
     with context.begin_transaction():
         if conn.dialect.name == "postgresql":
             conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")

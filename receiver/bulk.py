@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import Column, Connection, Dialect, Table
-from sqlalchemy.dialects import postgresql
 
 Row = Sequence[Any]
 
@@ -109,6 +108,4 @@ def _arrays(columns: Sequence[Column[Any]], dialect: Dialect) -> str:
 
 
 def _base_type(column: Column[Any], dialect: Dialect) -> str:
-    type_ = column.type.dialect_impl(dialect)
-    name = type_.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]  # the library's own gap
-    return name.partition(" COLLATE")[0]
+    return column.type.dialect_impl(dialect).compile(dialect=dialect)

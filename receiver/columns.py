@@ -11,15 +11,10 @@ from sqlalchemy.dialects import postgresql
 
 
 class Id(types.TypeDecorator[str]):
-    """An id or a slug: text compared byte by byte on every database, so that ids sort by their time."""
+    """An id, a slug or a state. The migrations give it PostgreSQL's collation "C", so that ids sort by their time."""
 
     impl = Text
     cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> types.TypeEngine[Any]:
-        if dialect.name == "postgresql":
-            return dialect.type_descriptor(postgresql.TEXT(collation="C"))
-        return dialect.type_descriptor(Text())
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         # Drivers differ in what they make of a StrEnum; a plain string is the same to all.

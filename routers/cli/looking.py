@@ -29,11 +29,15 @@ def _reading(database_url: str) -> Iterator[Connection]:
         with database.reading.connect() as conn:
             yield conn
     except exc.DBAPIError as error:
-        missing = "no such table" in str(error.orig) or "does not exist" in str(error.orig)
-        remedy = "run: callrail-router migrate" if missing else "check --database-url"
-        raise DatabaseUnavailable(f"the database cannot be read; {remedy}") from None
+        raise DatabaseUnavailable(f"the database cannot be read: {_remedy(str(error.orig))}") from None
     finally:
         database.dispose()
+
+
+def _remedy(driver_text: str) -> str:
+    if "no such table" in driver_text or "does not exist" in driver_text:
+        return "its tables are missing; run: callrail-router migrate"
+    return f"{driver_text.splitlines()[0]}; check --database-url"
 
 
 def _only(found: Sequence[Row[Any]], what: str, written: str) -> Row[Any]:

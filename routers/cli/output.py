@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +13,9 @@ import orjson
 
 _EMAIL = re.compile(r"[^@\s]+@([^@\s]+\.[^@\s]+)")
 _DIGIT = re.compile(r"\d")
+_ID = re.compile(r"(ev|dl)_[0-9a-v]{26}")
+_SHORT_ID = 16
+_PIPE_WIDTH = 160
 
 # Fields that say something of a person. Everything a visitor wrote into a form does.
 PERSONAL = frozenset(
@@ -78,11 +82,18 @@ def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    last = list(rows[0])[-1]
     for name in rows[0]:
-        table.add_column(name.replace("_", " "), overflow="fold")
+        table.add_column(name.replace("_", " "), no_wrap=name != last, overflow="fold" if name == last else "ellipsis")
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
-    Console(highlight=False, markup=False, soft_wrap=False).print(table)
+        table.add_row(*(_short(_cell(value)) for value in row.values()))
+    width = None if sys.stdout.isatty() else _PIPE_WIDTH
+    Console(highlight=False, markup=False, width=width).print(table)
+
+
+def _short(text: str) -> str:
+    """An id cut to what still tells it apart and is taken by every command; JSON has it whole."""
+    return text[:_SHORT_ID] if _ID.fullmatch(text) else text
 
 
 def _cell(value: Any) -> str:
