@@ -119,5 +119,11 @@ def _tree(value: Mapping[str, Any], indent: str) -> list[str]:
                 first, *rest = _tree(part, "")
                 lines += [f"{indent}  - {first}", *(f"{indent}    {line}" for line in rest)]
         else:
-            lines.append(f"{label}  {_cell(item)}".rstrip())
+            lines.append(f"{label}  {_plain_value(item)}")
     return lines
+
+
+def _plain_value(item: Any) -> str:
+    if item is None:
+        return "-"
+    return "none" if item in ([], {}) else _cell(item)
