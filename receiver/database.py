@@ -6,6 +6,7 @@ Two engines a database: one connection for the single writer, a few for readers.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, exc, text
@@ -41,6 +42,11 @@ class Database:
     @property
     def is_sqlite(self) -> bool:
         return self.writing.dialect.name == "sqlite"
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether it is a SQLite file that does not exist; opening it would make an empty one."""
+        return self.is_sqlite and not Path(str(self.url.database)).exists()
 
     def dispose(self) -> None:
         self.writing.dispose()

@@ -70,8 +70,8 @@ async def serve(plan: Plan, *, stop: asyncio.Event, on_ready: Callable[[], None]
     with contextlib.ExitStack() as held:
         held.callback(database.dispose)
         if plan.role is not Role.INTAKE:
-            held.enter_context(_dispatching_alone(database))
             _require_schema(database)
+            held.enter_context(_dispatching_alone(database))
         writer = Writer(database, insert_events)
         writer.start()
         try:
@@ -177,9 +177,11 @@ def stop_on_signals(stop: asyncio.Event) -> None:
 
 
 def _require_schema(database: Database) -> None:
-    with database.reading.connect() as conn:
-        if not is_current(conn):
-            raise Refused("the database does not have the schema of this version; run: callrail-router migrate")
+    if not database.is_missing:
+        with database.reading.connect() as conn:
+            if is_current(conn):
+                return
+    raise Refused("the database does not have the schema of this version; run: callrail-router migrate")
 
 
 @contextlib.contextmanager

@@ -26,6 +26,8 @@ _personal_option = click.option("--show-personal", is_flag=True, help="Do not ma
 def _reading(database_url: str) -> Iterator[Connection]:
     database = open_database(database_url)
     try:
+        if database.is_missing:
+            raise DatabaseUnavailable(f"there is no file {database.url.database}; run: callrail-router migrate")
         with database.reading.connect() as conn:
             yield conn
     except exc.DBAPIError as error:

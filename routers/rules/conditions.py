@@ -195,6 +195,7 @@ def _value(type_: FieldType | None, wanted: object, at: tuple[str | int, ...]) -
     if fits:
         return wanted
     if is_number and type_ is not FieldType.BOOLEAN:
-        raise BadCondition(f"{wanted} is read as a number", hint=f"quote it: '{wanted}'", at=at)
+        written = f"+{wanted}" if type_ is FieldType.PHONE else f"{wanted}"
+        raise BadCondition("this is read as a number", hint=f"quote it: '{written}'", at=at)
     expected = _WRITTEN.get(type_, "text") if type_ else "text"
     raise BadCondition(f"{wanted!r} does not fit this field", hint=f"write {expected}", at=at)
