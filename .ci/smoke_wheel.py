@@ -28,7 +28,7 @@ SIMULATE = ["simulate", "missed", "--config", "{config}", "--url", "http://127.0
 KEYS = {"EXAMPLE_PLUMBING_KEY": "smoke-1", "EXAMPLE_DENTAL_KEY": "smoke-2"}  # what the example asks of its environment
 EXAMPLE = "examples/router.yaml"  # in the package `routers`
 EXPECTED = "missed"  # somewhere in a line of the stdout sink, in any case
-DEADLINE = 60.0  # seconds for each wait
+DEADLINE = 20.0  # seconds for each wait
 
 
 def main() -> None:

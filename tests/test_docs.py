@@ -6,12 +6,13 @@ import re
 import tomllib
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 
 from receiver.companies import CompanyConfig
 from receiver.schema import metadata
-from receiver.settings import Settings
+from routers.cli.serving import serve
 from routers.config import RouterConfig, RuleConfig, read_config
 from routers.rules.conditions import _OPERATORS, OWN_FIELDS
 from routers.schema import objects
@@ -41,11 +42,10 @@ def test_every_operator_own_field_and_sink_type_is_documented(name: str) -> None
     assert re.search(rf"`(type: )?{name}`|{name}:", CONFIGURATION)
 
 
-@pytest.mark.parametrize("name", sorted(Settings.model_fields))
-def test_every_environment_variable_is_documented(name: str) -> None:
-    """docs/configuration.md names each variable with its option."""
-    assert f"`CALLRAIL_ROUTER_{name.upper()}`" in CONFIGURATION
-    assert f"`--{name.replace('_', '-')}`" in CONFIGURATION
+@pytest.mark.parametrize("option", [option for option in serve.params if isinstance(option, click.Option)])
+def test_every_option_of_serve_is_documented(option: click.Option) -> None:
+    """docs/configuration.md names each option with its environment variable."""
+    assert f"`{option.opts[0]}` | `{option.envvar}`" in CONFIGURATION
 
 
 @pytest.mark.parametrize("transition", list(Transition))
