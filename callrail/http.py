@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpcore2
@@ -23,6 +24,7 @@ from callrail.exceptions import AddressRefused, AnswerLost, NotSent
 # The pool looks at each of its connections for each request, so its cost a request grows with its size (measured).
 MAX_CONNECTIONS = 8
 MAX_ANSWER_BYTES = 64 * 1024
+_LAST_PORT = 65_535
 
 _UNSENT = (
     httpx2.ConnectError,
@@ -61,6 +63,7 @@ class HttpClient:
             timeout=self._deadline,
             trust_env=False,
             follow_redirects=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # it takes none and so sends none
             headers={"accept-encoding": "identity", "user-agent": "callrail-router"},
         )
 
@@ -71,18 +74,25 @@ class HttpClient:
             NotSent: Nothing left this machine; `AddressRefused` when the address is one we do not connect to.
             AnswerLost: The request may have arrived, and no whole answer came in time.
         """
+        progress = _Progress()
         try:
             async with asyncio.timeout(self._deadline):
-                return await self._exchange(url, content, headers)
+                return await self._exchange(url, content, headers, progress)
         except _UNSENT as error:
             raise _refusal(error) from None
         except (httpx2.TransportError, httpx2.StreamError) as error:
             raise AnswerLost(_sentence(error)) from None
+        except UnicodeError:
+            raise NotSent("a header holds a character outside ASCII") from None
         except TimeoutError:
+            if not progress.is_sending:
+                raise NotSent(f"no connection within {self._deadline:g} s") from None
             raise AnswerLost(f"no answer within {self._deadline:g} s") from None
 
-    async def _exchange(self, url: str, content: bytes, headers: Mapping[str, str]) -> Answer:
-        request = self._client.build_request("POST", url, content=content, headers=dict(headers))
+    async def _exchange(self, url: str, content: bytes, headers: Mapping[str, str], progress: _Progress) -> Answer:
+        request = self._client.build_request(
+            "POST", url, content=content, headers=dict(headers), extensions={"trace": progress}
+        )
         response = await self._client.send(request, stream=True)
         try:
             body = await _read_capped(response)
@@ -93,6 +103,17 @@ class HttpClient:
     async def aclose(self) -> None:
         """Close all connections. The client cannot be used afterwards."""
         await self._client.aclose()
+
+
+class _Progress:
+    """Whether a request has begun to leave, as the library's `trace` extension tells: before that nothing can have
+    arrived, whatever took so long."""
+
+    is_sending = False
+
+    async def __call__(self, name: str, _info: dict[str, Any]) -> None:
+        if name == "http11.send_request_headers.started":
+            self.is_sending = True
 
 
 async def _read_capped(response: httpx2.Response) -> bytes:
@@ -124,6 +145,7 @@ def _sentence(error: Exception) -> str:
         httpx2.WriteTimeout: "the request could not be written in time",
         httpx2.InvalidURL: "the URL is not valid",
         httpx2.UnsupportedProtocol: "the URL does not begin with http:// or https://",
+        httpx2.LocalProtocolError: "a header holds a line break or another character that HTTP does not allow",
         httpx2.RemoteProtocolError: "the connection was closed without a valid answer",
         httpx2.ReadError: "the connection was reset before the answer",
         httpx2.WriteError: "the connection was reset while sending",
@@ -165,16 +187,18 @@ class _GuardedBackend(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
+        if port > _LAST_PORT:
+            raise httpcore2.ConnectError(f"there is no port {port}")
         try:
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: a label too long or empty
             raise httpcore2.ConnectError(f"the name {host} cannot be resolved") from error
         address = first_permitted(host, [str(entry[4][0]) for entry in found], self._allowed)
         if address is None:
             raise _AddressDenied(
                 f"{host} is a loopback, private or reserved address; list it under allow_hosts if that is meant"
             )
-        return await self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
+        return _ClosedIfBroken(await self._backend.connect_tcp(address, port, timeout, local_address, socket_options))
 
     async def connect_unix_socket(
         self,
@@ -186,3 +210,37 @@ class _GuardedBackend(httpcore2.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> Any:
         await self._backend.sleep(seconds)
+
+
+class _ClosedIfBroken(httpcore2.AsyncNetworkStream):
+    """The library's stream, except that a TLS handshake cut short by a deadline or a stop closes its connection.
+
+    The library closes it after an error, but a cancelled handshake would keep the socket until it is collected.
+    """
+
+    def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
+        self._stream = stream
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109  (the library's signature)
+    ) -> httpcore2.AsyncNetworkStream:
+        try:
+            return await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        except asyncio.CancelledError:
+            await self._stream.aclose()
+            raise
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+        return await self._stream.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)

@@ -60,7 +60,7 @@ _OUTBOUND_TWIN = {Kind.POST_CALL: Kind.OUTBOUND_POST_CALL, Kind.CALL_MODIFIED: K
 _INBOUND_TWIN = {outbound: inbound for inbound, outbound in _OUTBOUND_TWIN.items()}
 
 _CALL_MARKS = ("call_type", "answered", "customer_phone_number", "tracking_phone_number", "direction")
-_TEXT_MARKS = ("message_type", "conversation_id", "thread_resource_id")
+_TEXT_MARKS = ("message_type", "conversation_id", "thread_resource_id", "source_number")
 
 
 def kind_of_segment(segment: str) -> Kind:
@@ -76,8 +76,10 @@ def kind_of(posted: Kind, fields: Mapping[str, object]) -> Kind:
     """
     shape = kind_of_shape(fields)
     if FAMILY[shape] is not FAMILY[posted]:
-        return Kind.UNKNOWN if shape is Kind.POST_CALL else shape
-    if fields.get("direction") == "outbound":
+        if shape is Kind.POST_CALL:
+            return Kind.UNKNOWN
+        posted = shape
+    if fields.get("direction") == "outbound" or fields.get("call_type") == "outbound":
         return _OUTBOUND_TWIN.get(posted, posted)
     if fields.get("direction") == "inbound":
         return _INBOUND_TWIN.get(posted, posted)
@@ -90,7 +92,7 @@ def kind_of_shape(fields: Mapping[str, object]) -> Kind:
         return Kind.CONVERT_ASSIST
     if "call_id" in fields and "resource_id" not in fields:
         return Kind.VOICE_ASSIST
-    if "form_data" in fields:
+    if "form_data" in fields or "form_url" in fields or any(name.startswith("form_data[") for name in fields):
         return Kind.FORM_SUBMISSION
     if "content" in fields and any(mark in fields for mark in _TEXT_MARKS):
         return Kind.TEXT_SENT if "agent" in fields else Kind.TEXT_RECEIVED

@@ -22,6 +22,7 @@ MAX_DEPTH = 64
 MAX_FORM_FIELDS = 2_000
 MAX_KEY = 256
 MAX_OBJECT_ID = 64
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 Fields = dict[str, Any]
 
@@ -39,7 +40,7 @@ class Payload:
 
 def read_payload(body: bytes, content_type: str = "") -> Payload:
     """Read *body* by what it looks like and by its content type, whichever fits."""
-    stripped = body.strip()
+    stripped = body.removeprefix(_BYTE_ORDER_MARK).strip()
     if not stripped:
         return Payload({}, "the body is empty")
     looks_like_json = stripped[:1] in (b"{", b"[")

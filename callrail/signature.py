@@ -21,7 +21,7 @@ def matching_key(keys: Iterable[bytes], body: bytes, signature: str) -> int | No
 
     *signature* is whatever the header held: prefixes, hex, missing padding or characters outside ASCII match nothing.
     """
-    given = signature.encode("utf-8", "surrogateescape")
+    given = signature.encode("utf-8", "surrogatepass")
     found = None
     for position, key in enumerate(keys):
         if hmac.compare_digest(sign(key, body).encode("ascii"), given):

@@ -51,21 +51,28 @@ def create_app() -> Starlette:
 def receiver_app(companies: Companies, writer: Writer) -> Starlette:
     """The routes over a writer that somebody else starts and stops."""
 
+    asking = asyncio.Lock()
+
     async def healthz(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
     async def readyz(_request: Request) -> Response:
         try:
-            async with asyncio.timeout(_READY_WITHIN):
+            async with asyncio.timeout(_READY_WITHIN), asking:  # one question at a time waits behind the events
                 await writer.run(answers)
         except (DatabaseUnavailable, TimeoutError):
             return JSONResponse({"status": "unavailable", "reason": "the database does not answer"}, status_code=503)
         return JSONResponse({"status": "ready"})
 
-    return Starlette(
+    intake = Intake(companies, writer)
+    app = Starlette(
         routes=[
-            Route("/callrail/{company}/{kind}", Intake(companies, writer), methods=["POST"]),
+            # Whatever stands behind the company is a kind, known or not: a mistyped URL must not lose an event.
+            Route("/callrail/{company}", intake, methods=["POST"]),
+            Route("/callrail/{company}/{kind:path}", intake, methods=["POST"]),
             Route("/healthz", healthz, methods=["GET"]),
             Route("/readyz", readyz, methods=["GET"]),
         ],
     )
+    app.router.redirect_slashes = False  # CallRail posts once, and follows no redirect
+    return app

@@ -68,7 +68,7 @@ def open_database(url: str) -> Database:
 def _checked(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except exc.ArgumentError:
+    except (exc.ArgumentError, ValueError):  # ValueError: a port that is no number
         raise UnusableDatabase(
             "the database URL cannot be read; write sqlite:///callrail-router.db or postgresql://user@host/name"
         ) from None
@@ -87,6 +87,7 @@ def _sqlite_engine(url: URL, begin: str, connections: int) -> Engine:
         url,
         pool_size=connections,
         max_overflow=0,
+        hide_parameters=True,  # errors are logged, and parameters hold personal data
         connect_args={"check_same_thread": False, "timeout": 5.0},
     )
 
@@ -113,6 +114,7 @@ def _postgresql_engine(url: URL, connections: int) -> Engine:
         url,
         pool_size=connections,
         max_overflow=0,
+        hide_parameters=True,
         pool_pre_ping=connections > 1,
         connect_args={"options": options, "connect_timeout": 5, "tcp_user_timeout": 10_000},
     )

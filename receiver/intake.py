@@ -7,6 +7,7 @@ here: CallRail posts once and an answer must not wait for our understanding.
 from __future__ import annotations
 
 import hashlib
+import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -28,6 +29,7 @@ from receiver.writer import Writer
 _log = structlog.get_logger(__name__)
 
 MAX_BODY_BYTES = 5 * 1024 * 1024
+MAX_QUARANTINING = 8
 _MAX_SLUG = 64
 _KEPT_HEADERS = ("content-type", "content-length", "user-agent", "traceparent", "tracestate", "x-request-id")
 _MAX_HEADER = 512
@@ -44,12 +46,17 @@ class BodyTooLarge(Exception):
     """The request's body is larger than we take."""
 
 
+class QuarantineBusy(Exception):
+    """More unproved requests come in than are written at once."""
+
+
 class Intake:
     """The ASGI application behind the intake's path."""
 
     def __init__(self, companies: Companies, writer: Writer) -> None:
         self._companies = companies
         self._writer = writer
+        self._quarantining = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer = await self._take(scope, receive)
@@ -68,18 +75,28 @@ class Intake:
         request = ReceivedRequest(
             received_at=datetime.now(UTC),
             company=path["company"][:_MAX_SLUG].replace("\x00", ""),
-            kind=kind_of_segment(path["kind"]).value,
+            kind=kind_of_segment(path.get("kind", "").strip("/")).value,
             content_type=headers.get("content-type", "")[:_MAX_HEADER],
             headers={name: headers[name][:_MAX_HEADER] for name in _KEPT_HEADERS if name in headers},
             body=body,
         )
         try:
             return await self._keep(request, headers.get("signature"))
+        except QuarantineBusy:
+            return UNPROVED  # never a 2xx for what is not kept
         except DatabaseUnavailable as error:
             _log.error("intake.not_stored", company=request.company, kind=request.kind, reason=str(error))
             return UNAVAILABLE
-        except Exception:
-            _log.exception("intake.not_stored", company=request.company, kind=request.kind)
+        except Exception as error:
+            # Where it was raised, but not its text: that is the driver's, and may show the row and so who called.
+            where = traceback.format_tb(error.__traceback__)
+            _log.error(
+                "intake.not_stored",
+                company=request.company,
+                kind=request.kind,
+                reason=type(error).__name__,
+                traceback=where,
+            )
             return UNAVAILABLE
 
     async def _keep(self, request: ReceivedRequest, signature: str | None) -> Response:
@@ -97,6 +114,22 @@ class Intake:
         return STORED
 
     async def _quarantine(self, request: ReceivedRequest, reason: QuarantineReason, signature: str | None) -> None:
+        """Keep an unproved request, a few at a time: anybody can send those, and proved ones must not wait for them.
+
+        Raises:
+            QuarantineBusy: Too many are being kept already.
+        """
+        if self._quarantining >= MAX_QUARANTINING:
+            raise QuarantineBusy
+        self._quarantining += 1
+        try:
+            await self._insert_quarantined(request, reason, signature)
+        finally:
+            self._quarantining -= 1
+
+    async def _insert_quarantined(
+        self, request: ReceivedRequest, reason: QuarantineReason, signature: str | None
+    ) -> None:
         quarantine_id = new_id(Prefix.EVENT)  # it keeps this id when it is proved later
         given = None if signature is None else signature[:_MAX_HEADER].replace("\x00", "")
         await self._writer.run(lambda conn: insert_quarantined(conn, quarantine_id, request, reason, given))
@@ -107,7 +140,7 @@ def _prove(company: Company, request: ReceivedRequest, signature: str | None) ->
     """The key that signed the request, None where this company needs none for it, or why it is not believed."""
     if signature is None:
         if company.unsigned == "accept_form" and "form" in request.content_type.lower():
-            return None
+            return None if _is_of(company, request) else QuarantineReason.COMPANY_MISMATCH
         return QuarantineReason.SIGNATURE_MISSING
     keys = company.live_keys(request.received_at.date())
     position = matching_key([key.secret for key in keys], request.body, signature)
@@ -126,24 +159,32 @@ def _is_of(company: Company, request: ReceivedRequest) -> bool:
     if b"company_resource_id" not in request.body:
         return True
     told = read_payload(request.body, request.content_type).fields.get("company_resource_id")
-    return told is None
+    return told is None or told == company.callrail_id  # equal, but escaped in the body
 
 
 def _headers(scope: Scope) -> Mapping[str, str]:
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    """The request's headers. Values of a repeated name are joined as HTTP does, so two signatures match nothing."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
 
 
 async def _read_body(headers: Mapping[str, str], receive: Receive) -> bytes:
     announced = headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > MAX_BODY_BYTES:
+    if announced.isascii() and announced.isdigit() and int(announced[:20]) > MAX_BODY_BYTES:
         raise BodyTooLarge
-    message: Message = await receive()
-    body: bytes = message.get("body", b"")
-    while message.get("more_body", False):
-        message = await receive()
-        body += message.get("body", b"")
-        if len(body) > MAX_BODY_BYTES:
+    parts: list[bytes] = []
+    size = 0
+    more = True
+    while more:
+        message: Message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > MAX_BODY_BYTES:
             raise BodyTooLarge
-    if message["type"] == "http.disconnect":
-        raise ClientDisconnect
-    return body
+        more = message.get("more_body", False)
+    return b"".join(parts)

@@ -44,6 +44,7 @@ class Document:
 
     value: dict[str, object]
     file: str
+    text: str = field(repr=False)
     _values: Mapping[Loc, Position] = field(repr=False)
     _keys: Mapping[Loc, Position] = field(repr=False)
 
@@ -92,7 +93,7 @@ def read(path: Path) -> Document:
         raise ConfigError(problems)
     if problems:
         raise ConfigError(problems)
-    return Document(value, file, {(): (1, 1)} | constructor.values, constructor.keys)
+    return Document(value, file, text, {(): (1, 1)} | constructor.values, constructor.keys)
 
 
 def validate(model: type[Model], document: Document, value: object, loc: Loc = ()) -> Model:

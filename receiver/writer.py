@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -30,6 +30,7 @@ _log = structlog.get_logger(__name__)
 # Group commit of 32 to 64 is the sweet spot; larger batches only lengthen the tail (measured).
 MAX_BATCH = 64
 STALLED_AFTER = timedelta(seconds=10)
+STOP_WITHIN = timedelta(seconds=5)
 _RECONNECT_PAUSE = 0.2
 
 T = TypeVar("T")
@@ -43,7 +44,6 @@ class _Waiting:
     future: asyncio.Future[Any]
     row: Row | None = None
     function: Callable[[Connection], Any] | None = None
-    since: float = field(default_factory=time.monotonic)
     result: Any = None
     error: BaseException | None = None
 
@@ -72,6 +72,7 @@ class Writer:
         self._rows: deque[_Waiting] = deque()
         self._functions: deque[_Waiting] = deque()
         self._in_hand: list[_Waiting] = []
+        self._in_hand_since = 0.0
         self._wake = threading.Event()
         self._running = False
         self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
@@ -86,11 +87,12 @@ class Writer:
         self._look_for_a_stall()
 
     async def stop(self) -> None:
-        """Write what waits, then end."""
+        """Write what waits, then end; a database that does not answer is not waited for longer than `STOP_WITHIN`."""
         self._running = False
         self._wake.set()
+        await asyncio.to_thread(self._thread.join, STOP_WITHIN.total_seconds())
         self._watch.cancel()
-        await asyncio.to_thread(self._thread.join)
+        self._give_up("the writer has ended")
 
     async def store(self, row: Row) -> None:
         """Return when *row* is durable.
@@ -125,7 +127,9 @@ class Writer:
         for waiting in done:
             if waiting.future.done():  # given up on, or its request was cancelled
                 continue
-            if waiting.error is not None:
+            if isinstance(waiting.error, StopIteration):  # asyncio refuses to hand this one on
+                waiting.future.set_exception(RuntimeError("the function raised StopIteration"))
+            elif waiting.error is not None:
                 waiting.future.set_exception(waiting.error)
             else:
                 waiting.future.set_result(waiting.result)
@@ -135,14 +139,14 @@ class Writer:
     def _look_for_a_stall(self) -> None:
         """Give up on all who wait when the transaction in hand has waited too long. What it stores later is harmless:
         the same id is never stored twice, and nobody was told that it was."""
-        in_hand = self._in_hand
-        if in_hand and time.monotonic() - in_hand[0].since > self._stalled_after:
-            late = [*in_hand, *self._rows, *self._functions]
-            error = DatabaseUnavailable(f"no commit within {self._stalled_after:g} s")
-            for waiting in late:
-                if not waiting.future.done():
-                    waiting.future.set_exception(error)
+        if self._in_hand and time.monotonic() - self._in_hand_since > self._stalled_after:
+            self._give_up(f"no commit within {self._stalled_after:g} s")
         self._watch = self._loop.call_later(self._stalled_after / 10, self._look_for_a_stall)
+
+    def _give_up(self, why: str) -> None:
+        for waiting in [*self._in_hand, *self._rows, *self._functions]:
+            if not waiting.future.done():
+                waiting.future.set_exception(DatabaseUnavailable(why))
 
     # --- on the writer's thread --------------------------------------------------------------------------------------
 
@@ -151,15 +155,23 @@ class Writer:
         while True:
             self._wake.wait()
             self._wake.clear()
+            running = self._running  # read before the queues: what was queued before the end is still written
             while self._rows or self._functions:
+                self._in_hand_since = time.monotonic()
                 self._in_hand = batch = self._take()
-                conn = self._write(conn, batch)
+                try:
+                    conn = self._write(conn, batch)
+                except BaseException as error:  # whatever it is, who waits is told, and the next batch is written
+                    conn = None
+                    self._engine.dispose()  # and with it a connection in no known state
+                    for waiting in batch:
+                        waiting.error = DatabaseUnavailable(f"the writer failed: {type(error).__name__}")
                 self._in_hand = []
                 try:
                     self._loop.call_soon_threadsafe(self._tell, batch)
                 except RuntimeError:  # the loop is closed: nobody is left to be told
                     return
-            if not self._running:
+            if not running:
                 if conn is not None:
                     conn.close()
                 return
@@ -170,14 +182,19 @@ class Writer:
             batch.append(self._functions.popleft())
         return [waiting for waiting in batch if not waiting.future.done()]
 
-    def _write(self, conn: Connection | None, batch: list[_Waiting]) -> Connection | None:
+    def _write(self, conn: Connection | None, batch: list[_Waiting], *, again: bool = True) -> Connection | None:
         """Write *batch*, noting on each member what became of it. The connection to go on with, None if it broke."""
         try:
             conn = conn or self._engine.connect()
             self._transact(conn, batch)
         except Exception as error:
-            if is_data_error(error) and len(batch) > 1:
+            if not is_database_error(error) and len(batch) > 1:
                 return self._write_singly(conn, batch)
+            rows = [waiting for waiting in batch if waiting.row is not None]
+            if is_database_error(error) and rows and again:
+                # A cut connection, or a function's deadlock, must not cost events: nobody posts them again.
+                conn = self._fail(conn, [waiting for waiting in batch if waiting.row is None], error)
+                return self._write(conn, rows, again=False)
             return self._fail(conn, batch, error)
         return conn
 
@@ -227,5 +244,5 @@ class Writer:
 
 
 def _driver_text(error: Exception) -> str:
-    """The driver's sentence without the statement and its parameters, which hold personal data."""
-    return str(error.orig) if isinstance(error, exc.DBAPIError) else type(error).__name__
+    """The driver's sentence alone: the statement, its parameters and PostgreSQL's DETAIL hold personal data."""
+    return str(error.orig).partition("\n")[0] if isinstance(error, exc.DBAPIError) else type(error).__name__

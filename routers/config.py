@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from receiver.companies import Companies, CompaniesConfig, CompanyConfig, load_companies
 from receiver.exceptions import ConfigError, ConfigProblem, SecretMissing
@@ -21,7 +22,14 @@ from routers.rules.ruleset import Rule, RuleSet, Send, rules_hash
 from routers.sinks import SINK_TYPES, AnySinkConfig
 from routers.transitions import Transition
 
-_Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", text):
+        raise ValueError("a name is 1 to 64 small letters, digits, '-' and '_', no '-' or '_' first")
+    return text
+
+
+_Name = Annotated[str, AfterValidator(_name)]
 
 
 class _Block(BaseModel):
@@ -46,7 +54,7 @@ class RuleConfig(_Block):
 
     id: _Name
     name: str | None = None
-    companies: Literal["all"] | tuple[str, ...] | ExceptCompanies = "all"
+    companies: Literal["all"] | Annotated[tuple[str, ...], Field(min_length=1)] | ExceptCompanies = "all"
     when: Annotated[tuple[str, ...], Field(min_length=1)]
     if_: Annotated[dict[str, Any], Field(alias="if", default_factory=dict)]
     unless: Annotated[dict[str, Any], Field(default_factory=dict)]
@@ -109,7 +117,7 @@ def read_config(path: Path) -> Configuration:
     rules = tuple(checker.rules())
     if checker.problems:
         raise ConfigError(checker.problems)
-    return Configuration(document, config.companies, sinks, RuleSet(rules, rules_hash(path.read_text())))
+    return Configuration(document, config.companies, sinks, RuleSet(rules, rules_hash(document.text)))
 
 
 class _Checker:

@@ -35,7 +35,7 @@ _log = structlog.get_logger(__name__)
 
 POLL = timedelta(seconds=1)
 RETURN_EVERY = timedelta(seconds=5)
-DRAIN_WITHIN = timedelta(seconds=10)
+DRAIN_WITHIN = timedelta(seconds=5)
 _LEASE_MARGIN = timedelta(seconds=30)
 
 
@@ -113,17 +113,25 @@ class Dispatcher:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), RETURN_EVERY.total_seconds())
                 return
-            with contextlib.suppress(DatabaseUnavailable):
+            try:
                 await self._writer.run(lambda conn: outbox.return_leases(conn, now=self._clock.now(conn)))
+            except DatabaseUnavailable:
+                pass  # the writer has said so
+            except Exception:  # it must not end the lanes beside it
+                _log.exception("dispatcher.leases_not_returned")
 
 
 @dataclass(slots=True)
 class _Turn:
-    """What a turn tells its lane: what to send now, what is claimed for later, and how long nothing else is due."""
+    """What a turn tells its lane: what to send now, what is claimed for later, and how long nothing else is due.
+
+    When the lane is *paused* it holds nothing any more.
+    """
 
     send: list[Delivery]
     claimed: list[Delivery]
     wait: timedelta
+    paused: bool = False
 
 
 @dataclass(slots=True)
@@ -188,6 +196,8 @@ class Lane:
             if isinstance(error, DatabaseUnavailable):
                 return POLL
             raise
+        if turn.paused:
+            self._claimed.clear()
         self._claimed.extend(turn.claimed)
         for delivery in turn.send:
             task = asyncio.create_task(self._send(delivery))
@@ -201,13 +211,16 @@ class Lane:
 
     async def _drain(self) -> None:
         if self._on_the_way:
-            await asyncio.wait(self._on_the_way, timeout=DRAIN_WITHIN.total_seconds())
+            _, late = await asyncio.wait(self._on_the_way, timeout=DRAIN_WITHIN.total_seconds())
+            for task in late:  # stays `sending`, and says at the next start that it may repeat
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
         results = list(self._results)
         try:
             await self.writer.run(partial(self._turn, results=results, ready=[], room=0))
             await self.writer.run(self._return_claimed)
-        except DatabaseUnavailable:
-            _log.error("lane.not_drained", sink=self.name, results=len(results))  # leases end by themselves
+        except Exception as error:  # leases end by themselves; the other lanes drain on
+            _log.error("lane.not_drained", sink=self.name, results=len(results), error=type(error).__name__)
         await self.sink.aclose()
 
     def _return_claimed(self, conn: Connection) -> None:
@@ -218,16 +231,17 @@ class Lane:
 
     def _turn(self, conn: Connection, *, results: list[_Result], ready: list[Delivery], room: int) -> _Turn:
         now = self.clock.now(conn)
-        if results:
-            self._record(conn, results, now)
-        outbox.mark_sending(conn, ready)
+        if results and self._record(conn, results, now):
+            outbox.put_back(conn, [*ready, *self._claimed], now=now)
+            return _Turn([], [], POLL, paused=True)
+        lease_until = now + self.limits.timeout + _LEASE_MARGIN
+        send = outbox.mark_sending(conn, ready, lease_until=lease_until)
         claimed: list[Delivery] = []
         if room > 0:
-            lease = self.limits.timeout + _LEASE_MARGIN
             claimed = outbox.claim_due(
-                conn, sink=self.name, now=now, lease_until=now + lease, instance=self.instance, limit=room
+                conn, sink=self.name, now=now, lease_until=lease_until, instance=self.instance, limit=room
             )
-        return _Turn(ready, claimed, self._wait(conn, now, idle=not claimed))
+        return _Turn(send, claimed, self._wait(conn, now, idle=not claimed))
 
     def _wait(self, conn: Connection, now: datetime, *, idle: bool) -> timedelta:
         if not idle:
@@ -237,7 +251,8 @@ class Lane:
             return POLL
         return min(POLL, due - now)
 
-    def _record(self, conn: Connection, results: list[_Result], now: datetime) -> None:
+    def _record(self, conn: Connection, results: list[_Result], now: datetime) -> bool:
+        """Store what came back. Whether the lane is paused now."""
         steps = [
             next_step(
                 result.outcome,
@@ -249,25 +264,28 @@ class Lane:
             for result in results
         ]
         outbox.record(conn, [_tried(result, step) for result, step in zip(results, steps, strict=True)], now=now)
-        self._note_condition(conn, results, steps, now)
+        return self._note_condition(conn, results, steps, now)
 
-    def _note_condition(self, conn: Connection, results: list[_Result], steps: list[Step], now: datetime) -> None:
-        """Keep the lane's row: failures in a row, and a pause where an answer asked for one."""
+    def _note_condition(self, conn: Connection, results: list[_Result], steps: list[Step], now: datetime) -> bool:
+        """Keep the lane's row: failures in a row, and a pause where an answer asked for one. Whether it is paused.
+
+        The longest pause asked for holds. Its reason stays until a try succeeds, so that one trouble is logged once.
+        """
         lane = outbox.lane(conn, self.name)
-        failures = lane.failures
-        pause: Step | None = None
+        failures, until, reason = lane.failures, lane.paused_until, lane.reason
         for result, step in zip(results, steps, strict=True):
             failed = isinstance(result.outcome, Retry | Uncertain | AuthFailed | Gone)
             failures = failures + 1 if failed else 0
-            if step.pause_lane is not None and (pause is None or step.pause_lane > (pause.pause_lane or timedelta(0))):
-                pause = step
-        if pause is not None and pause.pause_lane is not None:
-            if lane.reason != pause.reason:
-                _log.warning("lane.paused", sink=self.name, reason=pause.reason)
-            until = now + pause.pause_lane
-            outbox.set_lane(conn, self.name, failures=failures, paused_until=until, reason=pause.reason)
-        elif failures != lane.failures or (failures == 0 and lane.reason is not None):
-            outbox.set_lane(conn, self.name, failures=failures, paused_until=lane.paused_until, reason=lane.reason)
+            if step.pause_lane is not None and (until is None or now + step.pause_lane > until):
+                until, reason = now + step.pause_lane, step.reason
+        paused = until is not None and until > now
+        if not paused and failures == 0:
+            until = reason = None
+        if paused and reason != lane.reason:
+            _log.warning("lane.paused", sink=self.name, reason=reason)
+        if (failures, until, reason) != (lane.failures, lane.paused_until, lane.reason):
+            outbox.set_lane(conn, self.name, failures=failures, paused_until=until, reason=reason)
+        return paused
 
     # --- on the event loop -------------------------------------------------------------------------------------------
 

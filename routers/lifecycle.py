@@ -88,6 +88,23 @@ def repeat_of(obj: Object, event: Event) -> str | None:
     return newest[0] if newest is not None and newest[1] == event.sha256 else None
 
 
+def renew(obj: Object, repeated: str, event: Event) -> Object:
+    """*obj* after the repeat *event* of the event *repeated*: what that one told counts as told now.
+
+    So an event received between the two and applied later (another dispatcher had it) does not win over the newer.
+    """
+    if event.id <= repeated:
+        return obj
+    source = Source(event.id, event.kind.value)
+    sources = {name: source if held.event_id == repeated else held for name, held in obj.sources.items()}
+    return replace(
+        obj,
+        sources=sources,
+        newest={**obj.newest, event.kind.value: (event.id, event.sha256)},
+        outcome_event=event.id if obj.outcome_event == repeated else obj.outcome_event,
+    )
+
+
 def apply(obj: Object, event: Event) -> tuple[Object, list[Happened]]:
     """*obj* after *event*, and what happened. The caller has made sure that *event* is no repeat."""
     obj = _merge(obj, event)
@@ -130,7 +147,7 @@ _OUTCOME_TRANSITION = {
 
 
 def _apply_call(obj: Object, event: Event) -> tuple[Object, list[Happened]]:
-    stage = _stage_of(event)
+    stage = stage_of(event)
     happened = [Happened(_STAGE_TRANSITION[stage], superseded=obj.stage > stage)]
     obj = replace(obj, stage=max(obj.stage, stage))
     if stage is not Stage.ENDED:
@@ -144,8 +161,9 @@ def _apply_call(obj: Object, event: Event) -> tuple[Object, list[Happened]]:
     return obj, happened
 
 
-def _stage_of(event: Event) -> Stage:
-    stage = _STAGES[event.kind]
+def stage_of(event: Event) -> Stage:
+    """How far *event* says that its object is; NEW where it says nothing of a call."""
+    stage = _STAGES.get(event.kind, Stage.NEW)
     still_going_on = event.fields.get("call_type") == "in_progress"
     return min(stage, Stage.ROUTED) if still_going_on else stage
 
@@ -189,8 +207,8 @@ _OF_THE_EVENT = frozenset({"changes"})
 def _merge(obj: Object, event: Event) -> Object:
     fields, sources = dict(obj.fields), dict(obj.sources)
     source = Source(event.id, event.kind.value)
-    rank = _RANK.get(event.kind, _FULL_RANK)
-    left_out = _OF_THE_EVENT if rank == _FULL_RANK else _PLACEHOLDERS
+    still_going_on = stage_of(event) in (Stage.RINGING, Stage.ROUTED)
+    left_out = _PLACEHOLDERS if still_going_on else _OF_THE_EVENT
     for name, value in event.fields.items():
         if name in left_out:
             continue

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, select, tuple_, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from receiver.bulk import BulkInsert, BulkUpdate
 from receiver.columns import fixed
@@ -80,7 +80,9 @@ def record_failure(conn: Connection, event_id: str, *, attempts: int, reason: st
     """An event could not be routed, for the *attempts*-th time; a *final* one waits no longer."""
     state = EventState.FAILED if final else EventState.RECEIVED
     conn.execute(
-        update(events).where(events.c.id == event_id).values(attempts=attempts, reason=reason, state=state.value)
+        update(events)
+        .where(events.c.id == event_id, events.c.state == fixed(EventState.RECEIVED))
+        .values(attempts=attempts, reason=reason, state=state.value)
     )
 
 
@@ -100,10 +102,14 @@ _update_objects = BulkUpdate(
     objects.c.updated_at,
     key=[objects.c.id],
 )
-_key_columns = tuple_(objects.c.company, objects.c.type, objects.c.object_id)
+# Three lists and not one of triples: for those SQLite walks the whole index. What matches beside the keys is left out.
 _lock_objects = (
     select(objects)
-    .where(_key_columns.in_(bindparam("keys", expanding=True)))
+    .where(
+        objects.c.company.in_(bindparam("companies", expanding=True)),
+        objects.c.type.in_(bindparam("types", expanding=True)),
+        objects.c.object_id.in_(bindparam("object_ids", expanding=True)),
+    )
     .order_by(objects.c.company, objects.c.type, objects.c.object_id)
     .with_for_update()
 )
@@ -117,8 +123,10 @@ def lock_objects(conn: Connection, keys: Iterable[ObjectKey], *, now: datetime) 
     """
     wanted = sorted(set(keys))
     _insert_objects(conn, [_new_row(key, now) for key in wanted])
-    found = conn.execute(_lock_objects, {"keys": wanted}).all()
-    return {ObjectKey(row.company, row.type, row.object_id): (row.id, _object_of(row)) for row in found}
+    companies, types, object_ids = (sorted(set(part)) for part in zip(*wanted, strict=True)) if wanted else ([], [], [])
+    found = conn.execute(_lock_objects, {"companies": companies, "types": types, "object_ids": object_ids})
+    rows = {ObjectKey(row.company, row.type, row.object_id): row for row in found}
+    return {key: (rows[key].id, _object_of(rows[key])) for key in wanted}
 
 
 def save_objects(conn: Connection, changed: Iterable[tuple[str, Object]], *, now: datetime) -> None:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, Row, and_, bindparam, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, exists, func, select, update
 
 from receiver.bulk import BulkInsert, BulkUpdate
 from receiver.columns import fixed
@@ -166,7 +166,15 @@ _claimed = (
     .where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
     .order_by(deliveries.c.due_at, deliveries.c.id)
 )
-_mark_sending = BulkUpdate(deliveries, deliveries.c.state, key=[deliveries.c.id, deliveries.c.fence])
+_mark_sending = BulkUpdate(
+    deliveries,
+    deliveries.c.state,
+    deliveries.c.lease_until,
+    key=[deliveries.c.id, deliveries.c.fence, deliveries.c.state],
+)
+_sending = select(deliveries.c.id, deliveries.c.fence).where(
+    deliveries.c.id.in_(bindparam("ids", expanding=True)), deliveries.c.state == fixed(DeliveryState.SENDING)
+)
 
 
 def claim_due(
@@ -194,9 +202,14 @@ def claim_due(
     ]
 
 
-def mark_sending(conn: Connection, claimed: Iterable[Delivery]) -> None:
-    """The next thing that happens to these is their first byte on the wire."""
-    _mark_sending(conn, [(DeliveryState.SENDING, item.id, item.fence) for item in claimed])
+def mark_sending(conn: Connection, claimed: Sequence[Delivery], *, lease_until: datetime) -> list[Delivery]:
+    """Those of *claimed* whose next is their first byte on the wire: all but the ones whose lease was lost."""
+    rows = [(DeliveryState.SENDING, lease_until, item.id, item.fence, DeliveryState.LEASED) for item in claimed]
+    if _mark_sending(conn, rows) == len(rows):
+        return list(claimed)
+    _log.warning("outbox.lease_lost", tries=0)
+    ours = {(row.id, row.fence) for row in conn.execute(_sending, {"ids": [item.id for item in claimed]})}
+    return [item for item in claimed if (item.id, item.fence) in ours]
 
 
 # --- recording -------------------------------------------------------------------------------------------------------
@@ -263,7 +276,11 @@ def return_leases(conn: Connection, *, now: datetime, everything: bool = False) 
     What was only leased is pending again. What was being sent is sent once more under the same id, and says that it
     may repeat.
     """
-    held = deliveries.c.state.in_(_HELD) if everything else deliveries.c.lease_until < now
+    held: ColumnElement[bool] = deliveries.c.state.in_(
+        _HELD
+    )  # in these words, or SQLite does not see that its partial index fits
+    if not everything:
+        held = and_(held, deliveries.c.lease_until < now)
     pending = {"state": DeliveryState.PENDING.value, "lease_until": None, "leased_by": None, "due_at": now}
     leased = update(deliveries).where(deliveries.c.state == fixed(DeliveryState.LEASED), held).values(pending)
     sending = update(deliveries).where(deliveries.c.state == fixed(DeliveryState.SENDING), held)
@@ -327,7 +344,7 @@ def lane(conn: Connection, sink: str) -> Row[Any]:
     return conn.execute(_lane, {"lane": sink}).one()
 
 
-_lane = select(lanes).where(lanes.c.sink == bindparam("lane"))
+_lane = select(lanes).where(lanes.c.sink == bindparam("lane")).with_for_update()  # read to be changed
 
 
 def set_lane(

@@ -86,13 +86,13 @@ def outcome_of(answer: Answer, *, now: datetime) -> Outcome:
             return Rejected(reason)
         case status:
             after = retry_after(answer.headers, now=now)
-            return Retry(reason, after, whole_lane=status in (429, 502, 503, 504) and after is not None)
+            return Retry(reason, after, whole_lane=status == 429 or (status in (502, 503, 504) and after is not None))
 
 
 def retry_after(headers: Mapping[str, str], *, now: datetime) -> timedelta | None:
     """What `Retry-After` asks for, as seconds or as an HTTP date; None without a readable one. Capped at a day."""
     told = headers.get("retry-after", "").strip()
-    if told.isascii() and told.isdigit():
+    if told.isascii() and told.isdigit() and len(told) < 10:
         wait = timedelta(seconds=min(int(told), int(LONGEST_RETRY_AFTER.total_seconds())))
     else:
         try:

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import Connection
+from sqlalchemy import Connection, exc
 
 from callrail.kinds import FAMILY, Family, Kind, kind_of
 from callrail.payload import object_id, read_payload
 from receiver.clock import Clock
+from receiver.database import is_data_error
 from receiver.exceptions import DatabaseUnavailable
 from receiver.ids import Prefix, new_id
 from receiver.writer import Writer
@@ -45,6 +46,9 @@ _log = structlog.get_logger(__name__)
 MAX_BATCH = 24
 MAX_TRIES = 5
 POLL = timedelta(seconds=0.5)
+
+# A time far from any telephone is a mistake, and at the ends of the calendar none that every database can keep.
+_PLAUSIBLE_YEARS = range(1970, 2200)
 
 ALREADY_TOLD = "already told"
 
@@ -107,11 +111,11 @@ class Router:
     async def _route_singly(self) -> int:
         for _ in range(MAX_BATCH):
             try:
-                report = await self._writer.run(partial(route, clock=self._clock, rules=self._rules, limit=1))
+                report = await self._writer.run(partial(_route_alone, clock=self._clock, rules=self._rules))
             except DatabaseUnavailable:
                 raise
-            except Exception as error:
-                await self._writer.run(partial(_give_up_oldest, reason=f"cannot be stored: {type(error).__name__}"))
+            except _NotRouted as failed:
+                await self._writer.run(failed.note)
                 continue
             if report.deliveries:
                 self._on_deliveries()
@@ -152,13 +156,18 @@ class _Work:
 
 def route(conn: Connection, clock: Clock, rules: RuleSet, *, limit: int) -> Report:
     """Route up to *limit* received events within the transaction of *conn*."""
-    claimed = claim_received(conn, limit=limit)
+    return route_claimed(conn, claim_received(conn, limit=limit), clock, rules)
+
+
+def route_claimed(conn: Connection, claimed: Sequence[Any], clock: Clock, rules: RuleSet) -> Report:
+    """Route events that this transaction has claimed."""
     if not claimed:
         return Report()
     now = clock.now(conn)
     events = [read for row in claimed if (read := _tolerantly(conn, row, _read, row)) is not None]
     work = _Work(objects=lock_objects(conn, (read.key for read in events), now=now))
-    for read in events:
+    # The furthest first: what waited while we were down and is over by now is then recorded and not told.
+    for read in sorted(events, key=lambda read: lifecycle.stage_of(read.event), reverse=True):
         _tolerantly(conn, read, _route_one, conn, work, read, rules, now)
     _write(conn, work, now)
     return Report(events=len(claimed), deliveries=len(work.deliveries))
@@ -176,11 +185,40 @@ def _tolerantly(conn: Connection, event: Any, think: Callable[..., T], *args: An
         return None
 
 
-def _give_up_oldest(conn: Connection, reason: str) -> None:
-    for row in claim_received(conn, limit=1):
-        attempts = row.attempts + 1
-        record_failure(conn, row.id, attempts=attempts, reason=reason, final=attempts >= MAX_TRIES)
-        _log.error("routing.event_failed", event_id=row.id, attempts=attempts, reason=reason)
+@dataclass
+class _NotRouted(Exception):
+    """One event, taken alone, could not be stored as routed."""
+
+    event_id: str
+    attempts: int
+    reason: str
+
+    def note(self, conn: Connection) -> None:
+        """Count the try on this very event, whatever other dispatchers hold meanwhile."""
+        final = self.attempts >= MAX_TRIES
+        record_failure(conn, self.event_id, attempts=self.attempts, reason=self.reason, final=final)
+        _log.error("routing.event_failed", event_id=self.event_id, attempts=self.attempts, reason=self.reason)
+
+
+def _route_alone(conn: Connection, clock: Clock, rules: RuleSet) -> Report:
+    """Route the oldest received event by itself.
+
+    Raises:
+        _NotRouted: It was this one.
+    """
+    claimed = claim_received(conn, limit=1)
+    try:
+        return route_claimed(conn, claimed, clock, rules)
+    except exc.DBAPIError as error:
+        if not is_data_error(error):
+            raise
+        raise _not_routed(claimed[0], error) from error
+    except Exception as error:
+        raise _not_routed(claimed[0], error) from error
+
+
+def _not_routed(event: Any, error: Exception) -> _NotRouted:
+    return _NotRouted(event.id, event.attempts + 1, f"cannot be stored: {type(error).__name__}")
 
 
 # --- one event: decides, writes nothing ------------------------------------------------------------------------------
@@ -206,6 +244,7 @@ def _route_one(conn: Connection, work: _Work, read: _Read, rules: RuleSet, now: 
     row_id, obj = work.objects[read.key]
     repeated = lifecycle.repeat_of(obj, read.event)
     if repeated is not None:
+        work.objects[read.key] = (row_id, lifecycle.renew(obj, repeated, read.event))
         work.routed.append((row_id, repeated, read.reason, read.id))
         return
     changed, happened = lifecycle.apply(obj, read.event)
@@ -227,7 +266,7 @@ def _route_one(conn: Connection, work: _Work, read: _Read, rules: RuleSet, now: 
                 new = {
                     delivery.key: delivery
                     for delivery in _deliveries(verdict, transition)
-                    if not _is_told(conn, verdict, delivery.key, work.deliveries, deliveries)
+                    if not _is_told(conn, verdict, delivery.key, obj.told, work.deliveries, deliveries)
                 }
                 deliveries |= new
                 transition.verdicts[verdict.rule.id] = ALREADY_TOLD if verdict.fired and not new else verdict.why
@@ -273,11 +312,13 @@ def _deliveries(verdict: Verdict, transition: TransitionRow) -> list[NewDelivery
     ]
 
 
-def _is_told(conn: Connection, verdict: Verdict, key: str, *new: dict[str, NewDelivery]) -> bool:
+def _is_told(conn: Connection, verdict: Verdict, key: str, told: frozenset[str], *new: dict[str, NewDelivery]) -> bool:
     """Whether a rule that speaks once an object has spoken: in this transaction or in an earlier one."""
     if not verdict.rule.speaks_once:
         return False
-    return any(key in deliveries for deliveries in new) or bool(existing_keys(conn, [key]))
+    if any(key in deliveries for deliveries in new):
+        return True
+    return not told.isdisjoint(verdict.rule.when) and bool(existing_keys(conn, [key]))
 
 
 def _own_time(facts: dict[str, Any]) -> datetime | None:
@@ -289,7 +330,7 @@ def _own_time(facts: dict[str, Any]) -> datetime | None:
                 moment = datetime.fromisoformat(told)
             except ValueError:
                 continue
-            if moment.tzinfo is not None:
+            if moment.tzinfo is not None and moment.year in _PLAUSIBLE_YEARS:
                 return moment
     return None
 

@@ -23,6 +23,7 @@ from receiver.database import Database, open_database
 from receiver.events import insert_events
 from receiver.exceptions import ConfigError, ConfigProblem, ReceiverError, SecretMissing
 from receiver.ids import Prefix, new_id
+from receiver.protocol import BoundedHeadProtocol
 from receiver.writer import Writer
 from routers.config import Configuration
 from routers.dispatcher import Dispatcher, Limits, Sink
@@ -31,6 +32,8 @@ from routers.outbox import shift_open_times
 from routers.routing import Router
 
 _log = structlog.get_logger(__name__)
+
+_MAX_CONNECTIONS = 2_000
 
 
 class Role(StrEnum):
@@ -77,7 +80,7 @@ async def serve(plan: Plan, *, stop: asyncio.Event, on_ready: Callable[[], None]
         try:
             async with contextlib.AsyncExitStack() as running:
                 if plan.role is not Role.INTAKE:
-                    await running.enter_async_context(_dispatching(plan, database, writer))
+                    await running.enter_async_context(_dispatching(plan, database, writer, stop))
                 if plan.listener is not None:
                     await running.enter_async_context(_taking_in(plan, writer, plan.listener, stop))
                 on_ready()
@@ -95,13 +98,15 @@ async def _taking_in(plan: Plan, writer: Writer, listener: socket.socket, stop: 
     server = uvicorn.Server(
         uvicorn.Config(
             app,
+            http=BoundedHeadProtocol,
             log_config=None,
             access_log=False,
             lifespan="off",
             proxy_headers=False,
             server_header=False,
             date_header=False,
-            timeout_graceful_shutdown=10,
+            timeout_graceful_shutdown=3,
+            limit_concurrency=_MAX_CONNECTIONS,
         )
     )
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
@@ -115,7 +120,7 @@ async def _taking_in(plan: Plan, writer: Writer, listener: socket.socket, stop: 
 
 
 @contextlib.asynccontextmanager
-async def _dispatching(plan: Plan, database: Database, writer: Writer) -> AsyncIterator[None]:
+async def _dispatching(plan: Plan, database: Database, writer: Writer, stop: asyncio.Event) -> AsyncIterator[None]:
     """Routing and all lanes."""
     clock: Clock = WallClock(shift_open_times) if database.is_sqlite else DatabaseClock()
     sinks = build_sinks(plan.configuration)
@@ -124,6 +129,8 @@ async def _dispatching(plan: Plan, database: Database, writer: Writer) -> AsyncI
     writer.on_stored = router.hint
     await dispatcher.start(alone=database.is_sqlite)
     tasks = [asyncio.create_task(router.run()), asyncio.create_task(dispatcher.run())]
+    for task in tasks:
+        task.add_done_callback(lambda _: stop.set())  # one that ends by itself ends the process, to be started anew
     try:
         yield
     finally:
@@ -190,7 +197,7 @@ def _dispatching_alone(database: Database) -> Iterator[None]:
     if not database.is_sqlite:
         yield
         return
-    path = Path(f"{database.url.database}.dispatcher.lock")
+    path = Path(f"{Path(str(database.url.database)).resolve()}.dispatcher.lock")
     with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

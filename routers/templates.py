@@ -95,7 +95,7 @@ def _clock_time(facts: Mapping[str, Any], occurred_at: datetime) -> str:
     """The time in the company's zone; where none is known, in UTC and saying so."""
     try:
         local = occurred_at.astimezone(ZoneInfo(str(facts["company_time_zone"])))
-    except (KeyError, ValueError, ZoneInfoNotFoundError):
+    except (KeyError, ValueError, OverflowError, OSError, ZoneInfoNotFoundError):  # OSError: 'America' is a folder
         return f"{occurred_at:%d %b %H:%M} UTC"
     return f"{local:%d %b %H:%M}"
 
@@ -139,5 +139,9 @@ def _data(delivery: Delivery) -> dict[str, Any]:
 
 
 def _holds_access_key(value: object) -> bool:
-    """Whether *value* is a link that lets whoever holds it listen: such a link leaves only where it is asked for."""
+    """Whether a link in *value* lets whoever holds it listen: such a link leaves only where it is asked for."""
+    if isinstance(value, dict):
+        return any(_holds_access_key(item) for item in value.values())
+    if isinstance(value, list):
+        return any(_holds_access_key(item) for item in value)
     return isinstance(value, str) and "access_key=" in value

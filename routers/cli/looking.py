@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import click
-from sqlalchemy import Connection, Row, exc
+from sqlalchemy import Connection, Row
 
 from callrail.payload import read_payload
 from receiver.database import open_database
@@ -15,6 +15,7 @@ from receiver.events import find_events, newest_events
 from receiver.exceptions import DatabaseUnavailable
 from receiver.schema import EventState
 from routers import ledger
+from routers.cli.database_errors import told_plainly
 from routers.cli.options import database_option, limit_option, output_option
 from routers.cli.output import masked, print_one, print_rows
 from routers.schema import DeliveryState
@@ -28,18 +29,10 @@ def _reading(database_url: str) -> Iterator[Connection]:
     try:
         if database.is_missing:
             raise DatabaseUnavailable(f"there is no file {database.url.database}; run: callrail-router migrate")
-        with database.reading.connect() as conn:
+        with told_plainly(), database.reading.connect() as conn:
             yield conn
-    except exc.DBAPIError as error:
-        raise DatabaseUnavailable(f"the database cannot be read: {_remedy(str(error.orig))}") from None
     finally:
         database.dispose()
-
-
-def _remedy(driver_text: str) -> str:
-    if "no such table" in driver_text or "does not exist" in driver_text:
-        return "its tables are missing; run: callrail-router migrate"
-    return f"{driver_text.splitlines()[0]}; check --database-url"
 
 
 def _only(found: Sequence[Row[Any]], what: str, written: str) -> Row[Any]:

@@ -11,20 +11,23 @@ from typing import Any
 import click
 import orjson
 
+from callrail.fields import FIELDS
+
 _EMAIL = re.compile(r"[^@\s]+@([^@\s]+\.[^@\s]+)")
 _DIGIT = re.compile(r"\d")
 _ID = re.compile(r"(ev|dl)_[0-9a-v]{26}")
 _SHORT_ID = 16
 _PIPE_WIDTH = 160
 
-# Fields that say something of a person. Everything a visitor wrote into a form does.
-PERSONAL = frozenset(
+# Fields that say something of a person; everything a visitor wrote into a form does, and so may any we do not know.
+_PERSONAL = frozenset(
     """
     customer_name customer_phone_number source_number destination_number customer_city customer_zip form_data content
     transcription conversational_transcript call_summary note agent_email agent recording recording_player
-    recording_redirect voice_assist_message keypad_entries media_urls timeline_url call_highlights ip
+    recording_redirect voice_assist_message keypad_entries media_urls timeline_url call_highlights ip answers custom
     """.split()  # noqa: SIM905  (a list of this length is read more easily as words)
 )
+_SHOWN = frozenset(FIELDS) - _PERSONAL
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], *, output: str, empty: str) -> None:
@@ -54,7 +57,7 @@ def masked(fields: Mapping[str, Any], *, show_personal: bool) -> dict[str, Any]:
     """*fields* with personal data made unreadable, but so that two different numbers still look different."""
     if show_personal:
         return dict(fields)
-    return {name: _mask(value) if name in PERSONAL else value for name, value in fields.items()}
+    return {name: value if name in _SHOWN else _mask(value) for name, value in fields.items()}
 
 
 def _mask(value: Any) -> Any:
@@ -62,6 +65,8 @@ def _mask(value: Any) -> Any:
         return {name: _mask(item) for name, item in value.items()}
     if isinstance(value, list):
         return [_mask(item) for item in value]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _mask(str(value))  # a website may send a telephone number as a number
     if not isinstance(value, str):
         return value
     if len(_DIGIT.findall(value)) >= 7 and len(value) <= 20:
@@ -110,7 +115,7 @@ def _tree(value: Mapping[str, Any], indent: str) -> list[str]:
     width = max((len(name) for name in value), default=0)
     lines: list[str] = []
     for name, item in value.items():
-        label = f"{indent}{click.style(name.replace('_', ' ').ljust(width), dim=True)}"
+        label = f"{indent}{click.style(_plain(name).replace('_', ' ').ljust(width), dim=True)}"
         if isinstance(item, Mapping) and item:
             lines += [label, *_tree(item, indent + "  ")]
         elif isinstance(item, list) and item and isinstance(item[0], Mapping):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import random
 from datetime import timedelta
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from routers.cli.database_errors import told_plainly
 from routers.cli.options import config_option, database_option
 from routers.cli.serving import run_on_fast_loop
 from routers.demo import Show, companies_named, example_config, invent_missing_keys, play_to
@@ -19,6 +21,12 @@ from routers.simulator import Sent, Story, Tally
 
 _STORIES = [story.value for story in Story]
 _DEMO_STORIES = [Story.MISSED, Story.ANSWERED, Story.FORM, Story.VOICEMAIL, Story.TEXT, Story.ABANDONED]
+
+
+def _number(_ctx: click.Context, _param: click.Parameter, value: float) -> float:
+    if math.isnan(value):  # no range refuses it, for it compares with nothing
+        raise click.BadParameter("nan is no number.")
+    return value
 
 
 @click.command()
@@ -31,10 +39,18 @@ _DEMO_STORIES = [Story.MISSED, Story.ANSWERED, Story.FORM, Story.VOICEMAIL, Stor
     "--speed",
     default=10.0,
     show_default=True,
+    callback=_number,
     type=click.FloatRange(0, min_open=True),
     help="How many times faster than life; inf does not wait.",
 )
-@click.option("--gap", default=20.0, show_default=True, help="Seconds of life from one story's start to the next.")
+@click.option(
+    "--gap",
+    default=20.0,
+    show_default=True,
+    callback=_number,
+    type=click.FloatRange(0, 86_400),
+    help="Seconds of life from one story's start to the next.",
+)
 @click.option("--seed", type=int, help="The same seed plays the same stories.  [default: another one each time]")
 @click.option("--quiet", "-q", is_flag=True, help="Print the total only.")
 def simulate(
@@ -78,7 +94,7 @@ def simulate(
 @click.option("--config", type=click.Path(path_type=Path), help="The configuration.  [default: the example]")
 @database_option
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535))
-@click.option("--speed", default=20.0, show_default=True, type=click.FloatRange(0, min_open=True))
+@click.option("--speed", default=20.0, show_default=True, callback=_number, type=click.FloatRange(0, min_open=True))
 @click.option("--once", is_flag=True, help="End after the play instead of serving on.")
 def demo(config: Path | None, database_url: str, port: int, speed: float, once: bool) -> None:
     """Start everything in one process and play calls to it. Needs no account, no key and no other server."""
@@ -91,7 +107,8 @@ def demo(config: Path | None, database_url: str, port: int, speed: float, once: 
     path = config or example_config()
     configuration = read_config(path)
     invent_missing_keys(configuration.signing_key_references(), os.environ)
-    upgrade(database_url)
+    with told_plainly():
+        upgrade(database_url)
     try:
         listener = bind("127.0.0.1", port)
     except CannotListen:

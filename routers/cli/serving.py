@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from routers.cli.database_errors import told_plainly
 from routers.cli.options import config_option, database_option
 from routers.serve import Plan, Role, bind, stop_on_signals
 from routers.serve import serve as serve_plan
@@ -60,7 +61,8 @@ def serve(config: Path, database_url: str, host: str, port: int, role: str) -> N
         stop_on_signals(stop)
         await serve_plan(plan, stop=stop, on_ready=announce)
 
-    run_on_fast_loop(run())
+    with told_plainly():
+        run_on_fast_loop(run())
 
 
 def run_on_fast_loop(main: Coroutine[Any, Any, None]) -> None:
@@ -86,11 +88,12 @@ def migrate(database_url: str) -> None:
 
     database = open_database(database_url)
     try:
-        with database.reading.connect() as conn:
-            before = schema_version(conn)
-        upgrade(database_url)
-        with database.reading.connect() as conn:
-            after = schema_version(conn)
+        with told_plainly():
+            with database.reading.connect() as conn:
+                before = schema_version(conn)
+            upgrade(database_url)
+            with database.reading.connect() as conn:
+                after = schema_version(conn)
     finally:
         database.dispose()
     click.echo(

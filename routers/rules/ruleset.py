@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from routers.rules.conditions import Condition, Facts
@@ -86,8 +86,3 @@ def _why(rule: Rule, facts: Facts) -> str:
         if exception.holds(facts):
             return f"unless {exception.field}"
     return FIRED
-
-
-def sinks_of(rules: Iterable[Rule]) -> set[str]:
-    """The names of all sinks that rules send to."""
-    return {send.sink for rule in rules for send in rule.send}

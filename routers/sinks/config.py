@@ -6,7 +6,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from routers.durations import Duration
 
@@ -26,8 +26,17 @@ def _schedule(text: str) -> tuple[timedelta, ...]:
 # Waits after try 1, 2, ...; after the last the delivery is a dead letter. For systems as Standard Webhooks suggests.
 SCHEDULES = {
     Audience.PEOPLE: _schedule("2s 10s 30s 2m 10m 1h"),
-    Audience.SYSTEMS: _schedule("0s 5s 5m 30m 2h 5h 10h 14h 20h 24h"),
+    Audience.SYSTEMS: _schedule("5s 5m 30m 2h 5h 10h 14h 20h 24h"),
 }
+
+
+_LONGEST_TIMEOUT = timedelta(minutes=2)
+
+
+def _timeout(written: timedelta) -> timedelta:
+    if not timedelta(0) < written <= _LONGEST_TIMEOUT:
+        raise ValueError("a timeout is longer than 0s and at most 2m")
+    return written
 
 
 class SinkConfig(BaseModel):
@@ -40,7 +49,7 @@ class SinkConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     audience: Audience
-    timeout: Annotated[Duration, Field(gt=timedelta(0), le=timedelta(minutes=2))] = timedelta(seconds=20)
+    timeout: Annotated[Duration, AfterValidator(_timeout)] = timedelta(seconds=20)
     concurrency: Annotated[int, Field(ge=1, le=64)] = 8
     retry: Annotated[tuple[Duration, ...], Field(min_length=1, max_length=20)] | None = None
 

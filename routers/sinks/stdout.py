@@ -25,8 +25,8 @@ class StdoutSink:
         self._out = out
 
     async def deliver(self, message: Message) -> Outcome:
-        block = "\n".join([f"● {message.title}", *(f"  {line}" for line in message.lines), "", ""])
-        self._out.write(_printable(block))
+        lines = [f"● {message.title}", *(f"  {line}" for line in message.lines), "", ""]
+        self._out.write("\n".join(map(_printable, lines)))
         self._out.flush()
         return Delivered("printed")
 
@@ -34,6 +34,6 @@ class StdoutSink:
         self._out.flush()
 
 
-def _printable(block: str) -> str:
-    """*block* without control characters: a caller's name must not steer the terminal it is shown on."""
-    return "".join(char if char == "\n" or char.isprintable() else "�" for char in block)
+def _printable(line: str) -> str:
+    """*line* without control characters: a caller's name must not steer the terminal, nor begin a line of its own."""
+    return "".join(char if char.isprintable() else "�" for char in line)
