@@ -40,6 +40,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Async tests, marked `anyio`, run on the event loop that the program runs on."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
 def postgresql_server(request: pytest.FixtureRequest) -> RunServer:
     """The run's server, running. Where none can be had the test is skipped, but never in CI."""
     server = request.config.stash[_SERVER]

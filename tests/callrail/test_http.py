@@ -1,0 +1,363 @@
+"""The HTTP client against every way a destination can behave, and what it says may have happened over there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from callrail.exceptions import AddressRefused, AnswerLost, NotSent
+from callrail.http import MAX_ANSWER_BYTES, Answer, HttpClient
+from tests.fakes import destination as fake
+from tests.fakes.destination import (
+    Behaviour,
+    Destination,
+    answer,
+    port_nobody_listens_on,
+    port_that_accepts_nobody,
+    running_destination,
+)
+
+pytestmark = pytest.mark.anyio
+
+LONG = timedelta(seconds=30)
+SHORT = timedelta(milliseconds=200)
+SECRET_PATH = "/services/T0/B0/very-secret-token?key=also-secret"
+
+
+@pytest.fixture
+async def destination() -> AsyncIterator[Destination]:
+    async with running_destination() as running:
+        yield running
+
+
+async def post(url: str, *, within: timedelta = LONG, headers: dict[str, str] | None = None, **options: Any) -> Answer:
+    """Post once with a client of its own that may reach this machine."""
+    client = HttpClient(timeout=within, **{"allow_hosts": ["127.0.0.1"], **options})
+    try:
+        return await client.post(url, content=b'{"text":"hello"}', headers=headers or {})
+    finally:
+        await client.aclose()
+
+
+# --- answers ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [200, 202, 204, 301, 400, 401, 404, 410, 429, 500, 503])
+async def test_every_status_is_an_answer(destination: Destination, status: int) -> None:
+    """A refusal is told as a value with status, headers and body, and the request went out once and whole."""
+    body = b"" if status == 204 else b"because"
+    destination.behaves(answer(status, headers={"Retry-After": "30"}, body=body))
+
+    found = await post(destination.url + "/hook?a=b", headers={"content-type": "application/json", "x-id": "dl_1"})
+
+    assert (found.status, found.headers["retry-after"], found.body) == (status, "30", body)
+    (request,) = destination.requests
+    assert (request.method, request.target, request.body) == ("POST", "/hook?a=b", b'{"text":"hello"}')
+    assert (request.headers["content-type"], request.headers["x-id"]) == ("application/json", "dl_1")
+
+
+async def test_a_failure_is_not_repeated_by_itself(destination: Destination) -> None:
+    """A destination that answers 500 and then 200 gets one request a call: repeating is the dispatcher's to decide."""
+    destination.behaves(answer(500), answer(200))
+
+    assert (await post(destination.url)).status == 500
+    assert (await post(destination.url)).status == 200
+    assert len(destination.requests) == 2
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_an_answer_and_not_followed(destination: Destination, status: int) -> None:
+    """Nobody can send our messages, or our client, somewhere else."""
+    async with running_destination() as elsewhere:
+        destination.behaves(fake.redirect(elsewhere.url, status))
+
+        found = await post(destination.url)
+
+        assert (found.status, found.headers["location"]) == (status, elsewhere.url)
+        assert elsewhere.connections == 0
+
+
+async def test_a_huge_body_is_cut(destination: Destination) -> None:
+    """An answer that does not end costs us 64 kB and no more, and is still an answer."""
+    destination.behaves(fake.endless_body)
+
+    found = await post(destination.url)
+
+    assert found.status == 200
+    assert len(found.body) == MAX_ANSWER_BYTES
+
+
+async def test_a_body_at_the_bound_is_whole(destination: Destination) -> None:
+    """What is as long as is allowed comes through to the last byte."""
+    body = b"x" * (MAX_ANSWER_BYTES - 1) + b"y"
+    destination.behaves(answer(200, body=body))
+
+    assert (await post(destination.url)).body == body
+
+
+async def test_a_connection_is_used_again(destination: Destination) -> None:
+    """A lane of many messages pays for one connection, also after an answer that was a failure."""
+    destination.behaves(answer(500, body=b"later"), answer(200, body=b"ok"))
+    client = HttpClient(timeout=LONG, allow_hosts=["127.0.0.1"])
+
+    statuses = [(await client.post(destination.url, content=b"{}", headers={})).status for _ in range(3)]
+    await client.aclose()
+
+    assert statuses == [500, 200, 200]
+    assert destination.connections == 1
+
+
+async def test_no_more_connections_than_asked_for(destination: Destination) -> None:
+    """A slow destination is not flooded: what is too much waits here."""
+    client = HttpClient(timeout=LONG, allow_hosts=["127.0.0.1"], connections=2)
+
+    answers = await asyncio.gather(*(client.post(destination.url, content=b"{}", headers={}) for _ in range(10)))
+    await client.aclose()
+
+    assert [found.status for found in answers] == [200] * 10
+    assert destination.connections <= 2
+
+
+async def test_no_cookie_is_kept(destination: Destination) -> None:
+    """One message says nothing about the one before it."""
+    destination.behaves(answer(200, headers={"set-cookie": "id=1; Path=/"}))
+    client = HttpClient(timeout=LONG, allow_hosts=["127.0.0.1"])
+
+    for _ in range(2):
+        await client.post(destination.url, content=b"{}", headers={})
+    await client.aclose()
+
+    assert [request.headers.get("cookie") for request in destination.requests] == [None, None]
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
+async def test_a_proxy_of_the_environment_is_ignored(
+    destination: Destination, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Messages go where the configuration says, not where a variable of the shell does."""
+    async with running_destination() as proxy:
+        monkeypatch.setenv(name, proxy.url)
+
+        assert (await post(destination.url)).status == 200
+        assert proxy.connections == 0
+
+
+# --- lost answers ----------------------------------------------------------------------------------------------------
+
+LOST: dict[str, tuple[Behaviour, timedelta]] = {
+    "hangs after reading": (fake.hang, SHORT),
+    "resets after reading": (fake.reset, LONG),
+    "closes after reading": (fake.close, LONG),
+    "speaks another protocol": (fake.talk_nonsense, LONG),
+    "breaks off in the body": (fake.break_off_in_the_body, LONG),
+    "drips, never silent": (fake.drip(pause=0.02, pieces=250), SHORT),
+}
+
+
+@pytest.mark.parametrize(("behaviour", "within"), LOST.values(), ids=LOST)
+async def test_an_answer_lost_after_sending_is_told_as_such(
+    destination: Destination, behaviour: Behaviour, within: timedelta
+) -> None:
+    """The request arrived once, nobody knows what came of it, and that is exactly what is said."""
+    destination.behaves(behaviour)
+
+    with pytest.raises(AnswerLost) as caught:
+        await post(destination.url + SECRET_PATH, within=within)
+
+    assert "secret" not in str(caught.value)
+    assert len(destination.requests) == 1
+
+
+@pytest.mark.parametrize("behaviour", [fake.hang, fake.reset, fake.close], ids=["hangs", "resets", "closes"])
+async def test_a_connection_that_breaks_once_accepted_may_have_carried_the_request(
+    destination: Destination, behaviour: Behaviour
+) -> None:
+    """Whether the bytes were read cannot be known from here, so the careful answer is given."""
+    destination.on_accept(behaviour)
+
+    with pytest.raises(AnswerLost):
+        await post(destination.url + SECRET_PATH, within=LONG if behaviour is not fake.hang else SHORT)
+
+
+async def test_after_a_lost_answer_the_client_goes_on(destination: Destination) -> None:
+    """A broken connection costs its own request and no later one."""
+    destination.behaves(fake.reset, answer(200))
+    client = HttpClient(timeout=LONG, allow_hosts=["127.0.0.1"], connections=1)
+
+    with pytest.raises(AnswerLost):
+        await client.post(destination.url, content=b"{}", headers={})
+    found = await client.post(destination.url, content=b"{}", headers={})
+    await client.aclose()
+
+    assert found.status == 200
+
+
+# --- not sent --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_refused_connection_is_not_sent() -> None:
+    """Where nobody listens nothing can have happened."""
+    with port_nobody_listens_on() as port, pytest.raises(NotSent) as caught:
+        await post(f"http://127.0.0.1:{port}{SECRET_PATH}")
+
+    assert "secret" not in str(caught.value)
+
+
+async def test_a_connection_that_is_never_accepted_is_not_sent() -> None:
+    """A host that drops what it is sent has not seen the request, however long we waited."""
+    with port_that_accepts_nobody() as port, pytest.raises(NotSent) as caught:
+        await post(f"http://127.0.0.1:{port}{SECRET_PATH}", within=SHORT)
+
+    assert "secret" not in str(caught.value)
+
+
+async def test_a_handshake_cut_short_leaves_no_connection(destination: Destination) -> None:
+    """A server silent during the TLS handshake sees the connection closed at the deadline.
+
+    The HTTP library left the socket open when the handshake was cancelled; it stayed until Python collected it.
+    """
+    closed = asyncio.Event()
+
+    async def be_silent(conversation: fake.Conversation) -> None:
+        while await conversation.reader.read(65_536):
+            pass
+        closed.set()
+
+    destination.on_accept(be_silent)
+
+    with pytest.raises(NotSent) as caught:  # a leaked connection would live as long as the error's traceback
+        await post(destination.url.replace("http:", "https:"), within=SHORT)
+    async with asyncio.timeout(10):
+        await closed.wait()
+    del caught
+
+
+@pytest.mark.parametrize("behaviour", [fake.talk_nonsense, fake.hang], ids=["another protocol", "silence"])
+async def test_without_tls_nothing_is_sent(destination: Destination, behaviour: Behaviour) -> None:
+    """A server that does not complete the handshake has not seen the request."""
+    destination.on_accept(behaviour)
+    url = destination.url.replace("http:", "https:")
+
+    with pytest.raises(NotSent) as caught:
+        await post(url + SECRET_PATH, within=LONG if behaviour is not fake.hang else SHORT)
+
+    assert "secret" not in str(caught.value)
+    assert destination.connections == 1
+
+
+NO_ADDRESS = {
+    "no scheme": "127.0.0.1/very-secret-token",
+    "another scheme": "ftp://127.0.0.1/very-secret-token",
+    "no host": "http:///very-secret-token",
+    "port out of range": "http://127.0.0.1:99999/very-secret-token",
+    "port in words": "http://127.0.0.1:secret/",
+    "open bracket": "http://[::1/very-secret-token",
+    "control character": "http://127.0.0.1/very-secret-token\x00",
+    "label too long": f"http://{'a' * 64}.example.com/very-secret-token",
+    "empty label": "http://a..example.com/very-secret-token",
+    "name that does not exist": "http://nowhere.invalid/very-secret-token",
+    "name outside IDNA": "http://\u2603\ufe0f\u200d.example/very-secret-token",
+    "empty": "",
+}
+
+
+@pytest.mark.parametrize("url", NO_ADDRESS.values(), ids=NO_ADDRESS)
+async def test_an_url_that_leads_nowhere_is_not_sent(url: str) -> None:
+    """Each mistake in an URL is told in words that do not repeat it, for it may be a secret."""
+    with pytest.raises(NotSent) as caught:
+        await post(url)
+
+    assert str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+BAD_HEADERS = {
+    "newline": {"authorization": "Bearer very-secret\n"},
+    "header within": {"authorization": "Bearer very-secret\r\nx-other: 1"},
+    "NUL": {"authorization": "Bearer very-secret\x00"},
+    "outside ASCII": {"authorization": "Bearer very-secret-é"},
+    "name with a space": {"very secret": "1"},
+}
+
+
+@pytest.mark.parametrize("headers", BAD_HEADERS.values(), ids=BAD_HEADERS)
+async def test_a_header_that_cannot_be_sent_is_not_sent(destination: Destination, headers: dict[str, str]) -> None:
+    """A token with a stray newline sends nothing at all, and the error does not show the token."""
+    with pytest.raises(NotSent) as caught:
+        await post(destination.url, headers=headers)
+
+    assert "secret" not in str(caught.value)
+    assert destination.requests == []
+
+
+# --- where we do not connect -----------------------------------------------------------------------------------------
+
+
+async def test_this_machine_is_refused_unless_allowed(destination: Destination) -> None:
+    """Without a word of the operator no connection is even opened."""
+    with pytest.raises(AddressRefused) as caught:
+        await post(destination.url + SECRET_PATH, allow_hosts=[])
+
+    assert destination.connections == 0
+    assert "allow_hosts" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert (await post(destination.url, allow_hosts=["127.0.0.0/8"])).status == 200
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.1", "2130706433", "0x7f.1", "0177.0.0.1", "0.0.0.0", "0", "[::1]"])
+async def test_no_spelling_of_this_machine_gets_through(destination: Destination, host: str) -> None:
+    """What counts is the address a name leads to, however it is written."""
+    with pytest.raises(NotSent):
+        await post(f"http://{host}:{destination.port}/", allow_hosts=[])
+
+    assert destination.connections == 0
+
+
+async def test_a_redirect_to_a_forbidden_address_is_not_followed(destination: Destination) -> None:
+    """An allowed host is no door to the others."""
+    destination.behaves(fake.redirect("http://169.254.169.254/latest/meta-data/"))
+
+    assert (await post(destination.url)).status == 307
+
+
+# --- one deadline ----------------------------------------------------------------------------------------------------
+
+
+async def test_the_deadline_bounds_an_answer_that_never_pauses(destination: Destination) -> None:
+    """The whole exchange has one deadline: a body that trickles for ever is given up, its connection closed."""
+    closed = asyncio.Event()
+
+    async def trickle(conversation: fake.Conversation) -> None:
+        try:
+            await fake.drip(pause=0.01, pieces=1_000)(conversation)
+        except ConnectionError:
+            closed.set()
+            raise
+
+    destination.behaves(trickle)
+
+    with pytest.raises(AnswerLost):
+        await post(destination.url, within=SHORT)
+    async with asyncio.timeout(10):
+        await closed.wait()
+
+
+async def test_a_cancelled_request_leaves_the_client_usable(destination: Destination) -> None:
+    """Stopping a sending closes its connection and frees its place."""
+    destination.behaves(fake.hang, answer(200, body=json.dumps({"ok": True}).encode()))
+    client = HttpClient(timeout=LONG, allow_hosts=["127.0.0.1"], connections=1)
+    hanging = asyncio.create_task(client.post(destination.url, content=b"{}", headers={}))
+    await destination.received(1)
+
+    hanging.cancel()
+    await asyncio.wait([hanging])
+    found = await client.post(destination.url, content=b"{}", headers={})
+    await client.aclose()
+
+    assert hanging.cancelled()
+    assert found.body == b'{"ok": true}'

@@ -1,0 +1,174 @@
+"""The router running: in the event loop of a test, or as the installed command in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from routers.config import read_config
+from routers.serve import Plan, Role, bind, serve
+from tests.client import post_signed
+from tests.fakes.receiver_of_webhooks import SECRET
+from tests.routers.waiting import LONGEST, wait_until
+
+KEY = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+SECRETS = {"ACME_KEY": KEY, "CRM_SECRET": SECRET}
+
+_COMMAND = Path(sys.executable).with_name("callrail-router")
+# Of our own environment a command sees what any process needs, and none of what would configure it.
+_INHERITED = {name: value for name, value in os.environ.items() if not name.startswith("CALLRAIL_ROUTER_")}
+
+
+def config_text(
+    url: str,
+    rules: str = "",
+    *,
+    companies: Sequence[str] = ("acme",),
+    sink: str = "concurrency: 4, timeout: 5s, retry: [0s, 0s, 0s, 0s, 0s, 0s]",
+) -> str:
+    """A file with *companies*, the webhook sink `crm` at *url*, and *rules* or one that tells of missed calls."""
+    return "\n".join(
+        [
+            "companies:",
+            *(f"  {company}: {{signing_keys: [env:ACME_KEY]}}" for company in companies),
+            "sinks:",
+            f"  crm: {{type: webhook, url: '{url}', signing_secrets: [env:CRM_SECRET],",
+            f"        allow_hosts: [127.0.0.1], {sink}}}",
+            "rules:",
+            rules or "  - {id: missed, when: [call.missed], send: [{to: crm}]}",
+            "",
+        ]
+    )
+
+
+# --- in the test's event loop ----------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def serving_here(config: Path, database_url: str, *, role: Role = Role.ALL) -> AsyncIterator[int]:
+    """`serve` until the block ends; the port it listens on, 0 where it takes nothing in."""
+    listener = bind("127.0.0.1", 0) if role is not Role.DISPATCH else None
+    plan = Plan(read_config(config), database_url, role, listener)
+    stop, ready = asyncio.Event(), asyncio.Event()
+    task = asyncio.create_task(serve(plan, stop=stop, on_ready=ready.set))
+    waiting = asyncio.create_task(ready.wait())
+    try:
+        await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            await task  # raises what kept it from starting
+        yield listener.getsockname()[1] if listener is not None else 0
+    finally:
+        waiting.cancel()
+        stop.set()
+        if listener is not None and task.done():
+            listener.close()
+        await asyncio.gather(task, return_exceptions=True)
+    await task
+
+
+# --- as a process ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def run(*arguments: str | Path, environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Ran:
+    """Run the installed command to its end."""
+    done = subprocess.run(
+        [_COMMAND, *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**_INHERITED, **SECRETS, **(environ or {})},
+        cwd=cwd,
+        timeout=LONGEST,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+@dataclass
+class Process:
+    """A running command. *lines* are those it has written on stderr so far."""
+
+    popen: subprocess.Popen[str]
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def port(self) -> int:
+        """Where it listens, once it says so."""
+        found: list[str] = []
+
+        def says_so() -> bool:
+            found.extend(re.findall(r"(?:Listening on|intake +) ?http://127\.0\.0\.1:(\d+)/", "".join(self.lines)))
+            assert found or self.popen.poll() is None, self.lines
+            return bool(found)
+
+        wait_until(says_so)
+        return int(found[0])
+
+    def wait_until_it_says(self, words: str) -> None:
+        def says_it() -> bool:
+            said = words in "".join(self.lines)
+            assert said or self.popen.poll() is None, self.lines
+            return said
+
+        wait_until(says_it)
+
+    def kill(self) -> None:
+        """Without a warning, as a machine dies."""
+        self.popen.kill()
+        self.popen.wait(timeout=LONGEST)
+
+    def end(self, by: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to end; its exit code."""
+        self.popen.send_signal(by)
+        return self.popen.wait(timeout=LONGEST)
+
+    def post(self, kind: str, body: bytes, *, company: str = "acme") -> int:
+        """Post a webhook as CallRail does; the status of the answer."""
+        return asyncio.run(post_signed(self.port, f"/callrail/{company}/{kind}", body, key=KEY)).status
+
+
+@contextmanager
+def running(*arguments: str | Path, environ: Mapping[str, str] | None = None) -> Iterator[Process]:
+    """The installed command in a process of its own, killed at the end if it still runs."""
+    popen = subprocess.Popen(
+        [_COMMAND, *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**_INHERITED, **SECRETS, **(environ or {})},
+    )
+    process = Process(popen)
+    assert popen.stderr is not None
+    reader = threading.Thread(target=_read_lines, args=(popen.stderr, process.lines))
+    reader.start()
+    try:
+        yield process
+    finally:
+        process.kill()
+        reader.join()
+        popen.stderr.close()
+
+
+def _read_lines(source: IO[str], lines: list[str]) -> None:
+    with contextlib.suppress(ValueError):  # closed while being read
+        for line in source:
+            lines.append(line)

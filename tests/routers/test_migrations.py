@@ -1,0 +1,157 @@
+"""The migrations on both databases: where they lead, the way back, and that they make what the program expects."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Column, Insert, inspect
+from sqlalchemy.exc import IntegrityError
+
+import migrations
+from receiver.exceptions import ReceiverError
+from receiver.schema import EventState, Origin, QuarantineReason, events, metadata, quarantine
+from routers.migrate import is_current, schema_version, upgrade
+from routers.schema import SCHEMA_VERSION, DeliveryState, TransitionState, deliveries, transitions
+from tests.routers.store import NOW, opened, put_deliveries, receive
+
+
+def alembic_of(url: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
+    return config
+
+
+def tables_of(url: str) -> dict[str, list[Any]]:
+    """Each table with its columns, and each index with its columns, as the database has them."""
+    with opened(url) as database, database.reading.connect() as conn:
+        found = inspect(conn)
+        return {
+            name: [
+                sorted((column["name"], str(column["type"]), column["nullable"]) for column in found.get_columns(name)),
+                sorted((str(index["name"]), index["column_names"]) for index in found.get_indexes(name)),
+            ]
+            for name in found.get_table_names()
+        }
+
+
+def version_of(url: str) -> tuple[str | None, bool]:
+    with opened(url) as database, database.reading.connect() as conn:
+        return schema_version(conn), is_current(conn)
+
+
+def test_the_version_the_program_asks_for_is_the_newest_migration() -> None:
+    """`serve` compares with a constant instead of loading the migrations, so the two must agree."""
+    script = ScriptDirectory.from_config(alembic_of("sqlite:///unused.db"))
+
+    assert script.get_heads() == [SCHEMA_VERSION]
+
+
+def test_up_down_and_up_again_ends_where_it_began(unmigrated_url: str) -> None:
+    """Nothing is left behind by the way down, and the way up makes the same again."""
+    assert version_of(unmigrated_url) == (None, False)
+    upgrade(unmigrated_url)
+    assert version_of(unmigrated_url) == (SCHEMA_VERSION, True)
+    tables = tables_of(unmigrated_url)
+
+    command.downgrade(alembic_of(unmigrated_url), "base")
+    assert set(tables_of(unmigrated_url)) == {"alembic_version"}
+    assert version_of(unmigrated_url) == (None, False)
+
+    upgrade(unmigrated_url)
+    assert tables_of(unmigrated_url) == tables
+    assert set(tables) == {*metadata.tables, "alembic_version"}
+
+
+def test_migrating_again_changes_nothing(database_url: str) -> None:
+    """Rows stay, and so does the version."""
+    with opened(database_url) as database, database.writing.begin() as conn:
+        receive(conn, "post_call", {"resource_id": "CAL1"})
+
+    upgrade(database_url)
+
+    assert version_of(database_url) == (SCHEMA_VERSION, True)
+    with opened(database_url) as database, database.reading.connect() as conn:
+        assert len(conn.execute(events.select()).all()) == 1
+
+
+def test_the_migrations_make_what_the_program_describes(database_url: str) -> None:
+    """`alembic check` finds nothing to add; it raises where tables, columns or indexes differ."""
+    command.check(alembic_of(database_url))
+
+
+def test_ids_sort_by_their_bytes(postgresql_url: str) -> None:
+    """A locale's order would not be that of time, and would differ from machine to machine."""
+    asked = """
+        SELECT table_name, column_name FROM information_schema.columns
+        WHERE table_schema = 'public' AND column_name = 'id' AND collation_name IS DISTINCT FROM 'C'
+    """
+    with opened(postgresql_url) as database, database.reading.connect() as conn:
+        assert conn.exec_driver_sql(asked).all() == []
+
+
+@pytest.mark.parametrize(
+    ("column", "states"),
+    [
+        pytest.param(events.c.state, EventState, id="events.state"),
+        pytest.param(events.c.origin, Origin, id="events.origin"),
+        pytest.param(transitions.c.state, TransitionState, id="transitions.state"),
+        pytest.param(deliveries.c.state, DeliveryState, id="deliveries.state"),
+    ],
+)
+def test_the_database_knows_every_state_and_no_other(
+    database_url: str, column: Column[Any], states: type[StrEnum]
+) -> None:
+    """The two lists cannot drift apart, and no hand-written statement can invent a state."""
+    with opened(database_url) as database:
+        with database.writing.begin() as conn:
+            receive(conn, "post_call", {})
+            put_deliveries(conn)
+            for state in states:
+                assert conn.execute(column.table.update().values({column: state.value})).rowcount == 1
+        with pytest.raises(IntegrityError), database.writing.begin() as conn:
+            conn.execute(column.table.update().values({column: "invented"}))
+
+
+def test_the_database_knows_every_reason_of_the_quarantine(database_url: str) -> None:
+    """The same for what could not be proved."""
+    with opened(database_url) as database:
+        with database.writing.begin() as conn:
+            for reason in QuarantineReason:
+                conn.execute(_quarantined(reason))
+        with pytest.raises(IntegrityError), database.writing.begin() as conn:
+            conn.execute(_quarantined("invented"))
+
+
+def _quarantined(reason: str) -> Insert:
+    return quarantine.insert().values(
+        id=f"ev_{reason}",
+        received_at=NOW,
+        company="acme",
+        kind="post_call",
+        reason=reason,
+        content_type="",
+        headers={},
+        body=b"",
+    )
+
+
+def test_a_database_of_a_later_version_is_not_taken_for_ours(database_url: str) -> None:
+    """Neither is one without any version."""
+    with opened(database_url) as database, database.writing.begin() as conn:
+        conn.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+
+    assert version_of(database_url) == ("9999", False)
+
+
+@pytest.mark.parametrize("url", ["mysql://localhost/x", "sqlite://", "nonsense"])
+def test_a_url_we_cannot_work_with_is_said_in_our_words(url: str) -> None:
+    """Before Alembic sees it."""
+    with pytest.raises(ReceiverError):
+        upgrade(url)

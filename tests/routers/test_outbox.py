@@ -1,0 +1,410 @@
+"""The outbox on both databases: leases and fences under a state machine, then each named question."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from sqlalchemy import Connection, delete, select
+
+from receiver.clock import WallClock
+from receiver.database import Database
+from routers import outbox
+from routers.outbox import MAY_REPEAT, Delivery
+from routers.schema import DeliveryState, attempts, deliveries, lanes, objects, transitions
+from tests.routers.store import NOW, opened, put_deliveries, rows_of, tried
+
+LEASE = timedelta(seconds=50)
+DONE = {DeliveryState.DELIVERED, DeliveryState.DEAD}
+HELD = {DeliveryState.LEASED, DeliveryState.SENDING}
+
+
+def claim(
+    conn: Connection, now: datetime, *, sink: str = "crm", limit: int = 10, instance: str = "in_1"
+) -> list[Delivery]:
+    return outbox.claim_due(conn, sink=sink, now=now, lease_until=now + LEASE, instance=instance, limit=limit)
+
+
+# --- leases and fences -----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Expected:
+    """What a row should hold. *holder* is whose lease runs; a lease returned leaves the fence where it was."""
+
+    state: DeliveryState = DeliveryState.PENDING
+    fence: int = 0
+    attempts: int = 0
+    holder: int | None = None
+    lease_until: datetime = NOW
+
+
+@dataclass
+class Holder:
+    """A dispatcher that may have died, or slept so long that others took over: it keeps what it believes to hold."""
+
+    claimed: list[Delivery] = field(default_factory=list)
+    on_the_way: list[Delivery] = field(default_factory=list)
+
+
+class TwoHolders(RuleBasedStateMachine):
+    """Two dispatchers of one lane, with leases that run out under them, against a model of who holds what."""
+
+    database: Database
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = NOW
+        self.expected: dict[str, Expected] = {}
+        self.holders = [Holder(), Holder()]
+        self.tries = 0
+
+    @initialize()
+    def begin_with_nothing(self) -> None:
+        with self.database.writing.begin() as conn:
+            for table in (attempts, deliveries, transitions, objects, lanes):
+                conn.execute(delete(table))
+
+    @rule(count=st.integers(1, 3))
+    def something_happens(self, count: int) -> None:
+        with self.database.writing.begin() as conn:
+            self.expected |= {made: Expected() for made in put_deliveries(conn, count=count, now=self.now)}
+
+    @rule(who=st.sampled_from([0, 1]), limit=st.integers(1, 3))
+    def claim(self, who: int, limit: int) -> None:
+        with self.database.writing.begin() as conn:
+            taken = claim(conn, self.now, limit=limit, instance=f"in_{who}")
+        pending = [row for row in self.expected.values() if row.state is DeliveryState.PENDING]
+        assert len(taken) == min(limit, len(pending))
+        for delivery in taken:
+            row = self.expected[delivery.id]
+            assert row.state is DeliveryState.PENDING  # nobody else holds it
+            assert (delivery.fence, delivery.attempts) == (row.fence + 1, row.attempts)
+            row.state, row.fence, row.holder = DeliveryState.LEASED, delivery.fence, who
+            row.lease_until = self.now + LEASE
+        self.holders[who].claimed += taken
+
+    @rule(who=st.sampled_from([0, 1]))
+    def mark_sending(self, who: int) -> None:
+        holder = self.holders[who]
+        with self.database.writing.begin() as conn:
+            sent = outbox.mark_sending(conn, holder.claimed, lease_until=self.now + LEASE)
+        assert sent == [item for item in holder.claimed if self._is_held(item, who)]  # a lost lease sends nothing
+        for delivery in sent:
+            self.expected[delivery.id].state = DeliveryState.SENDING
+            self.expected[delivery.id].lease_until = self.now + LEASE
+        holder.claimed, holder.on_the_way = [], holder.on_the_way + sent
+
+    @rule(who=st.sampled_from([0, 1]), state=st.sampled_from([*DONE, DeliveryState.PENDING]), data=st.data())
+    def record(self, who: int, state: DeliveryState, data: st.DataObject) -> None:
+        holder = self.holders[who]
+        if not holder.on_the_way:
+            return
+        delivery = data.draw(st.sampled_from(holder.on_the_way))
+        holder.on_the_way.remove(delivery)
+        with self.database.writing.begin() as conn:
+            outbox.record(conn, [tried(delivery, state, due_at=self.now)], now=self.now)
+        self.tries += 1
+        row = self.expected[delivery.id]
+        if row.fence == delivery.fence:  # else somebody else took it over, and nothing of this is heard
+            row.state, row.holder, row.attempts = state, None, delivery.attempts + 1
+
+    @rule(who=st.sampled_from([0, 1]))
+    def put_back(self, who: int) -> None:
+        holder = self.holders[who]
+        with self.database.writing.begin() as conn:
+            outbox.put_back(conn, holder.claimed, now=self.now)
+        for delivery in holder.claimed:
+            if self.expected[delivery.id].fence == delivery.fence:
+                self.expected[delivery.id].state, self.expected[delivery.id].holder = DeliveryState.PENDING, None
+        holder.claimed = []
+
+    @rule(seconds=st.sampled_from([1, 20, 60]))
+    def time_passes(self, seconds: int) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    @rule(everything=st.booleans())
+    def return_leases(self, everything: bool) -> None:
+        with self.database.writing.begin() as conn:
+            returned = outbox.return_leases(conn, now=self.now, everything=everything)
+        lost = [row for row in self.expected.values() if row.state in HELD and (everything or self._is_over(row))]
+        for row in lost:
+            row.state, row.holder = DeliveryState.PENDING, None
+        assert returned == len(lost)
+
+    @invariant()
+    def the_store_holds_what_the_model_says(self) -> None:
+        stored = rows_of(self.database, deliveries)
+        assert {row.id: (row.state, row.fence, row.attempts) for row in stored} == {
+            key: (row.state, row.fence, row.attempts) for key, row in self.expected.items()
+        }
+        assert len(rows_of(self.database, attempts)) == self.tries
+        for row in stored:
+            holder = self.expected[row.id].holder
+            assert row.leased_by == (None if holder is None else f"in_{holder}")
+            # A lease without an end would be a delivery that is never returned.
+            assert row.lease_until == (self.expected[row.id].lease_until if row.state in HELD else None)
+            assert (row.finished_at is not None) == (row.state in DONE)
+
+    def teardown(self) -> None:
+        """Whatever happened, a dispatcher that starts afterwards brings everything to an end."""
+        with self.database.writing.begin() as conn:
+            outbox.return_leases(conn, now=self.now, everything=True)
+            left = outbox.mark_sending(conn, claim(conn, self.now, limit=1000), lease_until=self.now)
+            outbox.record(conn, [tried(item, DeliveryState.DELIVERED) for item in left], now=self.now)
+        assert {row.state for row in rows_of(self.database, deliveries)} <= DONE
+
+    def _is_held(self, delivery: Delivery, who: int) -> bool:
+        row = self.expected[delivery.id]
+        return (row.holder, row.fence, row.state) == (who, delivery.fence, DeliveryState.LEASED)
+
+    def _is_over(self, row: Expected) -> bool:
+        return row.lease_until < self.now
+
+
+def test_a_delivery_never_has_two_holders_and_is_never_lost(database_url: str) -> None:
+    """Claim, send, record, give back and expiry in any order: one holder, stale fences unheard, tries counted."""
+    with opened(database_url) as opened_database:
+
+        class OnThisDatabase(TwoHolders):
+            database = opened_database
+
+        run_state_machine_as_test(
+            OnThisDatabase,
+            settings=settings(
+                max_examples=30, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+            ),
+        )
+
+
+# --- claiming --------------------------------------------------------------------------------------------------------
+
+
+def test_the_oldest_due_deliveries_of_the_lane_are_claimed_first(database_url: str) -> None:
+    """By due time, never more than asked for, none of another lane and none that is not due."""
+    with opened(database_url) as database, database.writing.begin() as conn:
+        (late,) = put_deliveries(conn, now=NOW)
+        (early,) = put_deliveries(conn, now=NOW - timedelta(minutes=1))
+        put_deliveries(conn, now=NOW + timedelta(microseconds=1))
+        put_deliveries(conn, now=NOW, sink="slack")
+
+        assert [item.id for item in claim(conn, NOW, limit=1)] == [early]
+        assert [item.id for item in claim(conn, NOW)] == [late]
+        assert claim(conn, NOW) == []
+
+
+def test_a_claimed_delivery_has_all_that_is_needed_to_render_it(database_url: str) -> None:
+    """Whose it is, what happened and when, and the fields at that moment."""
+    with opened(database_url) as database, database.writing.begin() as conn:
+        (made,) = put_deliveries(conn, snapshot={"customer_name": "Zoë", "tags": None, "duration": 20})
+        (delivery,) = claim(conn, NOW)
+        object_id = conn.execute(select(objects.c.object_id)).scalar_one()
+
+    assert delivery == Delivery(
+        id=made,
+        fence=1,
+        attempts=0,
+        rule="r",
+        company="acme",
+        object_type="call",
+        callrail_id=object_id,
+        transition=delivery.transition,
+        occurred_at=NOW,
+        snapshot={"customer_name": "Zoë", "tags": None, "duration": 20},
+    )
+    assert delivery.transition.value == "call.missed"
+    assert delivery.occurred_at.tzinfo is UTC
+
+
+def test_two_claims_at_once_share_no_delivery(postgresql_url: str) -> None:
+    """The second skips what the first has locked, instead of waiting for it."""
+    with opened(postgresql_url) as one, opened(postgresql_url) as other:
+        with one.writing.begin() as conn:
+            made = put_deliveries(conn, count=4)
+        with one.writing.begin() as first, other.writing.begin() as second:
+            shares = [claim(first, NOW, limit=2), claim(second, NOW, limit=4)]
+
+    assert [[item.id for item in share] for share in shares] == [made[:2], made[2:]]
+
+
+def test_nothing_is_claimed_while_the_lane_is_paused(database_url: str) -> None:
+    """Until the pause is over, to the moment; other lanes go on."""
+    with opened(database_url) as database, database.writing.begin() as conn:
+        put_deliveries(conn)
+        put_deliveries(conn, sink="slack")
+        pause = NOW + timedelta(seconds=30)
+        outbox.set_lane(conn, "crm", failures=1, paused_until=pause, reason="HTTP 429")
+
+        assert claim(conn, NOW) == []
+        assert len(claim(conn, NOW, sink="slack")) == 1
+        assert claim(conn, pause - timedelta(microseconds=1)) == []
+        assert len(claim(conn, pause)) == 1
+
+
+def test_the_next_due_time_is_that_of_the_lanes_first_pending_delivery(database_url: str) -> None:
+    """What is held or finished is not waited for, nor what is another lane's."""
+    with opened(database_url) as database, database.writing.begin() as conn:
+        put_deliveries(conn, now=NOW)
+        put_deliveries(conn, now=NOW + timedelta(hours=1))
+        put_deliveries(conn, now=NOW - timedelta(hours=1), sink="slack")
+
+        assert outbox.next_due(conn, "crm") == NOW
+        claim(conn, NOW)
+        assert outbox.next_due(conn, "crm") == NOW + timedelta(hours=1)
+        claim(conn, NOW + timedelta(hours=1))
+        assert outbox.next_due(conn, "crm") is None
+
+
+# --- recording -------------------------------------------------------------------------------------------------------
+
+
+def test_a_try_and_what_follows_are_stored(database_url: str) -> None:
+    """The delivery stands where the step says, the lease is over, and the try has a row of its own."""
+    due_at = NOW + timedelta(seconds=7)
+    with opened(database_url) as database:
+        with database.writing.begin() as conn:
+            put_deliveries(conn)
+            held = outbox.mark_sending(conn, claim(conn, NOW), lease_until=NOW + LEASE)
+            outbox.record(conn, [tried(held[0], DeliveryState.PENDING, due_at=due_at, reason="HTTP 500")], now=NOW)
+
+        (row,) = rows_of(database, deliveries)
+        (attempt,) = rows_of(database, attempts)
+    assert (row.state, row.due_at, row.lease_until, row.leased_by) == (DeliveryState.PENDING, due_at, None, None)
+    assert (row.attempts, row.reason, row.remote_id, row.finished_at) == (1, "HTTP 500", "42", None)
+    assert (attempt.delivery_id, attempt.milliseconds, attempt.outcome, attempt.reason) == (
+        row.id,
+        12,
+        "retry",
+        "HTTP 500",
+    )
+
+
+def test_what_an_earlier_holder_says_is_noted_and_changes_nothing(database_url: str) -> None:
+    """Its try happened and is listed; the delivery belongs to whoever took it over."""
+    with opened(database_url) as database:
+        with database.writing.begin() as conn:
+            put_deliveries(conn)
+            late = outbox.mark_sending(conn, claim(conn, NOW), lease_until=NOW + LEASE)
+            outbox.return_leases(conn, now=NOW, everything=True)
+            claim(conn, NOW, instance="in_2")
+            outbox.record(conn, [tried(late[0], DeliveryState.DEAD)], now=NOW)
+
+        (row,) = rows_of(database, deliveries)
+        assert (row.state, row.leased_by, row.fence, row.attempts) == (DeliveryState.LEASED, "in_2", 2, 0)
+        assert len(rows_of(database, attempts)) == 1
+
+
+def test_a_delivery_whose_lease_was_returned_is_not_sent(database_url: str) -> None:
+    """A holder that slept over its lease used to send all the same, beside whoever had taken over."""
+    with opened(database_url) as database, database.writing.begin() as conn:
+        kept, lost = put_deliveries(conn, count=2)
+        held = claim(conn, NOW)
+        conn.execute(deliveries.update().where(deliveries.c.id == lost).values(lease_until=NOW - LEASE))
+        outbox.return_leases(conn, now=NOW)
+
+        assert [item.id for item in outbox.mark_sending(conn, held, lease_until=NOW + LEASE)] == [kept]
+        assert conn.execute(select(deliveries.c.state).where(deliveries.c.id == lost)).scalar_one() == "pending"
+
+
+def test_the_lease_runs_from_when_sending_begins(database_url: str) -> None:
+    """A delivery that waited for a free slot used to be taken for lost while it was being sent."""
+    later = NOW + timedelta(seconds=40)
+    with opened(database_url) as database, database.writing.begin() as conn:
+        put_deliveries(conn)
+        outbox.mark_sending(conn, claim(conn, NOW), lease_until=later + LEASE)
+
+        assert outbox.return_leases(conn, now=later + LEASE) == 0
+        assert outbox.return_leases(conn, now=later + LEASE + timedelta(seconds=1)) == 1
+
+
+# --- returning -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("everything", [True, False], ids=["at-the-start", "as-leases-end"])
+def test_what_was_being_sent_says_that_it_may_repeat(database_url: str, everything: bool) -> None:
+    """What was only claimed is simply pending again; both are due at once."""
+    now = NOW if everything else NOW + LEASE + timedelta(seconds=1)
+    with opened(database_url) as database:
+        with database.writing.begin() as conn:
+            put_deliveries(conn, count=2)
+            held = claim(conn, NOW)
+            outbox.mark_sending(conn, held[:1], lease_until=NOW + LEASE)
+            assert outbox.return_leases(conn, now=now, everything=everything) == 2
+
+        rows = {row.id: row for row in rows_of(database, deliveries)}
+    assert [rows[item.id].reason for item in held] == [MAY_REPEAT, None]
+    for row in rows.values():
+        assert (row.state, row.due_at, row.lease_until, row.leased_by) == (DeliveryState.PENDING, now, None, None)
+
+
+def test_a_lease_that_runs_is_not_returned(database_url: str) -> None:
+    """Until its last moment it belongs to its holder."""
+    with opened(database_url) as database, database.writing.begin() as conn:
+        put_deliveries(conn)
+        claim(conn, NOW)
+
+        assert outbox.return_leases(conn, now=NOW + LEASE) == 0
+
+
+def test_a_clock_set_back_takes_everything_open_with_it(database_url: str) -> None:
+    """Due times, leases and pauses move by as much; what is finished stays where it was."""
+    by = timedelta(hours=3)
+    with opened(database_url) as database:
+        with database.writing.begin() as conn:
+            put_deliveries(conn)
+            outbox.record(conn, [tried(item, DeliveryState.DELIVERED) for item in claim(conn, NOW)], now=NOW)
+            put_deliveries(conn)
+            claim(conn, NOW)
+            put_deliveries(conn, now=NOW + timedelta(minutes=1))
+            outbox.set_lane(conn, "crm", failures=3, paused_until=NOW + LEASE, reason="HTTP 429")
+        before = {row.id: row for row in rows_of(database, deliveries)}
+        with database.writing.begin() as conn:
+            outbox.shift_open_times(conn, by)
+
+        for row in rows_of(database, deliveries):
+            old = before[row.id]
+            moved = timedelta(0) if row.state == DeliveryState.DELIVERED else by
+            assert row.due_at == old.due_at - moved
+            assert row.lease_until == (None if old.lease_until is None else old.lease_until - moved)
+        (lane,) = rows_of(database, lanes)
+    assert (lane.paused_until, lane.reason, lane.failures) == (NOW + LEASE - by, "HTTP 429", 3)
+
+
+def test_the_wall_clock_shifts_what_is_open_only_when_it_was_set_back(sqlite_url: str) -> None:
+    """A clock that runs on leaves every time as it is."""
+    shifted: list[Any] = []
+    with opened(sqlite_url) as database, database.writing.begin() as conn:
+        clock = WallClock(lambda _conn, by: shifted.append(by))
+        first, second = clock.now(conn), clock.now(conn)
+
+    assert first <= second
+    assert shifted == []
+
+
+# --- lanes -----------------------------------------------------------------------------------------------------------
+
+
+def test_opening_a_lane_again_leaves_its_condition(database_url: str) -> None:
+    """A pause outlives a restart."""
+    with opened(database_url) as database, database.writing.begin() as conn:
+        outbox.open_lane(conn, "crm")
+        assert outbox.lane(conn, "crm")._asdict() == {
+            "sink": "crm",
+            "paused_until": None,
+            "reason": None,
+            "failures": 0,
+        }
+        outbox.set_lane(conn, "crm", failures=2, paused_until=NOW, reason="gone")
+        outbox.open_lane(conn, "crm")
+
+        assert outbox.lane(conn, "crm")._asdict() == {
+            "sink": "crm",
+            "paused_until": NOW,
+            "reason": "gone",
+            "failures": 2,
+        }

@@ -1,0 +1,130 @@
+"""What follows from an outcome: state, count of tries, and when."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routers.outcomes import AuthFailed, Delivered, Gone, Outcome, Rejected, Retry, Uncertain
+from routers.retries import PAUSE, Step, next_step
+from routers.schema import DeliveryState
+from routers.sinks.config import SCHEDULES, Audience
+
+NOW = datetime(2026, 3, 10, 13, 15, tzinfo=UTC)
+SCHEDULE = (timedelta(seconds=2), timedelta(seconds=10), timedelta(minutes=1))
+LONGEST_JITTER = 1.1
+
+
+class NoJitter(random.Random):
+    def random(self) -> float:
+        return 0.0
+
+
+def step(outcome: Outcome, *, attempts: int = 0, rng: random.Random | None = None) -> Step:
+    return next_step(outcome, attempts=attempts, now=NOW, schedule=SCHEDULE, rng=rng or NoJitter())
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected"),
+    [
+        pytest.param(
+            Delivered("HTTP 200", remote_id="42"),
+            Step(DeliveryState.DELIVERED, "HTTP 200", 3, NOW, remote_id="42"),
+            id="delivered",
+        ),
+        pytest.param(
+            Rejected("HTTP 400"), Step(DeliveryState.DEAD, "rejected: HTTP 400", 3, NOW), id="rejected-is-dead"
+        ),
+        pytest.param(
+            AuthFailed("HTTP 401"),
+            Step(DeliveryState.PENDING, "not authorised: HTTP 401", 2, NOW + PAUSE, pause_lane=PAUSE),
+            id="auth-costs-no-attempt",
+        ),
+        pytest.param(
+            Gone("HTTP 410"),
+            Step(DeliveryState.PENDING, "gone: HTTP 410", 2, NOW + PAUSE, pause_lane=PAUSE),
+            id="gone-costs-no-attempt",
+        ),
+        pytest.param(
+            Uncertain("no answer"),
+            Step(DeliveryState.PENDING, "uncertain: no answer", 3, NOW + SCHEDULE[2]),
+            id="uncertain-is-tried-again",
+        ),
+        pytest.param(Retry("HTTP 500"), Step(DeliveryState.PENDING, "HTTP 500", 3, NOW + SCHEDULE[2]), id="retry"),
+        pytest.param(
+            Retry("HTTP 500", after=timedelta(seconds=5)),
+            Step(DeliveryState.PENDING, "HTTP 500", 3, NOW + SCHEDULE[2]),
+            id="a-shorter-retry-after-hastens-nothing",
+        ),
+        pytest.param(
+            Retry("HTTP 500", after=timedelta(hours=2)),
+            Step(DeliveryState.PENDING, "HTTP 500", 3, NOW + timedelta(hours=2)),
+            id="a-longer-retry-after-is-kept",
+        ),
+        pytest.param(
+            Retry("HTTP 429", after=timedelta(hours=2), whole_lane=True),
+            Step(DeliveryState.PENDING, "HTTP 429", 3, NOW + timedelta(hours=2), pause_lane=timedelta(hours=2)),
+            id="a-429-pauses-the-lane",
+        ),
+    ],
+)
+def test_each_outcome_has_its_step(outcome: Outcome, expected: Step) -> None:
+    """The table of what a third try leads to, with the waits of the schedule."""
+    assert step(outcome, attempts=2) == expected
+
+
+@pytest.mark.parametrize(("attempts", "wait"), [(0, SCHEDULE[0]), (1, SCHEDULE[1]), (2, SCHEDULE[2])])
+def test_the_schedule_gives_the_wait_after_each_try(attempts: int, wait: timedelta) -> None:
+    """The first wait follows the first try."""
+    assert step(Retry("HTTP 500"), attempts=attempts).due_at == NOW + wait
+
+
+@pytest.mark.parametrize("outcome", [Retry("HTTP 500"), Uncertain("no answer")])
+def test_after_the_last_wait_a_delivery_is_dead(outcome: Outcome) -> None:
+    """One try more than there are waits; the reason says how many and why."""
+    dead = step(outcome, attempts=3)
+
+    assert (dead.state, dead.attempts) == (DeliveryState.DEAD, 4)
+    assert dead.reason.startswith("gave up after 4 tries: ")
+    assert outcome.reason in dead.reason
+
+
+def test_a_dead_delivery_pauses_its_lane_all_the_same() -> None:
+    """What the last 429 asked for holds for those behind it."""
+    dead = step(Retry("HTTP 429", timedelta(minutes=3), whole_lane=True), attempts=3)
+
+    assert (dead.state, dead.pause_lane) == (DeliveryState.DEAD, timedelta(minutes=3))
+
+
+@given(st.integers(0, 2), st.integers(0, 90_000) | st.none(), st.integers())
+def test_jitter_only_lengthens_a_wait(attempts: int, asked: int | None, seed: int) -> None:
+    """Nobody is asked sooner than the schedule or the destination says, nor much later."""
+    after = None if asked is None else timedelta(seconds=asked)
+    shortest = max(SCHEDULE[attempts], after or timedelta(0))
+
+    due_at = step(Retry("HTTP 503", after), attempts=attempts, rng=random.Random(seed)).due_at
+
+    assert NOW + shortest <= due_at <= NOW + shortest * LONGEST_JITTER
+
+
+def test_jitter_parts_what_failed_together() -> None:
+    """A hundred deliveries that failed at once do not come back at once."""
+    rng = random.Random(1)
+
+    assert len({step(Retry("HTTP 503"), rng=rng).due_at for _ in range(100)}) > 90
+
+
+@pytest.mark.parametrize(
+    ("audience", "longest"),
+    [(Audience.PEOPLE, timedelta(hours=2)), (Audience.SYSTEMS, timedelta(days=4))],
+)
+def test_people_are_told_soon_and_systems_in_the_end(audience: Audience, longest: timedelta) -> None:
+    """Waits never shrink, and in sum are hours where people read and days where systems do."""
+    schedule = SCHEDULES[audience]
+
+    assert list(schedule) == sorted(schedule)
+    assert longest / 2 < sum(schedule, timedelta(0)) < longest
