@@ -8,6 +8,7 @@ that resolves differently a moment later changes nothing.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Sequence
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -21,6 +22,7 @@ _DENIED_TEXT = """
     fc00::/7 fe80::/10 fec0::/10 ff00::/8
 """
 _DENIED: tuple[Network, ...] = tuple(ipaddress.ip_network(text) for text in _DENIED_TEXT.split())
+_HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?")
 
 
 class AllowList:
@@ -28,16 +30,22 @@ class AllowList:
 
     Args:
         entries: Host names (allowed whatever they resolve to), addresses or networks in CIDR form.
+
+    Raises:
+        ValueError: An entry is none of these.
     """
 
     def __init__(self, entries: Iterable[str] = ()) -> None:
         self._hosts: set[str] = set()
         self._networks: list[Network] = []
         for entry in entries:
+            text = entry.strip().strip("[]").lower()
             try:
-                self._networks.append(ipaddress.ip_network(entry))
+                self._networks.append(ipaddress.ip_network(text, strict=False))
             except ValueError:
-                self._hosts.add(entry.lower())
+                if not _HOST.fullmatch(text):
+                    raise ValueError(f"{entry!r} is no host name, address or network") from None
+                self._hosts.add(text)
 
     def permits(self, host: str, address: str) -> bool:
         """Whether *address*, to which *host* resolved, may be connected to."""
@@ -46,9 +54,6 @@ class AllowList:
             return True
         return not any(ip in network for network in _DENIED)
 
-
-def first_permitted(host: str, addresses: Sequence[str], allowed: AllowList) -> str | None:
-    """The address to connect to, or None when any address of *host* is denied: one bad address condemns the name."""
-    if not addresses or not all(allowed.permits(host, address) for address in addresses):
-        return None
-    return addresses[0]
+    def permits_all(self, host: str, addresses: Sequence[str]) -> bool:
+        """Whether there are *addresses* and all are permitted: one denied address condemns the name."""
+        return bool(addresses) and all(self.permits(host, address) for address in addresses)

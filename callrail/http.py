@@ -18,7 +18,7 @@ from typing import Any
 import httpcore2
 import httpx2
 
-from callrail.addresses import AllowList, first_permitted
+from callrail.addresses import AllowList
 from callrail.exceptions import AddressRefused, AnswerLost, NotSent
 
 # The pool looks at each of its connections for each request, so its cost a request grows with its size (measured).
@@ -60,7 +60,8 @@ class HttpClient:
         self._deadline = timeout.total_seconds()
         self._client = httpx2.AsyncClient(
             transport=_GuardedTransport(AllowList(allow_hosts), connections),
-            timeout=self._deadline,
+            # A bit less for connecting, so that it is known for certain when nothing has left.
+            timeout=httpx2.Timeout(self._deadline, connect=self._deadline * 0.8),
             trust_env=False,
             follow_redirects=False,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # it takes none and so sends none
@@ -74,10 +75,9 @@ class HttpClient:
             NotSent: Nothing left this machine; `AddressRefused` when the address is one we do not connect to.
             AnswerLost: The request may have arrived, and no whole answer came in time.
         """
-        progress = _Progress()
         try:
             async with asyncio.timeout(self._deadline):
-                return await self._exchange(url, content, headers, progress)
+                return await self._exchange(url, content, headers)
         except _UNSENT as error:
             raise _refusal(error) from None
         except (httpx2.TransportError, httpx2.StreamError) as error:
@@ -85,14 +85,10 @@ class HttpClient:
         except UnicodeError:
             raise NotSent("a header holds a character outside ASCII") from None
         except TimeoutError:
-            if not progress.is_sending:
-                raise NotSent(f"no connection within {self._deadline:g} s") from None
             raise AnswerLost(f"no answer within {self._deadline:g} s") from None
 
-    async def _exchange(self, url: str, content: bytes, headers: Mapping[str, str], progress: _Progress) -> Answer:
-        request = self._client.build_request(
-            "POST", url, content=content, headers=dict(headers), extensions={"trace": progress}
-        )
+    async def _exchange(self, url: str, content: bytes, headers: Mapping[str, str]) -> Answer:
+        request = self._client.build_request("POST", url, content=content, headers=dict(headers))
         response = await self._client.send(request, stream=True)
         try:
             body = await _read_capped(response)
@@ -103,17 +99,6 @@ class HttpClient:
     async def aclose(self) -> None:
         """Close all connections. The client cannot be used afterwards."""
         await self._client.aclose()
-
-
-class _Progress:
-    """Whether a request has begun to leave, as the library's `trace` extension tells: before that nothing can have
-    arrived, whatever took so long."""
-
-    is_sending = False
-
-    async def __call__(self, name: str, _info: dict[str, Any]) -> None:
-        if name == "http11.send_request_headers.started":
-            self.is_sending = True
 
 
 async def _read_capped(response: httpx2.Response) -> bytes:
@@ -189,16 +174,28 @@ class _GuardedBackend(httpcore2.AsyncNetworkBackend):
     ) -> httpcore2.AsyncNetworkStream:
         if port > _LAST_PORT:
             raise httpcore2.ConnectError(f"there is no port {port}")
+        for address in await self._permitted(host, port, timeout):
+            try:
+                return await self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
+            except httpcore2.ConnectError as error:
+                refused = error
+        raise refused
+
+    async def _permitted(self, host: str, port: int, within: float | None) -> list[str]:
+        """The addresses of *host*, all of them such as we connect to."""
         try:
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            async with asyncio.timeout(within):
+                found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except TimeoutError as error:
+            raise httpcore2.ConnectTimeout(f"the name {host} was not resolved in time") from error
         except (OSError, UnicodeError) as error:  # UnicodeError: a label too long or empty
             raise httpcore2.ConnectError(f"the name {host} cannot be resolved") from error
-        address = first_permitted(host, [str(entry[4][0]) for entry in found], self._allowed)
-        if address is None:
+        addresses = [str(entry[4][0]) for entry in found]
+        if not self._allowed.permits_all(host, addresses):
             raise _AddressDenied(
                 f"{host} is a loopback, private or reserved address; list it under allow_hosts if that is meant"
             )
-        return _ClosedIfBroken(await self._backend.connect_tcp(address, port, timeout, local_address, socket_options))
+        return addresses
 
     async def connect_unix_socket(
         self,
@@ -210,37 +207,3 @@ class _GuardedBackend(httpcore2.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> Any:
         await self._backend.sleep(seconds)
-
-
-class _ClosedIfBroken(httpcore2.AsyncNetworkStream):
-    """The library's stream, except that a TLS handshake cut short by a deadline or a stop closes its connection.
-
-    The library closes it after an error, but a cancelled handshake would keep the socket until it is collected.
-    """
-
-    def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
-        self._stream = stream
-
-    async def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109  (the library's signature)
-    ) -> httpcore2.AsyncNetworkStream:
-        try:
-            return await self._stream.start_tls(ssl_context, server_hostname, timeout)
-        except asyncio.CancelledError:
-            await self._stream.aclose()
-            raise
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
-        return await self._stream.read(max_bytes, timeout)
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        await self._stream.write(buffer, timeout)
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)

@@ -7,6 +7,7 @@ application to the rest.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -29,6 +30,7 @@ _READY_WITHIN = 2.0
 
 def create_app() -> Starlette:
     """The intake alone, set up from the environment (`receiver.settings.Settings`)."""
+    logging.getLogger("uvicorn.access").disabled = True  # it writes query strings, and CallRail's hold who called
     settings = Settings()
     companies = read_companies(settings.config, os.environ)
     database = open_database(settings.database_url)

@@ -184,6 +184,8 @@ class Writer:
 
     def _write(self, conn: Connection | None, batch: list[_Waiting], *, again: bool = True) -> Connection | None:
         """Write *batch*, noting on each member what became of it. The connection to go on with, None if it broke."""
+        for waiting in batch:
+            waiting.error = None  # of an earlier try
         try:
             conn = conn or self._engine.connect()
             self._transact(conn, batch)

@@ -25,7 +25,7 @@ def upgrade() -> None:
         sa.Column("milliseconds", sa.Integer(), nullable=False),
         sa.Column("outcome", ID, nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id", name="pk_attempts"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_attempts")),
     )
     op.create_index("ix_attempts_delivery_id", "attempts", ["delivery_id"])
 
@@ -51,9 +51,9 @@ def upgrade() -> None:
         sa.Column("repeat_of", ID, nullable=True, comment="events.id of the equal event before this one"),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False, comment="failed tries to route it"),
         sa.Column("reason", sa.Text(), nullable=True, comment="why it failed, or what was odd about it"),
-        sa.CheckConstraint("origin in ('webhook', 'api', 'simulated')", name="ck_events_origin"),
-        sa.CheckConstraint("state in ('received', 'routed', 'failed')", name="ck_events_state"),
-        sa.PrimaryKeyConstraint("id", name="pk_events"),
+        sa.CheckConstraint("origin in ('webhook', 'api', 'simulated')", name=op.f("ck_events_origin")),
+        sa.CheckConstraint("state in ('received', 'routed', 'failed')", name=op.f("ck_events_state")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_events")),
     )
     op.create_index(
         "ix_events_received",
@@ -69,7 +69,7 @@ def upgrade() -> None:
         sa.Column("paused_until", INSTANT, nullable=True),
         sa.Column("reason", sa.Text(), nullable=True, comment="why it is paused"),
         sa.Column("failures", sa.Integer(), nullable=False, comment="in a row"),
-        sa.PrimaryKeyConstraint("sink", name="pk_lanes"),
+        sa.PrimaryKeyConstraint("sink", name=op.f("pk_lanes")),
     )
     op.create_table(
         "objects",
@@ -89,8 +89,8 @@ def upgrade() -> None:
         sa.Column("told", sa.Text(), nullable=False, comment="names of the transitions that happen once and did"),
         sa.Column("created_at", INSTANT, nullable=False),
         sa.Column("updated_at", INSTANT, nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_objects"),
-        sa.UniqueConstraint("company", "type", "object_id", name="uq_objects_company_type_object_id"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_objects")),
+        sa.UniqueConstraint("company", "type", "object_id", name=op.f("uq_objects_company_type_object_id")),
     )
     op.create_table(
         "quarantine",
@@ -107,9 +107,9 @@ def upgrade() -> None:
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.CheckConstraint(
             "reason in ('signature_missing', 'signature_wrong', 'company_unknown', 'company_mismatch')",
-            name="ck_quarantine_reason",
+            name=op.f("ck_quarantine_reason"),
         ),
-        sa.PrimaryKeyConstraint("id", name="pk_quarantine"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_quarantine")),
     )
     op.create_table(
         "transitions",
@@ -127,10 +127,10 @@ def upgrade() -> None:
         sa.Column(
             "verdicts", sa.Text(), nullable=True, comment="per rule that looks at this transition: fired, or why not"
         ),
-        sa.CheckConstraint("state in ('new', 'waiting', 'routed', 'superseded')", name="ck_transitions_state"),
-        sa.ForeignKeyConstraint(["object_id"], ["objects.id"], name="fk_transitions_object_id"),
-        sa.PrimaryKeyConstraint("id", name="pk_transitions"),
-        sa.UniqueConstraint("object_id", "name", "n", name="uq_transitions_object_id_name_n"),
+        sa.CheckConstraint("state in ('new', 'waiting', 'routed', 'superseded')", name=op.f("ck_transitions_state")),
+        sa.ForeignKeyConstraint(["object_id"], ["objects.id"], name=op.f("fk_transitions_object_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_transitions")),
+        sa.UniqueConstraint("object_id", "name", "n", name=op.f("uq_transitions_object_id_name_n")),
     )
     op.create_table(
         "deliveries",
@@ -158,11 +158,11 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "state in ('pending', 'blocked', 'leased', 'sending', 'delivered', 'dead', 'cancelled', 'expired', "
             "'superseded', 'uncertain')",
-            name="ck_deliveries_state",
+            name=op.f("ck_deliveries_state"),
         ),
-        sa.ForeignKeyConstraint(["transition_id"], ["transitions.id"], name="fk_deliveries_transition_id"),
-        sa.PrimaryKeyConstraint("id", name="pk_deliveries"),
-        sa.UniqueConstraint("key", name="uq_deliveries_key"),
+        sa.ForeignKeyConstraint(["transition_id"], ["transitions.id"], name=op.f("fk_deliveries_transition_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_deliveries")),
+        sa.UniqueConstraint("key", name=op.f("uq_deliveries_key")),
     )
     op.create_index(
         "ix_deliveries_leased",

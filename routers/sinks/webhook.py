@@ -17,6 +17,7 @@ from typing import Annotated, Literal
 import orjson
 from pydantic import Field, field_validator
 
+from callrail.addresses import AllowList
 from callrail.exceptions import AnswerLost, NotSent
 from callrail.http import HttpClient
 from receiver.secrets import SecretRef
@@ -43,6 +44,12 @@ class WebhookConfig(SinkConfig):
             return SecretRef.parse(written)
         if not isinstance(written, str) or not written.startswith(("https://", "http://")):
             raise ValueError("a URL begins with https:// (or is a reference to one: env:NAME or file:/path)")
+        return written
+
+    @field_validator("allow_hosts")
+    @classmethod
+    def _hosts(cls, written: tuple[str, ...]) -> tuple[str, ...]:
+        AllowList(written)
         return written
 
     def build(self) -> WebhookSink:
