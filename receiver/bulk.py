@@ -11,6 +11,8 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Dialect, Table
 
+from receiver.columns import Id, Json, json_text
+
 Row = Sequence[Any]
 
 
@@ -62,29 +64,46 @@ class BulkUpdate:
         return f"UPDATE {self._table} SET {assignments} FROM unnest({arrays}) AS given({given}) WHERE {match}"  # noqa: S608
 
 
+_Binder = Callable[[Sequence[Any]], Sequence[Any]]
+
+
 class _Prepared:
     def __init__(self, sql: str, columns: Sequence[Column[Any]], dialect: Dialect) -> None:
         self.sql = sql
         self.as_arrays = dialect.name == "postgresql"
-        self.binders: list[tuple[int, Callable[[Any], Any]]] = []
-        for position, column in enumerate(columns):
-            binder = column.type.dialect_impl(dialect).bind_processor(dialect)
-            if binder is not None:
-                self.binders.append((position, binder))
+        binders = [_binder(column, dialect) for column in columns]
+        self.binders = [(position, binder) for position, binder in enumerate(binders) if binder is not None]
 
     def bind(self, rows: Sequence[Row]) -> list[Any]:
-        if not self.as_arrays:
-            return [self._bind_row(row) for row in rows]
-        arrays = [list(column) for column in zip(*rows, strict=True)]
-        for position, binder in self.binders:
-            arrays[position] = [binder(value) for value in arrays[position]]
-        return arrays
+        columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
+        for position, bind in self.binders:
+            columns[position] = bind(columns[position])
+        return [list(column) for column in columns] if self.as_arrays else list(zip(*columns, strict=True))
 
-    def _bind_row(self, row: Row) -> tuple[Any, ...]:
-        values = list(row)
-        for position, binder in self.binders:
-            values[position] = binder(values[position])
-        return tuple(values)
+
+def _binder(column: Column[Any], dialect: Dialect) -> _Binder | None:
+    """What turns a column's values into the driver's, None where they are the same."""
+    if isinstance(column.type, Id):
+        return _plain_strings
+    if isinstance(column.type, Json):
+        return _json_texts
+    bind = column.type.dialect_impl(dialect).bind_processor(dialect)
+    return None if bind is None else lambda values: [bind(value) for value in values]
+
+
+def _plain_strings(values: Sequence[Any]) -> Sequence[Any]:
+    if _PLAIN.issuperset(map(type, values)):
+        return values
+    return [value if type(value) in _PLAIN else str(value) for value in values]
+
+
+_PLAIN = frozenset({str, type(None)})
+
+
+def _json_texts(values: Sequence[Any]) -> Sequence[Any]:
+    """As `Json` does it, but an object that stands in several rows is written once."""
+    texts = {id(value): None if value is None else json_text(value) for value in values}
+    return [texts[id(value)] for value in values]
 
 
 def _execute(

@@ -209,13 +209,14 @@ def _merge(obj: Object, event: Event) -> Object:
     source = Source(event.id, event.kind.value)
     still_going_on = stage_of(event) in (Stage.RINGING, Stage.ROUTED)
     left_out = _PLACEHOLDERS if still_going_on else _OF_THE_EVENT
-    for name, value in event.fields.items():
-        if name in left_out:
-            continue
-        held = sources.get(name)
-        if held is None or _precedence(name, value, source) > _precedence(name, fields[name], held):
-            fields[name] = value
-            sources[name] = source
+    told = {name: value for name, value in event.fields.items() if name not in left_out}
+    news = {
+        name: value
+        for name, value in told.items()
+        if name not in sources or _precedence(name, value, source) > _precedence(name, fields[name], sources[name])
+    }
+    fields.update(news)
+    sources.update(dict.fromkeys(news, source))
     newest = dict(obj.newest)
     if event.id > newest.get(event.kind, ("", ""))[0]:
         newest[event.kind.value] = (event.id, event.sha256)

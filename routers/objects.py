@@ -153,10 +153,13 @@ def _values(obj: Object) -> tuple[Any, ...]:
 
 def _grouped(obj: Object) -> dict[str, list[Any]]:
     """The sources as stored: each event once, with its kind and the names it told."""
-    grouped: dict[str, list[Any]] = {}
+    grouped: dict[Source, list[str]] = {}
     for name, source in obj.sources.items():
-        grouped.setdefault(source.event_id, [source.kind, []])[1].append(name)
-    return grouped
+        if source in grouped:
+            grouped[source].append(name)
+        else:
+            grouped[source] = [name]
+    return {source.event_id: [source.kind, names] for source, names in grouped.items()}
 
 
 def _object_of(row: Row[Any]) -> Object:

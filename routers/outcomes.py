@@ -92,8 +92,9 @@ def outcome_of(answer: Answer, *, now: datetime) -> Outcome:
 def retry_after(headers: Mapping[str, str], *, now: datetime) -> timedelta | None:
     """What `Retry-After` asks for, as seconds or as an HTTP date; None without a readable one. Capped at a day."""
     told = headers.get("retry-after", "").strip()
-    if told.isascii() and told.isdigit() and len(told) < 10:
-        wait = timedelta(seconds=min(int(told), int(LONGEST_RETRY_AFTER.total_seconds())))
+    if told.isascii() and told.isdigit():
+        digits = told.lstrip("0")
+        wait = timedelta(seconds=int(digits or "0")) if len(digits) < 10 else LONGEST_RETRY_AFTER
     else:
         try:
             moment = parsedate_to_datetime(told)

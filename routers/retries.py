@@ -61,8 +61,9 @@ def _again(
     *,
     whole_lane: bool = False,
 ) -> Step:
-    pause = after if whole_lane else None
+    scheduled = schedule[min(tried, len(schedule)) - 1]
+    pause = (scheduled if after is None else after) if whole_lane else None
     if tried > len(schedule):
         return Step(DeliveryState.DEAD, f"gave up after {tried} tries: {reason}", tried, now, pause_lane=pause)
-    wait = max(schedule[tried - 1], after or timedelta(0))
+    wait = max(scheduled, after or timedelta(0))
     return Step(DeliveryState.PENDING, reason, tried, now + wait * (1 + _JITTER * rng.random()), pause_lane=pause)

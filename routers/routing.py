@@ -177,6 +177,8 @@ def _tolerantly(conn: Connection, event: Any, think: Callable[..., T], *args: An
     """What *think* returns. If it fails, that is noted on the event, which is taken up again or given up."""
     try:
         return think(*args)
+    except exc.DBAPIError:  # not the event's doing, and after it this transaction can note nothing
+        raise
     except Exception as error:
         attempts = event.attempts + 1
         reason = f"{type(error).__name__} while routing"

@@ -58,14 +58,27 @@ def compile_condition(field: str, wanted: object) -> Condition:
         BadCondition: The field or operator is unknown, or the value is of a type the field never has.
     """
     type_ = _type_of(field)
-    get = _getter(field)
     test = _compile(type_, wanted, ())
+    return Condition(field, _holds_below(field, test) if "." in field else _holds(field, test))
+
+
+def _holds(field: str, test: Found) -> Test:
+    def holds(facts: Facts) -> bool:
+        found = facts.get(field, UNTOLD)
+        return found is not UNTOLD and test(found)
+
+    return holds
+
+
+def _holds_below(field: str, test: Found) -> Test:
+    """As `_holds`, for a field of an object."""
+    get = _getter(field)
 
     def holds(facts: Facts) -> bool:
         found = get(facts)
         return found is not UNTOLD and test(found)
 
-    return Condition(field, holds)
+    return holds
 
 
 def _type_of(field: str) -> FieldType | None:
@@ -88,10 +101,7 @@ def did_you_mean(written: str, known: Mapping[str, object]) -> str:
 
 
 def _getter(field: str) -> Callable[[Facts], Any]:
-    head, dot, rest = field.partition(".")
-    if not dot:
-        return lambda facts: facts.get(head, UNTOLD)
-    path = rest.split(".")
+    head, *path = field.split(".")
 
     def get(facts: Facts) -> Any:
         found = facts.get(head, UNTOLD)
@@ -125,7 +135,7 @@ def _any_of(type_: FieldType | None, values: list[Any]) -> Found:
         return lambda found: found is not None and any(value in found for value in values)
     if len(values) == 1:
         value = values[0]
-        return lambda found: bool(found == value)
+        return lambda found: found == value
     return lambda found: found in values
 
 
@@ -133,6 +143,8 @@ def _operators(type_: FieldType | None, wanted: dict[str, object], at: tuple[str
     tests = [_operator(type_, name, value, (*at, name)) for name, value in wanted.items()]
     if not tests:
         raise BadCondition("a condition without an operator", hint=f"use one of {', '.join(_OPERATORS)}", at=at)
+    if len(tests) == 1:
+        return tests[0]
     return lambda found: all(test(found) for test in tests)
 
 
