@@ -58,6 +58,16 @@ def answer_when(released: asyncio.Event, behaviour: Behaviour | None = None) -> 
     return behave
 
 
+def slowly(behaviour: Behaviour, *, seconds: float) -> Behaviour:
+    """Behave so after some work, as a real receiver does."""
+
+    async def behave(conversation: Conversation) -> None:
+        await asyncio.sleep(seconds)
+        await behaviour(conversation)
+
+    return behave
+
+
 def first(behaviour: Behaviour, then: Callable[[], None]) -> Behaviour:
     """Behave so, and before that do *then*: to change what follows."""
 

@@ -258,9 +258,7 @@ def looked(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> L
     bodies: dict[str, bytes] = {}
     with opened(url) as database, database.writing.begin() as conn:
         for story in (Story.VOICEMAIL, Story.FORM, Story.TEXT):
-            for posting in life_cycle(
-                story, rng=rng, started_at=NOW, callrail_id=None, company_name="Acme Plumbing"
-            ):
+            for posting in life_cycle(story, rng=rng, started_at=NOW, callrail_id=None, company_name="Acme Plumbing"):
                 by_kind[posting.kind] = receive(conn, posting.kind, posting.body)
                 bodies[posting.kind] = posting.body
         by_kind["repeat"] = receive(conn, "form_submission", bodies["form_submission"])
@@ -411,7 +409,11 @@ def test_a_number_that_a_form_holds_as_a_number_is_masked_too(sqlite_url: str) -
 
 def test_what_a_body_says_cannot_steer_the_terminal(sqlite_url: str) -> None:
     """Escape sequences in a field, also in one that is not personal, are shown as unreadable."""
-    body = {"resource_id": "CAL\x1b[2J", "source": "\x1b]0;owned\x07\nid  ev_forged", "new\x07\nid  ev_forged": "\u202e"}
+    body = {
+        "resource_id": "CAL\x1b[2J",
+        "source": "\x1b]0;owned\x07\nid  ev_forged",
+        "new\x07\nid  ev_forged": "\u202e",
+    }
     with opened(sqlite_url) as database:
         with database.writing.begin() as conn:
             event_id = receive(conn, "post_call", {**body, "call_type": "missed"})

@@ -458,6 +458,24 @@ async def test_stopping_waits_for_what_is_on_the_way_and_gives_back_the_rest(
     assert ids_of(destination.requests) == made[:1]
 
 
+async def test_what_does_not_come_back_after_a_stop_stays_marked_as_being_sent(
+    sqlite_url: str, destination: Destination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stop has an end too; the next start sends it again, and says that it may repeat."""
+    monkeypatch.setattr("routers.dispatcher.DRAIN_WITHIN", timedelta(milliseconds=50))
+    destination.behaves(hang, answer(200))
+    with opened(sqlite_url) as database:
+        world = World(database)
+        (made,) = await world.put()
+        async with world.dispatching({"crm": to(destination)}):
+            await destination.received(1)
+        assert world.states() == [DeliveryState.SENDING]
+
+        async with world.dispatching({"crm": to(destination)}):
+            await world.all_are(DeliveryState.DELIVERED)
+    assert ids_of(destination.requests) == [made, made]
+
+
 async def test_what_a_dead_process_was_sending_is_sent_once_more_under_the_same_id(
     world: World, destination: Destination
 ) -> None:
@@ -532,8 +550,7 @@ async def test_two_dispatchers_of_one_lane_send_each_delivery_once(
 
 
 async def test_a_database_that_breaks_off_ends_no_lane(postgresql_url: str, destination: Destination) -> None:
-    """Every connection of ours is cut in the middle; all arrive, and again at most what was on the way."""
-    concurrency = 4
+    """Every connection of ours is cut in the middle; what came back meanwhile is recorded later, so nothing repeats."""
     with opened(postgresql_url) as database, opened(postgresql_url) as administrator:
         world = World(database)
         made = await world.put(count=60)
@@ -547,7 +564,7 @@ async def test_a_database_that_breaks_off_ends_no_lane(postgresql_url: str, dest
                 count: int = conn.execute(cut).scalar_one()
                 return count
 
-        async with world.dispatching({"crm": to(destination, concurrency=concurrency)}):
+        async with world.dispatching({"crm": to(destination, concurrency=4)}):
             for enough in (8, 24):
                 await destination.received(enough)
                 assert await asyncio.to_thread(break_off) >= 1
@@ -558,6 +575,4 @@ async def test_a_database_that_breaks_off_ends_no_lane(postgresql_url: str, dest
                 conn.execute(update(deliveries).where(deliveries.c.state == "leased").values(lease_until=over))
             await world.all_are(DeliveryState.DELIVERED)
 
-    arrived = times_arrived(destination.requests)
-    assert set(arrived) == set(made)
-    assert sum(arrived.values()) - len(made) <= 2 * concurrency
+    assert times_arrived(destination.requests) == dict.fromkeys(made, 1)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from callrail.fields import OPINIONS
 from callrail.kinds import Kind
 from callrail.payload import Fields, read_payload
-from routers.lifecycle import Event, Happened, Object, Outcome, Stage, apply, outcome_of, repeat_of
+from routers.lifecycle import Event, Happened, Object, Outcome, Stage, apply, outcome_of, renew, repeat_of
 from routers.simulator import Story, life_cycle
 from routers.transitions import Transition
 
@@ -37,7 +37,9 @@ def after(events: Iterable[Event], obj: Object | None = None) -> tuple[Object, l
     """What *events* make of an object in the order given, as routing does it: a repeat is not applied."""
     obj, all_happened = obj or Object(), []
     for event in events:
-        if repeat_of(obj, event) is None:
+        if (repeated := repeat_of(obj, event)) is not None:
+            obj = renew(obj, repeated, event)
+        else:
             obj, happened = apply(obj, event)
             all_happened += happened
     return obj, all_happened
@@ -233,6 +235,19 @@ def test_opinions_follow_the_order_of_receipt(told: list[tuple[Kind, Fields]], r
         obj, _ = apply(obj, event)
 
     assert obj.fields == expected
+
+
+_two_opinions: st.SearchStrategy[Fields] = st.fixed_dictionaries({"tags": st.sampled_from([None, ["x"], ["y"]])})
+
+
+@given(st.lists(_two_opinions, min_size=1, max_size=8), st.randoms(use_true_random=False))
+def test_a_change_and_back_ends_as_received_last_in_any_order(told: list[Fields], rng: random.Random) -> None:
+    """A tag on, off and on again, the last taken up before the middle one, used to end in off."""
+    events = [an_event(number, Kind.CALL_MODIFIED, fields) for number, fields in enumerate(told, 1)]
+
+    obj, _ = after(rng.sample(events, len(events)))
+
+    assert obj.fields == told[-1]
 
 
 @given(st.lists(st.tuples(st.sampled_from(ONE_EACH), opinions_told), min_size=1, max_size=6))

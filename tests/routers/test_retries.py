@@ -70,6 +70,11 @@ def step(outcome: Outcome, *, attempts: int = 0, rng: random.Random | None = Non
             Step(DeliveryState.PENDING, "HTTP 429", 3, NOW + timedelta(hours=2), pause_lane=timedelta(hours=2)),
             id="a-429-pauses-the-lane",
         ),
+        pytest.param(
+            Retry("HTTP 429", whole_lane=True),
+            Step(DeliveryState.PENDING, "HTTP 429", 3, NOW + SCHEDULE[2], pause_lane=SCHEDULE[2]),
+            id="a-429-that-asks-for-no-time-pauses-it-by-the-schedule",
+        ),
     ],
 )
 def test_each_outcome_has_its_step(outcome: Outcome, expected: Step) -> None:
