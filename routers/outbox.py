@@ -273,8 +273,8 @@ _HELD = (fixed(DeliveryState.LEASED), fixed(DeliveryState.SENDING))
 def return_leases(conn: Connection, *, now: datetime, everything: bool = False) -> int:
     """Put back what a dispatcher holds no longer: leases that ran out by *now*, or *everything*. How many those were.
 
-    What was only leased is pending again. What was being sent is sent once more under the same id, and says that it
-    may repeat.
+    What was only leased is pending again. What was being sent is sent once more under the same id, and its list of
+    attempts says that it may repeat.
     """
     held: ColumnElement[bool] = deliveries.c.state.in_(
         _HELD
@@ -285,7 +285,10 @@ def return_leases(conn: Connection, *, now: datetime, everything: bool = False) 
     leased = update(deliveries).where(deliveries.c.state == fixed(DeliveryState.LEASED), held).values(pending)
     sending = update(deliveries).where(deliveries.c.state == fixed(DeliveryState.SENDING), held)
     returned = conn.execute(leased).rowcount
-    return returned + conn.execute(sending.values(reason=MAY_REPEAT, **pending)).rowcount
+    interrupted = conn.execute(sending.values(reason=MAY_REPEAT, **pending).returning(deliveries.c.id)).scalars().all()
+    tries = [(new_id(Prefix.ATTEMPT), delivery_id, now, 0, "uncertain", MAY_REPEAT) for delivery_id in interrupted]
+    _insert_attempts(conn, tries)
+    return returned + len(interrupted)
 
 
 _put_back = BulkUpdate(
