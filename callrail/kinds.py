@@ -59,7 +59,7 @@ _BY_SEGMENT = {kind.value: kind for kind in Kind}
 _OUTBOUND_TWIN = {Kind.POST_CALL: Kind.OUTBOUND_POST_CALL, Kind.CALL_MODIFIED: Kind.OUTBOUND_CALL_MODIFIED}
 _INBOUND_TWIN = {outbound: inbound for inbound, outbound in _OUTBOUND_TWIN.items()}
 
-_CALL_MARKS = ("call_type", "answered", "customer_phone_number", "tracking_phone_number", "direction")
+_CALL_MARKS = frozenset({"call_type", "answered", "customer_phone_number", "tracking_phone_number", "direction"})
 _TEXT_MARKS = ("message_type", "conversation_id", "thread_resource_id", "source_number")
 
 
@@ -92,10 +92,16 @@ def kind_of_shape(fields: Mapping[str, object]) -> Kind:
         return Kind.CONVERT_ASSIST
     if "call_id" in fields and "resource_id" not in fields:
         return Kind.VOICE_ASSIST
-    if "form_data" in fields or "form_url" in fields or any(name.startswith("form_data[") for name in fields):
+    is_call = not _CALL_MARKS.isdisjoint(fields)
+    if "form_data" in fields or (not is_call and _is_flat_form(fields)):
         return Kind.FORM_SUBMISSION
     if "content" in fields and any(mark in fields for mark in _TEXT_MARKS):
         return Kind.TEXT_SENT if "agent" in fields else Kind.TEXT_RECEIVED
-    if any(mark in fields for mark in _CALL_MARKS):
+    if is_call:
         return Kind.CALL_MODIFIED if "changes" in fields else Kind.POST_CALL
     return Kind.UNKNOWN
+
+
+def _is_flat_form(fields: Mapping[str, object]) -> bool:
+    """Whether this may be a form submission sent form-encoded, its nested keys written as Rails does (assumed)."""
+    return "form_url" in fields or any(name.startswith("form_data[") for name in fields)

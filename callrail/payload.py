@@ -71,7 +71,10 @@ def normalise(raw: dict[str, Any]) -> Fields:
     """
     fields: Fields = {}
     for name, value in raw.items():
-        if name.startswith("formatted_"):
+        if name[:10] == "formatted_":
+            continue
+        if value.__class__ is str and value and name not in _PARSED:  # most of them, and so without a call
+            fields[name] = value
             continue
         value = _value(name, value)
         if value is not _MISFIT:
@@ -135,6 +138,10 @@ _CONVERTERS: dict[FieldType, Callable[[Any], Any]] = {
     FieldType.TEXT: _text,
     FieldType.PHONE: _text,
 }
+# Fields whose text has to be read.
+_PARSED = frozenset(
+    field.name for field in FIELDS.values() if field.type in (FieldType.BOOLEAN, FieldType.INTEGER, FieldType.LIST)
+)
 _CONVERTER = {field.name: _CONVERTERS[field.type] for field in FIELDS.values() if field.type in _CONVERTERS}
 
 

@@ -1,12 +1,15 @@
 """One statement for many rows: the difference between hundreds and thousands of events a second.
 
-SQLite runs one prepared statement over tuples; PostgreSQL gets one array a column and unnests them, which costs one
-round trip whatever the number of rows. Values pass through the column types like anywhere else.
+PostgreSQL gets one array a column and unnests them, which costs one round trip whatever the number of rows. SQLite gets
+the rows in one VALUES list: run once a row instead, each would give the interpreter's lock away and wait for it again
+behind a busy event loop. Values pass through the column types like anywhere else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache, partial
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Column, Connection, Dialect, Table
@@ -14,6 +17,8 @@ from sqlalchemy import Column, Connection, Dialect, Table
 from receiver.columns import Id, Json, json_text
 
 Row = Sequence[Any]
+
+_MOST_VALUES = 64
 
 
 class BulkInsert:
@@ -31,12 +36,12 @@ class BulkInsert:
         if rows:
             _execute(conn, self._prepared, self._columns, self._sql, rows)
 
-    def _sql(self, dialect: Dialect) -> str:
+    def _sql(self, dialect: Dialect, rows: int) -> str:
         names = ", ".join(column.name for column in self._columns)
         if dialect.name == "postgresql":
             source = f"SELECT * FROM unnest({_arrays(self._columns, dialect)})"  # noqa: S608
         else:
-            source = f"VALUES ({', '.join('?' for _ in self._columns)})"
+            source = _values(len(self._columns), rows)
         return f"INSERT INTO {self._table} ({names}) {source} ON CONFLICT DO NOTHING"
 
 
@@ -53,32 +58,51 @@ class BulkUpdate:
         """Update, and return how many rows there were to update."""
         return _execute(conn, self._prepared, (*self._columns, *self._key), self._sql, rows) if rows else 0
 
-    def _sql(self, dialect: Dialect) -> str:
+    def _sql(self, dialect: Dialect, rows: int) -> str:
         names, keys = [column.name for column in self._columns], [column.name for column in self._key]
-        if dialect.name != "postgresql":
-            assignments, match = ", ".join(f"{name} = ?" for name in names), " AND ".join(f"{key} = ?" for key in keys)
-            return f"UPDATE {self._table} SET {assignments} WHERE {match}"  # noqa: S608  (names of our own tables)
-        assignments = ", ".join(f"{name} = given.new_{name}" for name in names)
-        match = " AND ".join(f"{self._table}.{key} = given.{key}" for key in keys)
-        arrays, given = _arrays((*self._columns, *self._key), dialect), ", ".join([*(f"new_{n}" for n in names), *keys])
-        return f"UPDATE {self._table} SET {assignments} FROM unnest({arrays}) AS given({given}) WHERE {match}"  # noqa: S608
+        if dialect.name == "postgresql":
+            columns = ", ".join([*(f"new_{name}" for name in names), *keys])
+            given = f"unnest({_arrays((*self._columns, *self._key), dialect)}) AS given({columns})"
+            assignments = ", ".join(f"{name} = given.new_{name}" for name in names)
+            match = " AND ".join(f"{self._table}.{key} = given.{key}" for key in keys)
+        else:  # SQLite calls the columns of a VALUES list column1, column2, ...
+            given = f"({_values(len(names) + len(keys), rows)}) AS given"
+            assignments = ", ".join(f"{name} = given.column{n}" for n, name in enumerate(names, 1))
+            match = " AND ".join(f"{self._table}.{key} = given.column{n}" for n, key in enumerate(keys, len(names) + 1))
+        return f"UPDATE {self._table} SET {assignments} FROM {given} WHERE {match}"  # noqa: S608  (names of our own)
+
+
+def _values(columns: int, rows: int) -> str:
+    row = f"({', '.join('?' * columns)})"
+    return f"VALUES {', '.join([row] * rows)}"
 
 
 _Binder = Callable[[Sequence[Any]], Sequence[Any]]
 
 
 class _Prepared:
-    def __init__(self, sql: str, columns: Sequence[Column[Any]], dialect: Dialect) -> None:
-        self.sql = sql
-        self.as_arrays = dialect.name == "postgresql"
-        binders = [_binder(column, dialect) for column in columns]
-        self.binders = [(position, binder) for position, binder in enumerate(binders) if binder is not None]
+    """A statement for one dialect: its text by the number of rows, and what the columns' values pass through."""
 
-    def bind(self, rows: Sequence[Row]) -> list[Any]:
+    def __init__(self, sql: Callable[[Dialect, int], str], columns: Sequence[Column[Any]], dialect: Dialect) -> None:
+        self._as_arrays = dialect.name == "postgresql"
+        self._sql = cache(partial(sql, dialect))
+        binders = [_binder(column, dialect) for column in columns]
+        self._binders = [(position, binder) for position, binder in enumerate(binders) if binder is not None]
+
+    def execute(self, conn: Connection, rows: Sequence[Row]) -> int:
+        """Run it over *rows*; how many rows of the table that touched."""
         columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
-        for position, bind in self.binders:
+        for position, bind in self._binders:
             columns[position] = bind(columns[position])
-        return [list(column) for column in columns] if self.as_arrays else list(zip(*columns, strict=True))
+        if self._as_arrays:
+            return conn.exec_driver_sql(self._sql(1), tuple(map(list, columns))).rowcount
+        touched = 0
+        bound = list(zip(*columns, strict=True))
+        while bound:
+            size = min(1 << (len(bound).bit_length() - 1), _MOST_VALUES)  # few sizes, so that few texts are prepared
+            part, bound = bound[:size], bound[size:]
+            touched += conn.exec_driver_sql(self._sql(size), tuple(chain.from_iterable(part))).rowcount
+        return touched
 
 
 def _binder(column: Column[Any], dialect: Dialect) -> _Binder | None:
@@ -110,15 +134,13 @@ def _execute(
     conn: Connection,
     prepared: dict[str, _Prepared],
     columns: Sequence[Column[Any]],
-    sql: Callable[[Dialect], str],
+    sql: Callable[[Dialect, int], str],
     rows: Sequence[Row],
 ) -> int:
     dialect = conn.dialect
     if dialect.name not in prepared:
-        prepared[dialect.name] = _Prepared(sql(dialect), columns, dialect)
-    ready = prepared[dialect.name]
-    parameters = ready.bind(rows)
-    return conn.exec_driver_sql(ready.sql, tuple(parameters) if ready.as_arrays else parameters).rowcount
+        prepared[dialect.name] = _Prepared(sql, columns, dialect)
+    return prepared[dialect.name].execute(conn, rows)
 
 
 def _arrays(columns: Sequence[Column[Any]], dialect: Dialect) -> str:

@@ -1,8 +1,8 @@
 """The dispatcher: a lane a sink, each sending as fast as its sink allows and hurting no other.
 
-A lane takes turns. A turn is one transaction that records what came back, marks what is about to leave as `sending`
-and claims what may be sent next; between turns, whatever was marked is sent. While one turn waits for its COMMIT the
-next results gather, so the batches grow with the load by themselves.
+A lane takes turns. A turn is one transaction that records what came back, claims what may be sent next, and marks what
+is about to leave as `sending`; only what is marked is sent. While one turn waits for its COMMIT the next results
+gather, so the batches grow with the load by themselves.
 """
 
 from __future__ import annotations
@@ -123,15 +123,11 @@ class Dispatcher:
 
 @dataclass(slots=True)
 class _Turn:
-    """What a turn tells its lane: what to send now, what is claimed for later, and how long nothing else is due.
+    """What a turn tells its lane: what may be sent now, what is claimed for later, and how long nothing else is due."""
 
-    When the lane is *paused* it holds nothing any more.
-    """
-
-    send: list[Delivery]
+    marked: list[Delivery]
     claimed: list[Delivery]
     wait: timedelta
-    paused: bool = False
 
 
 @dataclass(slots=True)
@@ -153,7 +149,7 @@ class Lane:
     limits: Limits
     instance: str
     rng: random.Random
-    _claimed: deque[Delivery] = field(default_factory=deque)
+    _claimed: list[Delivery] = field(default_factory=list)
     _on_the_way: set[asyncio.Task[None]] = field(default_factory=set)
     _results: deque[_Result] = field(default_factory=deque)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -182,24 +178,22 @@ class Lane:
 
     async def _take_turn(self) -> timedelta:
         """One turn; how long to wait for the next unless something happens."""
-        results = [self._results.popleft() for _ in range(len(self._results))]
         free = self.limits.concurrency - len(self._on_the_way)
-        ready = [self._claimed.popleft() for _ in range(min(free, len(self._claimed)))]
-        room = self.limits.concurrency - len(self._claimed)
-        if not (results or ready or room > 0):
+        room = free + self.limits.concurrency - len(self._claimed)
+        if not (self._results or room > 0 or (self._claimed and free > 0)):
             return POLL
+        results = [self._results.popleft() for _ in range(len(self._results))]
         try:
-            turn = await self.writer.run(partial(self._turn, results=results, ready=ready, room=room))
+            turn = await self.writer.run(
+                partial(self._turn, results=results, claimed=self._claimed, room=room, free=free)
+            )
         except BaseException as error:
             self._results.extendleft(reversed(results))
-            self._claimed.extendleft(reversed(ready))
             if isinstance(error, DatabaseUnavailable):
                 return POLL
             raise
-        if turn.paused:
-            self._claimed.clear()
-        self._claimed.extend(turn.claimed)
-        for delivery in turn.send:
+        self._claimed = turn.claimed
+        for delivery in turn.marked:
             task = asyncio.create_task(self._send(delivery))
             self._on_the_way.add(task)  # asyncio itself keeps only weak references to tasks
             task.add_done_callback(self._came_back)
@@ -217,31 +211,33 @@ class Lane:
             await asyncio.gather(*late, return_exceptions=True)
         results = list(self._results)
         try:
-            await self.writer.run(partial(self._turn, results=results, ready=[], room=0))
-            await self.writer.run(self._return_claimed)
+            await self.writer.run(partial(self._turn, results=results, claimed=[], room=0, free=0))
+            await self.writer.run(partial(self._put_back, unsent=self._claimed))
         except Exception as error:  # leases end by themselves; the other lanes drain on
             _log.error("lane.not_drained", sink=self.name, results=len(results), error=type(error).__name__)
         await self.sink.aclose()
 
-    def _return_claimed(self, conn: Connection) -> None:
-        now = self.clock.now(conn)
-        outbox.put_back(conn, self._claimed, now=now)
-
     # --- in the writer's transaction ---------------------------------------------------------------------------------
 
-    def _turn(self, conn: Connection, *, results: list[_Result], ready: list[Delivery], room: int) -> _Turn:
+    def _turn(
+        self, conn: Connection, *, results: list[_Result], claimed: list[Delivery], room: int, free: int
+    ) -> _Turn:
         now = self.clock.now(conn)
         if results and self._record(conn, results, now):
-            outbox.put_back(conn, [*ready, *self._claimed], now=now)
-            return _Turn([], [], POLL, paused=True)
+            outbox.put_back(conn, claimed, now=now)
+            return _Turn([], [], POLL)
         lease_until = now + self.limits.timeout + _LEASE_MARGIN
-        send = outbox.mark_sending(conn, ready, lease_until=lease_until)
-        claimed: list[Delivery] = []
+        new: list[Delivery] = []
         if room > 0:
-            claimed = outbox.claim_due(
+            new = outbox.claim_due(
                 conn, sink=self.name, now=now, lease_until=lease_until, instance=self.instance, limit=room
             )
-        return _Turn(send, claimed, self._wait(conn, now, idle=not claimed))
+        held = [*claimed, *new]
+        marked = outbox.mark_sending(conn, held[:free], lease_until=lease_until)
+        return _Turn(marked, held[free:], self._wait(conn, now, idle=not new))
+
+    def _put_back(self, conn: Connection, *, unsent: list[Delivery]) -> None:
+        outbox.put_back(conn, unsent, now=self.clock.now(conn))
 
     def _wait(self, conn: Connection, now: datetime, *, idle: bool) -> timedelta:
         if not idle:
