@@ -1,0 +1,109 @@
+"""`python -m bench`: what is run, in order."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from bench import e2e, footprint, history, intake
+from bench.checks import CheckFailed
+from bench.report import Figure, conditions, print_table, write_json
+from bench.servers import Kind, ServerFailed, Workspace, workspace
+from bench.sink import NotAllArrived, Sink, running_sink
+
+_PARTS = ("intake", "e2e", "history", "start", "memory")
+
+
+@dataclass(frozen=True)
+class _Extent:
+    """How much is done for each figure."""
+
+    rounds: int
+    seconds: float
+    stored: int
+    events: int
+
+
+def _several(*allowed: str) -> click.ParamType[tuple[str, ...]]:
+    class Several(click.ParamType[tuple[str, ...]]):
+        name = ",".join(allowed)
+
+        def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+            given = tuple(str(value).split(","))
+            if unknown := set(given) - set(allowed):
+                self.fail(f"{', '.join(unknown)}: there are {', '.join(allowed)}", param, ctx)
+            return given
+
+    return Several()
+
+
+@click.command()
+@click.option("--only", type=_several(*_PARTS), default=",".join(_PARTS), show_default=True, help="Which parts.")
+@click.option("--database", type=_several(*Kind), default=",".join(Kind), show_default=True, help="Which databases.")
+@click.option("--rounds", type=click.IntRange(1), default=7, show_default=True, help="Interleaved rounds a figure.")
+@click.option("--seconds", type=float, default=3.0, show_default=True, help="Length of a round.")
+@click.option("--stored", type=int, default=1_000_000, show_default=True, help="Events stored before, in history.")
+@click.option("--events", type=int, default=100_000, show_default=True, help="Events taken in, in memory.")
+@click.option("--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="Also write the figures here.")
+def main(
+    only: tuple[str, ...],
+    database: tuple[str, ...],
+    rounds: int,
+    seconds: float,
+    stored: int,
+    events: int,
+    file: Path | None,
+) -> None:
+    """Measure the installed router and print one table.
+
+    Exit code 1 if anything was lost or came twice, or a server failed. A missed target is only shown: machines differ.
+    """
+    extent = _Extent(rounds, seconds, stored, events)
+    kinds = [Kind(name) for name in database]
+    with running_sink() as sink, workspace(sink.url) as space:
+        figures = [
+            _announced(figure)
+            for part in only
+            for kind in kinds
+            for figure in _or_exit(_measure(part, space, sink, kind, extent), f"{part} on {kind}")
+        ]
+        postgresql_url = space.postgresql_url() if Kind.POSTGRESQL in kinds else None
+        circumstances = conditions(rounds, seconds, postgresql_url)
+    print_table(figures, circumstances)
+    if file is not None:
+        write_json(file, figures, circumstances)
+
+
+def _measure(part: str, space: Workspace, sink: Sink, kind: Kind, extent: _Extent) -> Iterator[Figure]:
+    match part:
+        case "intake":
+            return intake.measure(space, kind, rounds=extent.rounds, seconds=extent.seconds)
+        case "e2e":
+            return e2e.measure(space, sink, kind, rounds=extent.rounds, seconds=extent.seconds)
+        case "history":
+            return history.measure(space, kind, rounds=extent.rounds, stored=extent.stored)
+        case "start":
+            return footprint.measure_start(space, kind, rounds=extent.rounds)
+        case _:
+            return footprint.measure_memory(space, sink, kind, events=extent.events)
+
+
+def _announced(figure: Figure) -> Figure:
+    click.echo(f"{figure.part}, {figure.database}: {figure.what}: {figure.shown()} {figure.verdict}", err=True)
+    return figure
+
+
+def _or_exit(figures: Iterator[Figure], what: str) -> Iterator[Figure]:
+    try:
+        yield from figures
+    except (CheckFailed, NotAllArrived, ServerFailed) as error:
+        click.echo(f"\nFAILED: {what}: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

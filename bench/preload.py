@@ -1,0 +1,117 @@
+"""A long history, made by SQL: events of 1 kB, each routed, told and done with."""
+
+from __future__ import annotations
+
+from sqlalchemy import Table, text
+
+from receiver.database import open_database
+from receiver.schema import events
+from routers.schema import attempts, deliveries, objects, transitions
+
+_AT_ONCE = 100_000
+
+# Per table its columns; what is left out is null or has a default. `{...}` is written as the database wants it.
+_ROWS: dict[Table, dict[str, str]] = {
+    events: {
+        "id": "'ev_' || {id}",
+        "received_at": "{at}",
+        "company": "'client-00'",
+        "kind": "'post_call'",
+        "origin": "'webhook'",
+        "state": "'routed'",
+        "content_type": "'application/json'",
+        "headers": """'{{"content-type":"application/json","user-agent":"CallRail"}}'""",
+        "body": "{kilobyte}",
+        "sha256": "{hash}",
+        "key_fingerprint": "'00000000'",
+        "object_id": "'ob_' || {id}",
+    },
+    objects: {
+        "id": "'ob_' || {id}",
+        "company": "'client-00'",
+        "type": "'call'",
+        "object_id": "'CAL' || {id}",
+        "stage": "'ended'",
+        "outcome": "'answered'",
+        "outcome_event": "'ev_' || {id}",
+        "version": "1",
+        "fields": """'{{"answered":true,"call_type":"answered","duration":183}}'""",
+        "sources": "'{{}}'",
+        "newest": "'{{}}'",
+        "told": """'["call.answered","call.ended"]'""",
+        "created_at": "{at}",
+        "updated_at": "{at}",
+    },
+    transitions: {
+        "id": "'tr_' || {id}",
+        "object_id": "'ob_' || {id}",
+        "company": "'client-00'",
+        "name": "'call.answered'",
+        "n": "0",
+        "event_id": "'ev_' || {id}",
+        "occurred_at": "{at}",
+        "created_at": "{at}",
+        "state": "'routed'",
+        "snapshot": """'{{"answered":true,"call_type":"answered","duration":183}}'""",
+    },
+    deliveries: {
+        "id": "'dl_' || {id}",
+        "key": "'tr_' || {id} || ':answered:crm:0'",
+        "transition_id": "'tr_' || {id}",
+        "object_id": "'ob_' || {id}",
+        "company": "'client-00'",
+        "rule": "'answered'",
+        "send": "'crm'",
+        "generation": "0",
+        "sink": "'crm'",
+        "state": "'delivered'",
+        "due_at": "{at}",
+        "fence": "1",
+        "attempts": "1",
+        "reason": "'HTTP 204'",
+        "created_at": "{at}",
+        "finished_at": "{at}",
+    },
+    attempts: {
+        "id": "'at_' || {id}",
+        "delivery_id": "'dl_' || {id}",
+        "started_at": "{at}",
+        "milliseconds": "40",
+        "outcome": "'delivered'",
+        "reason": "'HTTP 204'",
+    },
+}
+_SQLITE = {
+    "numbers": "(WITH RECURSIVE numbers(n) AS (SELECT {first} UNION ALL SELECT n + 1 FROM numbers WHERE n < {last})"
+    " SELECT n FROM numbers)",
+    "id": "printf('%026d', n)",
+    "at": "strftime('%Y-%m-%dT%H:%M:%f000Z', 1767225600 + n, 'unixepoch')",
+    "kilobyte": "randomblob(1000)",
+    "hash": "randomblob(32)",
+}
+_POSTGRESQL = {
+    "numbers": "generate_series({first}, {last}) AS numbers(n)",
+    "id": "lpad(n::text, 26, '0')",
+    "at": "to_timestamp(1767225600 + n)",
+    "kilobyte": "decode(repeat(md5(n::text), 62), 'hex')",
+    "hash": "decode(md5(n::text) || md5((-n)::text), 'hex')",
+}
+
+
+def preload(url: str, count: int) -> None:
+    """Store *count* events and what follows from each. Their ids are older than all that are made from now on."""
+    database = open_database(url)
+    dialect = _SQLITE if database.is_sqlite else _POSTGRESQL
+    with database.writing.connect() as conn:
+        for first in range(1, count + 1, _AT_ONCE):
+            numbers = dialect["numbers"].format(first=first, last=min(first + _AT_ONCE - 1, count))
+            with conn.begin():
+                for table, row in _ROWS.items():
+                    values = ", ".join(row.values()).format(**dialect)
+                    conn.exec_driver_sql(f"INSERT INTO {table} ({', '.join(row)}) SELECT {values} FROM {numbers}")
+    if not database.is_sqlite:
+        # What autovacuum does before long, and must not do in the middle of a measurement.
+        with database.writing.execution_options(isolation_level="AUTOCOMMIT").connect() as conn:
+            conn.execute(text("VACUUM ANALYZE"))
+            conn.execute(text("CHECKPOINT"))
+    database.dispose()
