@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ def main(
 
     Exit code 1 if anything was lost or came twice, or a server failed. A missed target is only shown: machines differ.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers, databases and folders go too
     extent = _Extent(rounds, seconds, stored, events)
     kinds = [Kind(name) for name in database]
     with running_sink() as sink, workspace(sink.url) as space:

@@ -146,7 +146,7 @@ _CONVERTER = {field.name: _CONVERTERS[field.type] for field in FIELDS.values() i
 
 
 def _value(name: str, value: Any) -> Any:
-    if value is None or value in ("", [], {}):
+    if not value and (value is None or value in ("", [], {})):
         return None
     convert = _CONVERTER.get(name)
     return convert(value) if convert else value
