@@ -19,9 +19,19 @@ _TITLES = {
     Transition.CALL_MISSED: "Missed call",
     Transition.CALL_ABANDONED: "Caller hung up",
     Transition.CALL_VOICEMAIL: "New voicemail",
+    Transition.CALL_RECORDING_READY: "Recording ready",
+    Transition.CALL_TRANSCRIPT_READY: "Transcript ready",
+    Transition.CALL_CHANGED: "Call changed",
+    Transition.CALL_SPAM: "Call marked as spam",
+    Transition.CALL_CORRECTED: "Call corrected",
+    Transition.OUTBOUND_ANSWERED: "Outbound call answered",
+    Transition.OUTBOUND_UNANSWERED: "Outbound call not answered",
+    Transition.OUTBOUND_CHANGED: "Outbound call changed",
     Transition.TEXT_RECEIVED: "Text received",
     Transition.TEXT_SENT: "Text sent",
     Transition.FORM_SUBMITTED: "Form submitted",
+    Transition.ASSIST_COMPLETED: "Assistant's answers",
+    Transition.ASSIST_ANSWERED: "Answered by the voice assistant",
     Transition.UNKNOWN_RECEIVED: "Unknown webhook received",
 }
 _MAX_TEXT = 300
@@ -44,7 +54,7 @@ def render(delivery: Delivery) -> Message:
 
 def _lines(transition: Transition, facts: Mapping[str, Any], occurred_at: datetime) -> list[str]:
     match transition.partition(".")[0]:
-        case "call":
+        case "call" | "outbound":
             return [
                 _who(facts),
                 _how(facts, occurred_at),

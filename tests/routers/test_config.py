@@ -179,8 +179,10 @@ REFUSED = {
     "unknown_transition_unlike_any": [
         (
             "9:12 (rules[0].when[0]): nothing is called 'everything'; there are: call.ringing, call.routed, "
-            "call.ended, call.answered, call.missed, call.abandoned, call.voicemail, text.received, "
-            "text.sent, form.submitted, unknown.received"
+            "call.ended, call.answered, call.missed, call.abandoned, call.voicemail, call.recording_ready, "
+            "call.transcript_ready, call.changed, call.spam, call.corrected, outbound.answered, outbound.unanswered, "
+            "outbound.changed, text.received, text.sent, form.submitted, assist.completed, assist.answered, "
+            "unknown.received"
         ),
     ],
     "url_not_http": [
