@@ -1,4 +1,4 @@
-"""From a delivery to its message: one built-in text a transition, made when it is sent, from the stored snapshot."""
+"""From a delivery to its message: one built-in text a transition, made when it is sent, from the stored facts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _MAX_FORM_LINES = 12
 
 def render(delivery: Delivery) -> Message:
     """The message for *delivery*. Missing fields leave out their part of the text, never a hole in it."""
-    facts = delivery.snapshot
+    facts = delivery.facts
     return Message(
         key=delivery.id,
         transition=delivery.transition,
@@ -48,7 +48,7 @@ def render(delivery: Delivery) -> Message:
         occurred_at=delivery.occurred_at,
         title=f"{_TITLES[delivery.transition]} · {facts.get('company_name') or delivery.company}",
         lines=tuple(line for line in _lines(delivery.transition, facts, delivery.occurred_at) if line),
-        data=_data(delivery),
+        data=_data(delivery, facts),
     )
 
 
@@ -139,12 +139,12 @@ def phone(number: object) -> str:
 # --- for systems -----------------------------------------------------------------------------------------------------
 
 
-def _data(delivery: Delivery) -> dict[str, Any]:
+def _data(delivery: Delivery, facts: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "company": delivery.company,
         "object": {"type": delivery.object_type, "id": delivery.callrail_id},
         "rule": delivery.rule,
-        "fields": {name: value for name, value in delivery.snapshot.items() if not _holds_access_key(value)},
+        "fields": {name: value for name, value in facts.items() if not _holds_access_key(value)},
     }
 
 
