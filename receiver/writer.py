@@ -2,7 +2,8 @@
 
 Many requests share one COMMIT. The thread takes what waits and never waits for more, so a batch is as large as the
 load makes it. Waiting intake rows go first, then one function of a connection, all in one transaction; who waits is
-told after the COMMIT. Reads inside such a function see what they are about to change, so read-merge-write is safe.
+told after the COMMIT. Under a flood of webhooks the functions get only a share of the time (`receiver/turns.py`). Reads
+inside such a function see what they are about to change, so read-merge-write is safe.
 
 Two classes of errors. A *data* error lies in a row: the members of the batch are tried singly, and only the guilty one
 fails. A *database* error, or a COMMIT that does not come, fails everyone who waits: nobody is told "stored" on hope.
@@ -24,6 +25,7 @@ from sqlalchemy import Connection, exc
 
 from receiver.database import Database, is_data_error, is_database_error
 from receiver.exceptions import DatabaseUnavailable
+from receiver.turns import Turns
 
 _log = structlog.get_logger(__name__)
 
@@ -73,6 +75,7 @@ class Writer:
         self._functions: deque[_Waiting] = deque()
         self._in_hand: list[_Waiting] = []
         self._in_hand_since = 0.0
+        self._turns = Turns()
         self._wake = threading.Event()
         self._running = False
         self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
@@ -159,6 +162,10 @@ class Writer:
             while self._rows or self._functions:
                 self._in_hand_since = time.monotonic()
                 self._in_hand = batch = self._take()
+                if not batch:  # the functions' turn comes later, unless webhooks come first
+                    self._wake.wait(self._turns.wait(time.monotonic()))
+                    self._wake.clear()
+                    continue
                 try:
                     conn = self._write(conn, batch)
                 except BaseException as error:  # whatever it is, who waits is told, and the next batch is written
@@ -178,7 +185,8 @@ class Writer:
 
     def _take(self) -> list[_Waiting]:
         batch = [self._rows.popleft() for _ in range(min(len(self._rows), MAX_BATCH))]
-        if self._functions:
+        self._turns.rows_taken(len(batch), self._in_hand_since)
+        if self._functions and (not self._running or self._turns.wait(self._in_hand_since) <= 0):
             batch.append(self._functions.popleft())
         return [waiting for waiting in batch if not waiting.future.done()]
 
@@ -211,10 +219,14 @@ class Writer:
             if rows:
                 self._insert_rows(conn, rows)
             for waiting in batch:
-                if waiting.function is not None and rows:
+                if waiting.function is None:
+                    continue
+                began = time.monotonic()
+                if rows:
                     self._call_beside_rows(conn, waiting, waiting.function)
-                elif waiting.function is not None:
+                else:
                     waiting.result = waiting.function(conn)
+                self._turns.function_ran(began, time.monotonic())
 
     def _call_beside_rows(self, conn: Connection, waiting: _Waiting, function: Callable[[Connection], Any]) -> None:
         """Call *function* so that its own fault does not cost the intake rows of the same transaction."""
