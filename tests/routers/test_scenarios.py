@@ -23,6 +23,7 @@ from callrail.signature import matching_key, sign
 from receiver.schema import events, quarantine
 from routers.scenarios import SCENARIOS, Posting, Signer
 from routers.simulator import SimulatedCompany, Story, headers_of, life_cycle, play
+from routers.urls import CALLRAIL_FIELD
 from tests.routers.running import run, running
 from tests.routers.store import opened, rows_of
 
@@ -126,7 +127,7 @@ def test_every_kind_of_webhook_is_played() -> None:
     """Nothing CallRail can post has to be tried on real customers first."""
     kinds = {posting.kind for name in SCENARIOS for posting in postings_of(name, 2)}
 
-    assert kinds == set(Kind) - {Kind.UNKNOWN}
+    assert kinds == set(CALLRAIL_FIELD)
 
 
 def test_every_story_is_a_scenario() -> None:
@@ -397,6 +398,17 @@ def test_a_real_server_answers_every_scenario_as_expected(config: Path, sqlite_u
         reasons = Counter(row.reason for row in rows_of(database, quarantine))
     assert reasons == {"signature_wrong": 3, "signature_missing": 3}
     assert ["wrong_key", "3", "refused", "yes", "401"] in [line.split() for line in ran.out.splitlines()]
+
+
+def test_a_server_that_accepts_what_it_quarantines_answers_as_expected(config: Path, sqlite_url: str) -> None:
+    """With `bad_signature: accept` the answer is 202, and nothing is stored as an event."""
+    config.write_text(config.read_text() + "bad_signature: accept\n")
+    with intake(config, sqlite_url) as url:
+        arguments = ["simulate", "--scenario", "wrong_key", "--scenario", "unsigned", "--speed", "inf", "-q"]
+        ran = run(*arguments, "--seed", "1", "--config", config, "--url", url)
+
+    assert ran.out == "6 webhooks sent, 0 accepted, 0 refused, 6 refused as they should be (seed 1).\n"
+    assert (ran.code, stored(sqlite_url)) == (0, [])
 
 
 def test_an_answer_that_was_not_expected_is_told_in_the_table(config: Path, sqlite_url: str) -> None:
