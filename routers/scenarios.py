@@ -226,7 +226,7 @@ def _legacy_names(scene: Scene) -> Sequence[Webhook]:
 
 
 def _outbound(scene: Scene) -> Sequence[Webhook]:
-    talk, (ended,) = _tell_outbound(scene, facts.invent_answered(scene.rng))
+    talk, (ended,) = _tell_outbound(scene, facts.invent_reached(scene.rng))
     noted = payloads.changed_call(ended.body, {"note": talk.note if talk else ""})
     return [ended, *_changes(scene, ended, noted, kind=Kind.OUTBOUND_CALL_MODIFIED)]
 

@@ -192,6 +192,13 @@ def invent_abandoned(rng: random.Random) -> Ending:
     return Ending("abandoned", _whole_seconds(rng, 4, 12), is_routed=False)
 
 
+def invent_reached(rng: random.Random) -> Ending:
+    """The company called, and the customer picked up."""
+    duration, rang = _whole_seconds(rng, 30, 240), _whole_seconds(rng, 5, 15)
+    talk, agent_email = rng.choice(_CALL_BACKS), rng.choice(_AGENTS)[1]
+    return Ending("answered", duration, recorded=duration - rang, talk=talk, agent_email=agent_email)
+
+
 def invent_unreached(rng: random.Random) -> Ending:
     """The company called, and the customer did not pick up."""
     return Ending("missed", _whole_seconds(rng, 15, 40), agent_email=rng.choice(_AGENTS)[1])
@@ -402,6 +409,38 @@ _VOICEMAILS = (
         lead_explanation="A larger job, if the area fits.",
         tag="Call back",
         note="Called back.",
+    ),
+)
+
+_CALL_BACKS = (
+    Talk(
+        lines=(
+            ("caller", "Hello?"),
+            ("agent", "Good afternoon, you asked us to call you back about a leaking tap."),
+            ("caller", "Yes, it drips all night. Could you look at it this week?"),
+            ("agent", "Thursday at two is free. I will put you down for that."),
+        ),
+        keyword="leaking tap",
+        summary="The customer was called back about a leaking tap. A visit on Thursday at two was agreed.",
+        sentiment="positive",
+        lead_score="very good",
+        lead_explanation="A visit was agreed.",
+        tag="Call back",
+        note="Visit on Thursday at two.",
+    ),
+    Talk(
+        lines=(
+            ("caller", "Yes, hello."),
+            ("agent", "I am calling about the quote we sent you for a water heater."),
+            ("caller", "Thanks, but we decided for somebody else."),
+        ),
+        keyword="quote",
+        summary="The customer was asked about a quote and has decided for another company.",
+        sentiment="neutral",
+        lead_score="poor",
+        lead_explanation="The customer decided for somebody else.",
+        tag="Quote",
+        note="Lost to another company & closed.",
     ),
 )
 

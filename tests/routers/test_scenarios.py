@@ -24,6 +24,7 @@ from receiver.schema import events, quarantine
 from routers.scenarios import SCENARIOS, Posting, Signer
 from routers.simulator import SimulatedCompany, Story, headers_of, life_cycle, play
 from routers.urls import CALLRAIL_FIELD
+from tests.callrail.samples import ABSENT, SAMPLES, sample
 from tests.routers.running import run, running
 from tests.routers.store import opened, rows_of
 
@@ -128,6 +129,29 @@ def test_every_kind_of_webhook_is_played() -> None:
     kinds = {posting.kind for name in SCENARIOS for posting in postings_of(name, 2)}
 
     assert kinds == set(CALLRAIL_FIELD)
+
+
+@pytest.mark.skipif(not SAMPLES.is_dir(), reason=ABSENT)
+@pytest.mark.parametrize(
+    ("name", "kind", "file"),
+    [
+        ("answered", "post_call", "post_call.json"),
+        ("missing_recording", "post_call", "post_call.recording_not_ready.json"),
+        ("score_later", "call_modified", "call_modified.json"),
+        ("outbound", "outbound_post_call", "outbound_post_call.json"),
+        ("outbound", "outbound_call_modified", "outbound_call_modified.json"),
+        ("mms", "text_received", "text_message_received.mms.json"),
+        ("text_thread", "text_sent", "text_message_sent.json"),
+        ("form", "form_submission", "form_submission.json"),
+        ("convert_assist", "convert_assist", "convert_assist_complete.json"),
+        ("voice_assist", "voice_assist", "voice_assist_call_answered.observed.json"),
+    ],
+)
+def test_a_body_has_the_fields_of_callrails(name: str, kind: str, file: str) -> None:
+    """No key is missing that live and documented bodies have, and none is invented."""
+    bodies = [json.loads(posting.body) for posting in postings_of(name) if posting.kind == kind]
+
+    assert bodies[0].keys() - {"form_data"} == sample(file).keys() - {"form_data"}
 
 
 def test_every_story_is_a_scenario() -> None:
