@@ -17,7 +17,7 @@ from callrail.http import HttpClient
 from receiver.companies import Companies, Company
 from receiver.secrets import SecretRef
 from routers.serve import Plan, serve
-from routers.simulator import Sent, SimulatedCompany, Story, Tally, play
+from routers.simulator import Sent, SimulatedCompany, Tally, play
 
 _LAST_MESSAGES = 1.0  # seconds after the last webhook by which what it brought about has been printed
 # Whoever simulates names the URL, so every address is allowed.
@@ -40,12 +40,13 @@ def invent_missing_keys(references: Sequence[SecretRef], environ: MutableMapping
 
 @dataclass(frozen=True)
 class Show:
-    """What to play, and how fast."""
+    """What to play, and how fast; *begins* is when the first story happens as it is told, None for now."""
 
-    stories: Sequence[Story]
+    stories: Sequence[str]
     speed: float
     gap: timedelta
     seed: int
+    begins: datetime | None = None
 
 
 async def demo(
@@ -89,13 +90,13 @@ async def play_to(url: str, companies: Sequence[Company], show: Show, *, on_sent
                 company=simulated(company),
                 speed=show.speed,
                 gap=show.gap * len(companies),
-                now=datetime.now(UTC),
+                now=show.begins or datetime.now(UTC),
                 on_sent=on_sent,
             )
             for position, company in enumerate(companies)
         ]
         for part in await asyncio.gather(*plays):
-            tally = Tally(tally.sent + part.sent, tally.accepted + part.accepted)
+            tally += part
     return tally
 
 
@@ -119,8 +120,7 @@ class _Poster:
         self._client = client
         self._base = base
 
-    async def __call__(self, kind: str, body: bytes, signature: str) -> int:
-        headers: Mapping[str, str] = {"content-type": "application/json", "signature": signature}
+    async def __call__(self, kind: str, body: bytes, headers: Mapping[str, str]) -> int:
         try:
             answer = await self._client.post(f"{self._base}/{kind}", content=body, headers=headers)
         except HttpError as error:

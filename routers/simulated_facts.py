@@ -7,7 +7,7 @@ range 555-0100 to 555-0199, which is kept free for fiction, and addresses of exa
 from __future__ import annotations
 
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -192,6 +192,18 @@ def invent_abandoned(rng: random.Random) -> Ending:
     return Ending("abandoned", _whole_seconds(rng, 4, 12), is_routed=False)
 
 
+def invent_reached(rng: random.Random) -> Ending:
+    """The company called, and the customer picked up."""
+    duration, rang = _whole_seconds(rng, 30, 240), _whole_seconds(rng, 5, 15)
+    talk, agent_email = rng.choice(_CALL_BACKS), rng.choice(_AGENTS)[1]
+    return Ending("answered", duration, recorded=duration - rang, talk=talk, agent_email=agent_email)
+
+
+def invent_unreached(rng: random.Random) -> Ending:
+    """The company called, and the customer did not pick up."""
+    return Ending("missed", _whole_seconds(rng, 15, 40), agent_email=rng.choice(_AGENTS)[1])
+
+
 def invent_thread(rng: random.Random, *, company: Company) -> Thread:
     """A conversation that nobody has written in yet."""
     return Thread(
@@ -211,6 +223,52 @@ def invent_question(rng: random.Random) -> str:
 def invent_reply(rng: random.Random) -> tuple[str, str]:
     """The name of somebody in the office, and what they write back."""
     return rng.choice(_AGENTS)[0], rng.choice(_REPLIES)
+
+
+def invent_dialogue(rng: random.Random) -> tuple[tuple[str, str], ...]:
+    """A conversation by text, as (speaker, text); the customer begins, then they take turns."""
+    agent = rng.choice(_AGENTS)[0]
+    return tuple((agent if position % 2 else "", text) for position, text in enumerate(rng.choice(_DIALOGUES)))
+
+
+def invent_opt_out(rng: random.Random) -> str:
+    """A word with which a customer ends a conversation for good, as carriers understand it."""
+    return rng.choice(("STOP", "Stop", "stop", "UNSUBSCRIBE"))
+
+
+def invent_caption(rng: random.Random) -> str:
+    """What a customer writes below a picture."""
+    return rng.choice(("This is the leak under the sink", "Does this part fit?", "Here is the boiler & its label"))
+
+
+def invent_advice(rng: random.Random, talk: Talk) -> tuple[tuple[str, str], ...]:
+    """What CallRail advises after a call, by the names it gives to it (documented)."""
+    return (
+        (
+            "Action plan",
+            f"1. {talk.note}\n2. {rng.choice(('Call again tomorrow', 'Send a reminder on the day before'))}",
+        ),
+        ("Smart follow-up", rng.choice(_REPLIES)),
+        ("Coaching", "Positive:\n 1. Asked what is needed\nNegative:\n 1. Did not ask for the address"),
+    )
+
+
+def invent_tag(rng: random.Random) -> str:
+    """What people of the company sort a call under."""
+    return rng.choice(("Emergency", "Quote", "Existing customer"))
+
+
+def invent_value(rng: random.Random) -> int:
+    """What a lead is worth, in whole dollars."""
+    return rng.choice((150, 350, 800, 2400))
+
+
+def withhold_number(rng: random.Random, person: Person) -> Person:
+    """*person* calling without showing a number: nothing, a word or a filler code stands in its place."""
+    number, caller_id = rng.choice(
+        (("", ""), ("", "ANONYMOUS"), ("+266696687", "ANONYMOUS"), ("anonymous", "RESTRICTED"))
+    )
+    return replace(person, phone_number=number, caller_id=caller_id, city="", state="")
 
 
 def _phone_number(rng: random.Random, area: str) -> str:
@@ -354,6 +412,38 @@ _VOICEMAILS = (
     ),
 )
 
+_CALL_BACKS = (
+    Talk(
+        lines=(
+            ("caller", "Hello?"),
+            ("agent", "Good afternoon, you asked us to call you back about a leaking tap."),
+            ("caller", "Yes, it drips all night. Could you look at it this week?"),
+            ("agent", "Thursday at two is free. I will put you down for that."),
+        ),
+        keyword="leaking tap",
+        summary="The customer was called back about a leaking tap. A visit on Thursday at two was agreed.",
+        sentiment="positive",
+        lead_score="very good",
+        lead_explanation="A visit was agreed.",
+        tag="Call back",
+        note="Visit on Thursday at two.",
+    ),
+    Talk(
+        lines=(
+            ("caller", "Yes, hello."),
+            ("agent", "I am calling about the quote we sent you for a water heater."),
+            ("caller", "Thanks, but we decided for somebody else."),
+        ),
+        keyword="quote",
+        summary="The customer was asked about a quote and has decided for another company.",
+        sentiment="neutral",
+        lead_score="poor",
+        lead_explanation="The customer decided for somebody else.",
+        tag="Quote",
+        note="Lost to another company & closed.",
+    ),
+)
+
 _QUESTIONS = (
     "Water is dripping from the ceiling. Can somebody come today?",
     "Is a new water heater < $2,500, fitting & taxes included?",
@@ -365,4 +455,19 @@ _REPLIES = (
     "Thanks for your message! Would tomorrow between 8 & 10 suit you?",
     "We can be there in about an hour. What is the address?",
     "Happy to help. I will call you in a few minutes.",
+)
+_DIALOGUES = (
+    (
+        "Hi, do you also repair garbage disposals?",
+        "Yes we do. What does yours do, or not do?",
+        "It hums but does not turn 😬",
+        "Please leave it off. Would Thursday between 1 & 3 suit you?",
+        "Thursday is perfect, thank you!",
+    ),
+    (
+        "Is the quote from last week still good?",
+        "It is good until the end of the month.",
+        "Then we take it. When can you start?",
+        "On Monday at eight. I will send you a confirmation.",
+    ),
 )

@@ -1,38 +1,19 @@
-"""The bodies CallRail would post about an invented call, text or form, key by key and byte by byte.
+"""The bodies CallRail would post about an invented call, key by key.
 
-Keys and types are those of live deliveries (observed) and of the API reference (documented). In calls and texts
-unknown is `""`; in forms it is null.
+Keys and types are those of live deliveries (observed) and of the API reference (documented). Unknown is `""`.
 """
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
+
+from routers.simulated_wire import COMPANY_NUMBER, ZONE, Body, dashed, local, timeline_url
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
-    from routers.simulated_facts import Call, Company, Ending, Person, Source, Talk, Thread
-
-Body = dict[str, object]
-
-_ZONE = "America/New_York"
-_ACCOUNT = 700200300
-_COMPANY_NUMBER = 700200399  # webhooks still carry a number beside the COM id (observed until 2026)
-
-# What Rails escapes in JSON, so that it can stand in a web page.
-_RAILS_ESCAPES = str.maketrans({char: f"\\u{ord(char):04x}" for char in "&<>\u2028\u2029"})
-
-
-def to_wire(body: Mapping[str, object]) -> bytes:
-    """*body* in the very bytes a Rails application writes: compact, UTF-8 unescaped, but `&`, `<` and `>` escaped."""
-    compact = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-    return compact.translate(_RAILS_ESCAPES).encode()
-
-
-# --- calls -----------------------------------------------------------------------------------------------------------
+    from routers.simulated_facts import Call, Ending, Source, Talk
 
 
 def ringing_call(call: Call) -> Body:
@@ -65,14 +46,77 @@ def ended_call(call: Call, ending: Ending) -> Body:
         **_insights(ending),
         **_opinions(ending),
         **_never_told(),
-        **_legacy(call, ending),
+        **_legacy(call, call.business_number if ending.is_routed else ""),
         **_call_ids(call),
     }
 
 
-def changed_call(call: Call, ending: Ending, *, tag: str, note: str) -> Body:
-    """The call-modified body after somebody set *tag* and *note*: all new values, and the names of what changed."""
-    return {**ended_call(call, ending), "tags": [tag], "note": note, "changes": ["tags", "note"]}
+def outbound_call(call: Call, ending: Ending) -> Body:
+    """The outbound post-call body: everything, told of a call that the company made; who was called is the customer."""
+    return {
+        **ended_call(call, ending),
+        "call_type": "outbound",
+        "formatted_call_type": "Outbound Call",
+        "direction": "outbound",
+    }
+
+
+def changed_call(told: Body, new: Body, *, names: Sequence[str] = ()) -> Body:
+    """The call-modified body that follows *told* where *new* replaces some of it: no old values (documented).
+
+    Args:
+        names: What `changes` holds, because not all of its names are those of fields (documented); those of *new*
+            where none are given.
+    """
+    return {**told, **new, "changes": [*(names or new)]}
+
+
+def unscored(told: Body) -> Body:
+    """The body *told* before anybody or anything has judged the lead."""
+    return {**told, "lead_score": "", "lead_explanation": ""}
+
+
+def good_lead(call: Call, *, value: int, at: datetime) -> Body:
+    """What changes when somebody marks a call as a good lead worth *value* dollars, at *at*."""
+    return {
+        "lead_status": "good_lead",
+        "good_lead_call_id": _old_number(call.resource_id),
+        "good_lead_call_time": local(at),
+        "score": 1,
+        "value": f"{value}.00",
+        "formatted_value": f"${value}.00",
+    }
+
+
+def voice_message(call: Call, message: str) -> Body:
+    """What the ended call holds in addition when CallRail's assistant took *message* (observed)."""
+    taken = {"contents": {"message": message}, "overrides": {}, "recorded_at": local(call.created_at), "urgency": "low"}
+    return {"voice_assist_message": taken}
+
+
+def legacy_call(call: Call, ending: Ending | None) -> Body:
+    """A call in the names of before 2021 only, with numbers for ids; without an *ending* it still rings."""
+    seconds = ending.duration // timedelta(seconds=1) if ending else 0
+    return {
+        "id": _old_number(call.resource_id),
+        "company_id": COMPANY_NUMBER,
+        "tracker_id": _old_number(call.tracker_resource_id),
+        "person_id": _old_number(call.person.resource_id),
+        "answered": ending is not None and ending.call_type == "answered",
+        "duration": str(seconds),
+        "first_call": call.person.prior_calls == 0,
+        "ip": "",
+        "gclid": call.click_id if call.source.utm_source == "google" else "",
+        "keywords": call.source.keywords,
+        "recording": str(_recording(call, ending)["recording"]) if ending else "",
+        "transcription": _transcription(ending.talk) if ending and ending.talk else "",
+        **_legacy(call, call.business_number if ending else ""),
+    }
+
+
+def _old_number(resource_id: str) -> int:
+    """The number a thing had before it had *resource_id*."""
+    return int(resource_id[-8:], 16) % 900_000_000 + 100_000_000
 
 
 def _outcome(call_type: str, duration: timedelta) -> Body:
@@ -99,10 +143,10 @@ _CALL_TYPE_NAMES = {
 def _caller(call: Call) -> Body:
     person = call.person
     return {
-        "company_id": _COMPANY_NUMBER,
+        "company_id": COMPANY_NUMBER,
         "company_name": call.company.name,
-        "company_time_zone": _ZONE,
-        "created_at": _local(call.created_at),
+        "company_time_zone": ZONE,
+        "created_at": local(call.created_at),
         "customer_city": person.city,
         "customer_country": "US",
         "customer_name": person.caller_id,
@@ -110,10 +154,10 @@ def _caller(call: Call) -> Body:
         "customer_state": person.state,
         "direction": "inbound",
         "first_call": person.prior_calls == 0,
-        "formatted_tracking_phone_number": _dashed(call.tracking_number),
+        "formatted_tracking_phone_number": dashed(call.tracking_number),
         "prior_calls": person.prior_calls,
         "source_name": call.source.tracker_name,
-        "start_time": _local(call.started_at),
+        "start_time": local(call.started_at),
         "total_calls": person.prior_calls + 1,
         "tracking_phone_number": call.tracking_number,
     }
@@ -121,7 +165,7 @@ def _caller(call: Call) -> Body:
 
 def _call_ids(call: Call) -> Body:
     return {
-        "timestamp": _local(call.started_at),
+        "timestamp": local(call.started_at),
         "person_resource_id": call.person.resource_id,
         "resource_id": call.resource_id,
         "company_resource_id": call.company.resource_id,
@@ -130,16 +174,16 @@ def _call_ids(call: Call) -> Body:
 
 
 def _destination(number: str) -> Body:
-    return {"business_phone_number": number, "formatted_business_phone_number": _dashed(number)}
+    return {"business_phone_number": number, "formatted_business_phone_number": dashed(number)}
 
 
 def _display(call: Call) -> Body:
     person, name = call.person, call.person.caller_id.title()
     return {
-        "formatted_customer_location": f"{person.city}, {person.state}",
+        "formatted_customer_location": ", ".join(filter(None, (person.city, person.state))),
         "formatted_customer_name": name,
-        "formatted_customer_name_or_phone_number": name,
-        "formatted_customer_phone_number": _dashed(person.phone_number),
+        "formatted_customer_name_or_phone_number": name or dashed(person.phone_number),
+        "formatted_customer_phone_number": dashed(person.phone_number),
         "formatted_tracking_source": call.source.name,
         "formatted_value": "--",
     }
@@ -171,13 +215,13 @@ def _session(call: Call) -> Body:
         "milestones": {"first_touch": touch, "lead_created": touch},
         "referrer_domain": source.referrer_domain,
         "session_uuid": call.session_uuid if is_online else "",
-        "timeline_url": _timeline_url(call.person, call.resource_id, "call"),
+        "timeline_url": timeline_url(call.person.resource_id, call.resource_id, "call"),
     }
 
 
 def _touch(source: Source, at: datetime) -> Body:
     return {
-        "event_date": _local(at),
+        "event_date": local(at),
         "ad_position": None,
         "campaign": source.campaign or None,
         "device": "mobile" if source.landing_page else None,
@@ -219,7 +263,7 @@ def _insights(ending: Ending) -> Body:
         return {**dict.fromkeys(texts + scores, ""), "call_highlights": []}
     transcript = _transcript(talk, ending.recorded)
     return {
-        "transcription": " ".join(f"{speaker.capitalize()}: {phrase}" for speaker, phrase in talk.lines),
+        "transcription": _transcription(talk),
         "conversational_transcript": transcript,
         "keywords_spotted": [
             {"keyword": talk.keyword, "locations": [{"speaker": line["speaker"], "start": line["start"]}]}
@@ -233,6 +277,10 @@ def _insights(ending: Ending) -> Body:
         "lead_explanation": talk.lead_explanation,
         "call_highlights": [talk.keyword],
     }
+
+
+def _transcription(talk: Talk) -> str:
+    return " ".join(f"{speaker.capitalize()}: {phrase}" for speaker, phrase in talk.lines)
 
 
 def _transcript(talk: Talk, recorded: timedelta) -> list[Body]:
@@ -263,7 +311,7 @@ def _never_told() -> Body:
     return {**dict.fromkeys(untold, ""), "integration_data": [{"integration": "Webhooks", "data": None}]}
 
 
-def _legacy(call: Call, ending: Ending) -> Body:
+def _legacy(call: Call, destination: str) -> Body:
     person, source = call.person, call.source
     return {
         "callercity": person.city,
@@ -273,98 +321,9 @@ def _legacy(call: Call, ending: Ending) -> Body:
         "callerstate": person.state,
         "callsource": source.legacy_name,
         "datetime": call.started_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S"),
-        "destinationnum": call.business_number if ending.is_routed else "",
+        "destinationnum": destination,
         "landingpage": source.landing_page,
         "referrer": source.legacy_name,
         "referrermedium": source.medium,
         "trackingnum": call.tracking_number,
     }
-
-
-# --- texts -----------------------------------------------------------------------------------------------------------
-
-
-def received_text(thread: Thread, *, resource_id: str, content: str, at: datetime) -> Body:
-    """The body about a text the customer wrote at *at*."""
-    numbers = (thread.person.phone_number, thread.tracking_number)
-    return {**_text(thread, resource_id, numbers, content), "received_at": _local(at), "timestamp": _local(at)}
-
-
-def sent_text(thread: Thread, *, resource_id: str, agent: str, content: str, at: datetime) -> Body:
-    """The body about the answer *agent* wrote at *at*; the name is the only mark of a sent text (documented)."""
-    numbers = (thread.tracking_number, thread.person.phone_number)
-    return {"agent": agent, **_text(thread, resource_id, numbers, content), "timestamp": _local(at)}
-
-
-def _text(thread: Thread, resource_id: str, numbers: tuple[str, str], content: str) -> Body:
-    source_number, destination_number = numbers
-    return {
-        "resource_id": resource_id,
-        "source_number": _dashed(source_number),
-        "destination_number": _dashed(destination_number),
-        "lead_status": None,
-        "conversation_id": thread.conversation_id,
-        "company_id": _COMPANY_NUMBER,
-        "person_id": thread.person.resource_id,
-        "thread_resource_id": thread.resource_id,
-        "company_resource_id": thread.company.resource_id,
-        "person_resource_id": thread.person.resource_id,
-        "message_type": "sms",
-        "media_urls": [],
-        "content": content,
-    }
-
-
-# --- forms -----------------------------------------------------------------------------------------------------------
-
-
-def submitted_form(
-    company: Company, person: Person, source: Source, *, resource_id: str, message: str, at: datetime
-) -> Body:
-    """The body about a contact form sent at *at*. Who sent it stands only in the fields the site chose."""
-    unknown = ("lead_status", "utma", "utmb", "utmc", "utmv", "utmz", "ga", "session_uuid", "hidden", "fcid")
-    stored_at = _local(at + timedelta(milliseconds=24))
-    return {
-        "resource_id": resource_id,
-        "company_id": _COMPANY_NUMBER,
-        "company_resource_id": company.resource_id,
-        "person_resource_id": person.resource_id,
-        "form_data": {
-            "full_name": person.name,
-            "email": f"{person.name.replace(' ', '.').lower()}@example.com",
-            "phone": _dashed(person.phone_number),
-            "city": person.city,
-            "how_can_we_help": message,
-        },
-        **dict.fromkeys(("url", "form_url"), "https://www.example.com/contact"),
-        **dict.fromkeys(("landing", "landing_page_url"), source.landing_page),
-        **dict.fromkeys(("referrer_url", "referring_url"), source.referring_url or None),
-        "referrer": source.legacy_name,
-        "source": source.name,
-        "keywords": source.keywords or None,
-        "campaign": source.campaign or None,
-        "medium": source.medium or None,
-        **{name: source.utm.get(name) for name in ("utm_source", "utm_medium", "utm_campaign")},
-        "timeline_url": _timeline_url(person, resource_id, "form_capture"),
-        "first_form": person.prior_calls == 0,
-        **dict.fromkeys(unknown),
-        "submitted_at": _local(at),
-        **dict.fromkeys(("created_at", "updated_at", "timestamp"), stored_at),
-    }
-
-
-# --- values ----------------------------------------------------------------------------------------------------------
-
-
-def _local(at: datetime) -> str:
-    return at.astimezone(ZoneInfo(_ZONE)).isoformat(timespec="milliseconds")
-
-
-def _dashed(number: str) -> str:
-    """*number*, E.164 of the USA, as 404-555-0100; empty stays empty."""
-    return f"{number[2:5]}-{number[5:8]}-{number[8:]}" if number else ""
-
-
-def _timeline_url(person: Person, event_id: str, event_type: str) -> str:
-    page = f"https://app.callrail.com/analytics/a/{_ACCOUNT}/events/{person.resource_id}"
-    return f"{page}?event_id={event_id}&event_type={event_type}"

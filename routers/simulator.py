@@ -1,31 +1,32 @@
 """Plays what CallRail would post about calls, texts and forms, in real life's order and pace, rightly signed.
 
 For newcomers without an account and for tests: keys, types, encoding and signature are CallRail's, the values invented.
+What can be played, trouble included, stands in `routers.scenarios`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from operator import itemgetter
 from typing import TYPE_CHECKING, Protocol, assert_never
 
-from callrail.kinds import Kind
 from callrail.signature import sign
 from routers import simulated_facts as facts
-from routers import simulated_payloads as payloads
+from routers.scenarios import SCENARIOS, Posting, Scene, Signer, postings
 
 if TYPE_CHECKING:
     import random
 
 _INVENTED_COMPANY_ID = "COM01980000000000000000000000000000"
+_ANOTHER_KEY = b"an invented key that no company has"
 
 
 class Story(StrEnum):
-    """What happens to one customer, from the first webhook to the last."""
+    """The scenarios of every day: what happens to one customer, from the first webhook to the last."""
 
     MISSED = "missed"
     ANSWERED = "answered"
@@ -35,13 +36,11 @@ class Story(StrEnum):
     TEXT = "text"
 
 
-@dataclass(frozen=True)
-class Posting:
-    """One webhook of a story. *kind* is the last segment of its path, *after* counts from the story's start."""
+class Expected(StrEnum):
+    """What the server should do with a webhook: keep it as an event, or refuse it because nobody proved it."""
 
-    kind: str
-    after: timedelta
-    body: bytes
+    STORED = "stored"
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True)
@@ -57,8 +56,8 @@ class SimulatedCompany:
 class PostWebhook(Protocol):
     """Posts one webhook and returns the HTTP status of the answer."""
 
-    async def __call__(self, kind: str, body: bytes, signature: str) -> int:
-        """Raises OSError if there is no connection."""
+    async def __call__(self, kind: str, body: bytes, headers: Mapping[str, str]) -> int:
+        """*headers* are content type and signature. Raises OSError if there is no connection."""
         ...
 
 
@@ -66,29 +65,62 @@ class PostWebhook(Protocol):
 class Sent:
     """One webhook posted. *answer* is the HTTP status, or a text that says why no answer came."""
 
-    story: Story
+    story: str
     kind: str
     answer: int | str
+    expected: Expected = Expected.STORED
 
     @property
     def is_accepted(self) -> bool:
-        return isinstance(self.answer, int) and 200 <= self.answer < 300  # any 2xx is success (documented)
+        """Any 2xx is success (documented), but for 202: so our intake says that it keeps what nobody proved."""
+        return isinstance(self.answer, int) and 200 <= self.answer < 300 and self.answer != 202
+
+    @property
+    def is_as_expected(self) -> bool:
+        if self.expected is Expected.STORED:
+            return self.is_accepted
+        return self.answer in (401, 202)  # 202 where router.yaml says `bad_signature: accept`
 
 
 @dataclass(frozen=True)
 class Tally:
-    """How many webhooks were sent, how many of them accepted, and how many refused or not answered."""
+    """How many webhooks were sent, and how many accepted that should be; *rightly_refused* those that should not."""
 
     sent: int
     accepted: int
+    rightly_refused: int = 0
+    wrongly_accepted: int = 0
+
+    @classmethod
+    def of(cls, sent: Sequence[Sent]) -> Tally:
+        """The answers counted."""
+        return cls(
+            sent=len(sent),
+            accepted=sum(one.is_accepted and one.is_as_expected for one in sent),
+            rightly_refused=sum(one.expected is Expected.REFUSED and one.is_as_expected for one in sent),
+            wrongly_accepted=sum(one.is_accepted and not one.is_as_expected for one in sent),
+        )
 
     @property
     def refused(self) -> int:
-        return self.sent - self.accepted
+        """How many were refused or not answered, and should have been accepted."""
+        return self.sent - self.accepted - self.rightly_refused - self.wrongly_accepted
+
+    @property
+    def is_as_expected(self) -> bool:
+        return self.refused == self.wrongly_accepted == 0
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            self.sent + other.sent,
+            self.accepted + other.accepted,
+            self.rightly_refused + other.rightly_refused,
+            self.wrongly_accepted + other.wrongly_accepted,
+        )
 
 
 async def play(
-    stories: Sequence[Story],
+    stories: Sequence[str],
     *,
     post: PostWebhook,
     rng: random.Random,
@@ -98,12 +130,13 @@ async def play(
     now: datetime,
     on_sent: Callable[[Sent], None],
 ) -> Tally:
-    """Post all webhooks of *stories* one by one, in the order they fall due, and count the answers.
+    """Post all webhooks of the scenarios *stories* one by one, in the order they fall due, and count the answers.
 
     A slow answer delays what is due meanwhile, but is caught up with. CallRail never repeats a webhook (documented),
-    so neither does this.
+    so neither does this, unless the scenario is about that.
 
     Args:
+        stories: Names of `routers.scenarios.SCENARIOS`.
         speed: How many times faster than life, above 0; `math.inf` does not wait at all.
         gap: From the start of one story to that of the next, at life's pace.
         now: When the first story happens, as its webhooks tell it; must be aware.
@@ -113,93 +146,44 @@ async def play(
     all_sent = []
     for due, story, posting in _in_due_order(stories, rng=rng, company=company, gap=gap, now=now):
         await _sleep_until(began + due.total_seconds() / speed)
-        sent = Sent(story, posting.kind, await _answer(post, posting, company.key))
+        expected = Expected.STORED if posting.signer is Signer.COMPANY else Expected.REFUSED
+        sent = Sent(story, posting.kind, await _answer(post, posting, company.key), expected)
         all_sent.append(sent)
         on_sent(sent)
-    return Tally(sent=len(all_sent), accepted=sum(sent.is_accepted for sent in all_sent))
+    return Tally.of(all_sent)
 
 
 def life_cycle(
-    story: Story, *, rng: random.Random, started_at: datetime, callrail_id: str | None, company_name: str
+    story: str, *, rng: random.Random, started_at: datetime, callrail_id: str | None, company_name: str
 ) -> list[Posting]:
-    """The webhooks CallRail would send about one *story*, earliest first; the same seed gives the same bytes.
+    """The webhooks CallRail would send about one scenario, earliest first; the same seed gives the same bytes.
 
     Args:
+        story: A name of `routers.scenarios.SCENARIOS`; every `Story` is one.
         started_at: When it began to ring, or the text or form was sent; must be aware.
         callrail_id: The `COM...` id to send, None for an invented one.
     """
     company = facts.Company(callrail_id or _INVENTED_COMPANY_ID, company_name)
-    match story:
-        case Story.MISSED:
-            return _call(rng, company, started_at, facts.invent_missed(rng))
-        case Story.ANSWERED:
-            return _call(rng, company, started_at, facts.invent_answered(rng))
-        case Story.VOICEMAIL:
-            return _call(rng, company, started_at, facts.invent_voicemail(rng))
-        case Story.ABANDONED:
-            return _call(rng, company, started_at, facts.invent_abandoned(rng))
-        case Story.FORM:
-            return [_form(rng, company, started_at)]
-        case Story.TEXT:
-            return _texts(rng, company, started_at)
+    return postings(SCENARIOS[story], Scene(rng, company, started_at))
+
+
+def headers_of(posting: Posting, key: bytes) -> dict[str, str]:
+    """The headers *posting* goes out with: its content type and, unless nobody signs it, the signature."""
+    headers = {"content-type": posting.content_type}
+    match posting.signer:
+        case Signer.COMPANY:
+            return {**headers, "signature": sign(key, posting.body)}
+        case Signer.SOMEBODY_ELSE:
+            return {**headers, "signature": sign(_ANOTHER_KEY, posting.body)}
+        case Signer.NOBODY:
+            return headers
         case _:
-            assert_never(story)
-
-
-def _call(rng: random.Random, company: facts.Company, started_at: datetime, ending: facts.Ending) -> list[Posting]:
-    call = facts.invent_call(rng, company=company, started_at=started_at)
-    # CallRail waits for recording and transcript before it posts an ended call (documented).
-    ended = ending.duration + (facts.invent_span(rng, 60, 180) if ending.talk else facts.invent_span(rng, 3, 20))
-    postings = [_posting(Kind.PRE_CALL, facts.invent_span(rng, 0.2, 0.9), payloads.ringing_call(call))]
-    if ending.is_routed:
-        routed = facts.invent_span(rng, 2, 4)
-        postings.append(_posting(Kind.CALL_ROUTING_COMPLETE, routed, payloads.routed_call(call)))
-    postings.append(_posting(Kind.POST_CALL, ended, payloads.ended_call(call, ending)))
-    if ending.call_type == "answered" and ending.talk and rng.random() < 0.5:
-        changed = payloads.changed_call(call, ending, tag=ending.talk.tag, note=ending.talk.note)
-        postings.append(_posting(Kind.CALL_MODIFIED, ended + facts.invent_span(rng, 60, 600), changed))
-    return postings
-
-
-def _texts(rng: random.Random, company: facts.Company, started_at: datetime) -> list[Posting]:
-    thread = facts.invent_thread(rng, company=company)
-    received = payloads.received_text(
-        thread, resource_id=facts.invent_id(rng, "SCI"), content=facts.invent_question(rng), at=started_at
-    )
-    postings = [_posting(Kind.TEXT_RECEIVED, _delay(rng), received)]
-    if rng.random() < 0.5:
-        replied = facts.invent_span(rng, 60, 600)
-        agent, content = facts.invent_reply(rng)
-        sent = payloads.sent_text(
-            thread, resource_id=facts.invent_id(rng, "SCI"), agent=agent, content=content, at=started_at + replied
-        )
-        postings.append(_posting(Kind.TEXT_SENT, replied + _delay(rng), sent))
-    return postings
-
-
-def _form(rng: random.Random, company: facts.Company, started_at: datetime) -> Posting:
-    form = payloads.submitted_form(
-        company,
-        facts.invent_person(rng),
-        facts.invent_source(rng, online=True),
-        resource_id=facts.invent_id(rng, "FRM"),
-        message=facts.invent_question(rng),
-        at=started_at,
-    )
-    return _posting(Kind.FORM_SUBMISSION, _delay(rng), form)
-
-
-def _delay(rng: random.Random) -> timedelta:
-    return facts.invent_span(rng, 0.5, 3)
-
-
-def _posting(kind: Kind, after: timedelta, body: payloads.Body) -> Posting:
-    return Posting(kind.value, after, payloads.to_wire(body))
+            assert_never(posting.signer)
 
 
 def _in_due_order(
-    stories: Sequence[Story], *, rng: random.Random, company: SimulatedCompany, gap: timedelta, now: datetime
-) -> list[tuple[timedelta, Story, Posting]]:
+    stories: Iterable[str], *, rng: random.Random, company: SimulatedCompany, gap: timedelta, now: datetime
+) -> list[tuple[timedelta, str, Posting]]:
     starts = [(number * gap, story) for number, story in enumerate(stories)]
     due = [
         (start + posting.after, story, posting)
@@ -217,6 +201,6 @@ async def _sleep_until(instant: float) -> None:
 
 async def _answer(post: PostWebhook, posting: Posting, key: bytes) -> int | str:
     try:
-        return await post(posting.kind, posting.body, sign(key, posting.body))
+        return await post(posting.kind, posting.body, headers_of(posting, key))
     except OSError as error:
         return str(error) or type(error).__name__

@@ -20,6 +20,7 @@ _COMMANDS = {
     "events": "routers.cli.looking",
     "deliveries": "routers.cli.looking",
     "rules": "routers.cli.rules",
+    "urls": "routers.cli.urls",
 }
 
 

@@ -7,16 +7,20 @@ import logging
 import math
 import os
 import random
-from datetime import timedelta
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import click
 
 from routers.cli.database_errors import told_plainly
 from routers.cli.options import config_option, database_option
+from routers.cli.output import print_rows
 from routers.cli.serving import run_on_fast_loop
 from routers.demo import Show, companies_named, example_config, invent_missing_keys, play_to
 from routers.demo import demo as run_demo
+from routers.scenarios import SCENARIOS
 from routers.simulator import Sent, Story, Tally
 
 _STORIES = [story.value for story in Story]
@@ -29,8 +33,29 @@ def _number(_ctx: click.Context, _param: click.Parameter, value: float) -> float
     return value
 
 
+def _moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise click.BadParameter(f"'{value}' is no time with its offset; write one like 2026-05-04T09:30:00-04:00.")
+    return moment
+
+
 @click.command()
 @click.argument("stories", nargs=-1, type=click.Choice([*_STORIES, "all"]))
+@click.option(
+    "--scenario",
+    "scenarios",
+    multiple=True,
+    metavar="NAME",
+    type=click.Choice([*SCENARIOS, "all"]),
+    help="Play this scenario, trouble included; may be repeated. --list names them.",
+)
+@click.option("--list", "is_list", is_flag=True, help="Name every scenario, with one line each, and play nothing.")
 @click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="Where the intake listens.")
 @config_option
 @click.option("--company", "names", multiple=True, help="Play to this company only; may be repeated.")
@@ -52,9 +77,17 @@ def _number(_ctx: click.Context, _param: click.Parameter, value: float) -> float
     help="Seconds of life from one story's start to the next.",
 )
 @click.option("--seed", type=int, help="The same seed plays the same stories.  [default: another one each time]")
+@click.option(
+    "--begins",
+    callback=_moment,
+    metavar="TIME",
+    help="When the first story happens, as it is told; with --seed the webhooks are the same bytes.  [default: now]",
+)
 @click.option("--quiet", "-q", is_flag=True, help="Print the total only.")
 def simulate(
     stories: tuple[str, ...],
+    scenarios: tuple[str, ...],
+    is_list: bool,
     url: str,
     config: Path,
     names: tuple[str, ...],
@@ -62,32 +95,81 @@ def simulate(
     speed: float,
     gap: float,
     seed: int | None,
+    begins: datetime | None,
     quiet: bool,
 ) -> int:
     """Post the signed webhooks of whole life cycles, as CallRail would.
 
     STORIES: missed, answered, voicemail, abandoned, form, text, or all (the default). The keys are those of the
-    configuration, so the webhooks are genuine to whoever serves it.
+    configuration, so the webhooks are genuine to whoever serves it. Exit code 1: the server answered otherwise than
+    the scenario expects.
     """
     from routers.config import read_config
 
+    if is_list:
+        print_rows([{"name": one.name, "what": one.sentence} for one in SCENARIOS.values()], output="table", empty="")
+        return 0
     companies = read_config(config).companies(os.environ)
     try:
         chosen = companies_named(companies, names)
     except KeyError as error:
         raise click.BadParameter(f"{config} has no company {error}", param_hint="--company") from None
-    wanted = [Story(name) for name in _STORIES if not stories or "all" in stories or name in stories]
-    show = Show(wanted * count, speed, timedelta(seconds=gap), seed if seed is not None else random.getrandbits(32))
-    on_sent = (lambda _sent: None) if quiet else _print_sent
-    tally: list[Tally] = []
+    show = Show(
+        _wanted(stories, scenarios) * count,
+        speed,
+        timedelta(seconds=gap),
+        seed if seed is not None else random.getrandbits(32),
+        begins,
+    )
+    sent: list[Sent] = []
+
+    def on_sent(one: Sent) -> None:
+        sent.append(one)
+        if not quiet:
+            _print_sent(one)
 
     async def run() -> None:
-        tally.append(await play_to(url, chosen, show, on_sent=on_sent))
+        await play_to(url, chosen, show, on_sent=on_sent)
 
     run_on_fast_loop(run())
-    (total,) = tally
-    click.echo(f"{total.sent} webhooks sent, {total.accepted} accepted, {total.refused} refused (seed {show.seed}).")
-    return 0 if total.refused == 0 else 1
+    total = Tally.of(sent)
+    click.echo(f"{_counted(total)} (seed {show.seed}).")
+    if not quiet:
+        print_rows(_answers(sent), output="table", empty="")
+    return 0 if total.is_as_expected else 1
+
+
+def _wanted(stories: tuple[str, ...], scenarios: tuple[str, ...]) -> list[str]:
+    """What to play: stories in their own order, then scenarios in the order named; all stories if nothing is named."""
+    is_all = "all" in stories or not (stories or scenarios)
+    return [
+        *(name for name in _STORIES if is_all or name in stories),
+        *(SCENARIOS if "all" in scenarios else dict.fromkeys(scenarios)),
+    ]
+
+
+def _counted(total: Tally) -> str:
+    parts = [f"{total.sent} webhooks sent", f"{total.accepted} accepted", f"{total.refused} refused"]
+    if total.rightly_refused:
+        parts.append(f"{total.rightly_refused} refused as they should be")
+    if total.wrongly_accepted:
+        parts.append(f"{total.wrongly_accepted} accepted though wrongly signed")
+    return ", ".join(parts)
+
+
+def _answers(sent: Sequence[Sent]) -> list[dict[str, object]]:
+    """How the webhooks of each scenario were answered, one row for each sort of answer."""
+    counts = Counter((one.story, one.expected, one.answer, one.is_as_expected) for one in sent)
+    return [
+        {
+            "scenario": story,
+            "webhooks": count,
+            "expected": expected,
+            "right": "yes" if right else "NO",
+            "answer": answer,
+        }
+        for (story, expected, answer, right), count in counts.items()
+    ]
 
 
 @click.command()
@@ -139,7 +221,8 @@ def demo(config: Path | None, database_url: str, port: int, speed: float, once: 
 
 
 def _print_sent(sent: Sent) -> None:
-    mark = click.style(f"→ {sent.answer}", fg="green" if sent.is_accepted else "red", dim=sent.is_accepted)
+    right = sent.is_as_expected
+    mark = click.style(f"→ {sent.answer}", fg="green" if right else "red", dim=right)
     click.echo(f"{mark} {click.style(f'{sent.kind} ({sent.story})', dim=True)}", err=True)
 
 

@@ -8,6 +8,7 @@ import math
 import random
 import re
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -18,8 +19,9 @@ from hypothesis import strategies as st
 from callrail.kinds import Kind, kind_of
 from callrail.payload import read_payload
 from callrail.signature import matching_key
-from routers.simulated_payloads import to_wire
-from routers.simulator import Posting, Sent, SimulatedCompany, Story, Tally, life_cycle, play
+from routers.scenarios import Posting
+from routers.simulated_wire import to_wire
+from routers.simulator import Expected, Sent, SimulatedCompany, Story, Tally, life_cycle, play
 
 STARTED_AT = datetime(2026, 5, 4, 13, 30, 15, 250_000, tzinfo=UTC)
 COMPANY = SimulatedCompany(slug="acme", name="Acme Pipes & Sons", callrail_id=None, key=b"an invented signing key")
@@ -345,13 +347,13 @@ class Received(NamedTuple):
 
     kind: str
     body: bytes
-    signature: str
+    headers: Mapping[str, str]
     at: float
 
 
 def play_to(
     answers: dict[str, int | OSError],
-    *stories: Story,
+    *stories: str,
     speed: float = math.inf,
     gap: timedelta = timedelta(seconds=5),
 ) -> tuple[list[Received], list[Sent], Tally]:
@@ -359,8 +361,8 @@ def play_to(
     received: list[Received] = []
     sent: list[Sent] = []
 
-    async def post(kind: str, body: bytes, signature: str) -> int:
-        received.append(Received(kind, body, signature, time.monotonic()))
+    async def post(kind: str, body: bytes, headers: Mapping[str, str]) -> int:
+        received.append(Received(kind, body, headers, time.monotonic()))
         answer = answers.get(kind, 204)
         if isinstance(answer, OSError):
             raise answer
@@ -385,7 +387,7 @@ def test_every_webhook_is_rightly_signed() -> None:
     """The receiver's own check accepts each body under the company's key, and under no other."""
     received, _, _ = play_to({}, *Story)
 
-    assert {matching_key([b"another key", COMPANY.key], one.body, one.signature) for one in received} == {1}
+    assert {matching_key([b"another key", COMPANY.key], one.body, one.headers["signature"]) for one in received} == {1}
 
 
 def test_stories_overlap_and_webhooks_go_out_as_they_fall_due() -> None:
@@ -438,6 +440,33 @@ def test_refusals_are_told_and_counted() -> None:
         ("form_submission", "OSError", False),
     ]
     assert (tally.sent, tally.accepted, tally.refused) == (4, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("expected", "answer", "tally"),
+    [
+        pytest.param(Expected.STORED, 204, Tally(1, accepted=1), id="stored"),
+        pytest.param(Expected.STORED, 401, Tally(1, accepted=0), id="refused-wrongly"),
+        pytest.param(Expected.STORED, 202, Tally(1, accepted=0), id="quarantined-wrongly"),
+        pytest.param(Expected.STORED, "nobody listens", Tally(1, accepted=0), id="no-answer"),
+        pytest.param(Expected.REFUSED, 401, Tally(1, accepted=0, rightly_refused=1), id="refused-rightly"),
+        pytest.param(Expected.REFUSED, 202, Tally(1, accepted=0, rightly_refused=1), id="quarantined-rightly"),
+        pytest.param(Expected.REFUSED, 204, Tally(1, accepted=0, wrongly_accepted=1), id="accepted-wrongly"),
+        pytest.param(Expected.REFUSED, 500, Tally(1, accepted=0), id="refused-for-another-reason"),
+    ],
+)
+def test_an_answer_is_held_against_what_was_expected(expected: Expected, answer: int | str, tally: Tally) -> None:
+    """What must be refused is counted apart, and taking it is as wrong as refusing a genuine webhook."""
+    counted = Tally.of([Sent("a story", "post_call", answer, expected)])
+
+    assert counted == tally
+    assert counted.is_as_expected is (tally.accepted + tally.rightly_refused == 1)
+    assert counted.refused == (0 if tally.wrongly_accepted else 1 - tally.accepted - tally.rightly_refused)
+
+
+def test_tallies_of_several_companies_are_added() -> None:
+    """Each number is the sum of its kind."""
+    assert Tally(10, 4, 3, 2) + Tally(5, 1, 2, 1) == Tally(15, 5, 5, 3)
 
 
 def test_nothing_to_play_is_no_mistake() -> None:
