@@ -41,7 +41,7 @@ class NewDelivery:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A claimed delivery with all that is needed to render it."""
+    """A claimed delivery with all that is needed to render it. *template* is None where the rule names none."""
 
     id: str
     fence: int
@@ -53,6 +53,7 @@ class Delivery:
     transition: Transition
     occurred_at: datetime
     snapshot: dict[str, Any]
+    template: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
