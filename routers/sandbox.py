@@ -187,6 +187,7 @@ _REFUSED: dict[type[nodes.Node], tuple[str, str]] = {
     nodes.Block: ("{% block %} is not for templates here", "write the text without it"),
     nodes.FilterBlock: ("{% filter %} is not for templates here", "use the filter on a value: {{ name | upper }}"),
     nodes.AssignBlock: ("{% set %} around a text is not for templates here", "write {% set name = value %}"),
+    nodes.Scope: ("{% autoescape %} is not for templates here", "leave it out: values are always escaped"),
     nodes.With: ("{% with %} is not for templates here", "write {% set name = value %}"),
     nodes.Pow: ("** makes numbers that are too large", "use * with a number"),
     nodes.Slice: ("a cut like [0:5] is not for templates here", "use | truncate(5) or, for a list, | first(5)"),
@@ -220,6 +221,7 @@ _TOO_DEEP = "nested too deeply"
 def _structure_problems(tree: nodes.Template) -> Iterator[Problem]:
     waiting: list[tuple[nodes.Node, nodes.Node, int, int]] = [(tree, tree, 0, 0)]
     for node, parent, depth, blocks in waiting:  # grows while it is gone through
+        node.lineno = node.lineno or parent.lineno
         inside = blocks + isinstance(node, nodes.If | nodes.For)
         if depth > _MAX_DEPTH or inside > _MAX_BLOCKS:
             yield Problem(node.lineno, f"the template is {_TOO_DEEP}", "make it simpler")
@@ -270,7 +272,7 @@ def _name_problems(tree: nodes.Template, known: Collection[str]) -> list[Problem
     for node in tree.find_all((nodes.Filter, nodes.Test)):  # unknown ones would hide unknown names
         node.name = "default" if isinstance(node, nodes.Filter) else "defined"
     try:
-        unknown &= find_undeclared_variables(tree)
+        unknown &= find_undeclared_variables(tree) | {"self"}
     except TemplateError:  # told already
         return []
     lines: dict[str, int] = {}

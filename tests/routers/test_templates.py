@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -11,12 +12,14 @@ from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
+import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from callrail.fields import FIELDS
 from routers import escapes
+from routers.filters import FILTERS
 from routers.messages import Message, Text
 from routers.outbox import Delivery
 from routers.templates import (
@@ -478,3 +481,36 @@ def test_no_fact_can_break_a_message(
     assert all(text.lines)
     assert all(line == " ".join(line.split()) for line in (text.title, *text.lines))
     assert orjson.loads(orjson.dumps(message.data))["fields"].keys() <= facts.keys()
+
+
+# --- docs/templates.md -----------------------------------------------------------------------------------------------
+
+DOCS = (Path(__file__).parents[2] / "docs" / "templates.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```(yaml|jinja)\n(.*?)```\n\n```text\n(.*?)```", DOCS, re.DOTALL)
+
+
+def test_the_page_has_examples() -> None:
+    """Each block of a template has the block of what it writes."""
+    assert len(EXAMPLES) == DOCS.count("```jinja") + DOCS.count("```yaml") == 5
+
+
+@pytest.mark.parametrize(("language", "source", "output"), EXAMPLES)
+def test_an_example_writes_what_the_page_says(language: str, source: str, output: str) -> None:
+    """Over the invented call, or the form or change where it is about one."""
+    if language == "yaml":
+        source = yaml.safe_load(source)["templates"]["call_missed"]
+    transition = Transition.CALL_MISSED
+    if "form_data" in source:
+        transition = Transition.FORM_SUBMITTED
+    elif "changes" in source:
+        transition = Transition.CALL_CHANGED
+    text = written(source, facts_of(transition), transition)
+
+    assert complaints_of(source) == []
+    assert [text.title, *text.lines] == output.splitlines()
+
+
+@pytest.mark.parametrize("name", sorted([*OWN_NAMES, *FILTERS]))
+def test_every_own_name_and_filter_is_documented(name: str) -> None:
+    """Who writes a template finds all there is."""
+    assert re.search(rf"^\|[^|]*`{name}\b", DOCS, re.MULTILINE)
