@@ -109,7 +109,7 @@ def localtime(context: Context, value: object, form: str = _DAY_AND_TIME) -> str
         ValueError: *form* has a letter that a date does not know.
     """
     if not _FORMAT.fullmatch(form):
-        raise ValueError(f"localtime cannot write '{form[:60]}'; write letters like %d %b %Y %H:%M")
+        raise ValueError("localtime cannot write times like that; write letters like %d %b %Y %H:%M")
     if isinstance(value, datetime):
         moment = value
     else:
@@ -157,7 +157,7 @@ def quote(value: object) -> str:
 def prefix(value: object, before: str) -> str:
     """With *before* in front of it."""
     text = as_text(value)
-    return before + text if text else ""
+    return as_text(before) + text if text else ""
 
 
 def label(value: object) -> str:
@@ -172,11 +172,17 @@ def link(value: object) -> str:
     return text if is_open and not any(char.isspace() for char in text) else ""
 
 
-def holds_access_key(value: object) -> bool:
-    """Whether a link in *value* lets whoever holds it listen."""
-    if isinstance(value, str):
+def holds_access_key(value: Any) -> bool:
+    """Whether a link in *value* lets whoever holds it listen. Every field of every message is asked: kept quick."""
+    cls = value.__class__
+    if cls is str:
         return KEY_MARK in value
-    return value.__class__ in (dict, list) and KEY_MARK in repr(value)
+    if cls is not dict and cls is not list:
+        return False
+    for part in value.values() if cls is dict else value:
+        if KEY_MARK in part if part.__class__ is str else holds_access_key(part):
+            return True
+    return False
 
 
 def ordinal(value: object, noun: str = "") -> str:
@@ -214,6 +220,7 @@ def join(value: object, separator: str = ", ") -> str:
     """The parts of a list that are not nothing, with *separator* between them."""
     if not isinstance(value, list | tuple):
         return as_text(value)
+    separator = as_text(separator)
     parts: list[str] = []
     length = 0
     for part in value:

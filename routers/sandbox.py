@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from routers.escapes import Escape, plain
 from routers.filters import FILTERS, MAX_TEXT, NOTHING, Nothing, as_text, holds_access_key, is_nothing
 
+RESERVED_MARK = "$"  # begins the names of facts that are for the program alone
 MAX_SOURCE = 20_000
 MAX_OUTPUT = 20_000
 MAX_PIECES = 5_000
@@ -60,8 +62,13 @@ class View:
 
     fields: Mapping[str, Any]
 
+    def __iter__(self) -> Iterator[str]:
+        return islice((name for name in self.fields if not name.startswith(RESERVED_MARK)), MAX_ITEMS)
+
     def get(self, name: object) -> object:
-        value = self.fields.get(name) if isinstance(name, str) else None
+        if not isinstance(name, str) or name.startswith(RESERVED_MARK):
+            return NOTHING
+        value = self.fields.get(name)
         return NOTHING if holds_access_key(value) else bounded(value)
 
 
@@ -157,7 +164,7 @@ def _is_told(value: object) -> bool:
 
 def _number(value: object) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"only numbers can be calculated with, not {value!r:.60}; texts are put together by ~")
+        raise TypeError("only numbers can be calculated with; texts are put together by ~")
     if not abs(value) < _MAX_NUMBER:
         raise ValueError("a number grows too large")
     return value
@@ -330,7 +337,7 @@ class Compiled:
                 pieces.append(piece[:room])
                 room -= len(piece)
                 if room < 0 or len(pieces) > MAX_PIECES:
-                    return "".join(pieces), True
+                    return without_half_an_entity("".join(pieces)), True
         except Exception as error:
             raise TemplateFailed(_said(error), line=self._line(error.__traceback__)) from error
         return "".join(pieces), False
@@ -342,6 +349,11 @@ class Compiled:
                 line = self.template.get_corresponding_lineno(traceback.tb_lineno)
             traceback = traceback.tb_next
         return line
+
+
+def without_half_an_entity(cut: str) -> str:
+    """A text that was cut after it was escaped, without what may be left of `&amp;` at its end."""
+    return re.sub(r"&#?\w{0,6}$", "", cut)
 
 
 def compile_template(source: str, escape: Escape) -> Compiled:
@@ -379,4 +391,15 @@ def _joined(node: nodes.Concat) -> nodes.Filter:
 
 
 def _said(error: Exception) -> str:
-    return str(error)[:300] or type(error).__name__
+    """What went wrong, in words, and without the values: it is logged, and they may be personal."""
+    message = str(error)
+    if isinstance(error, ZeroDivisionError):
+        return "a number is divided by 0"
+    if isinstance(error, TypeError):
+        name = re.match(r"(\w+)\(\) (?:takes|got|missing) ", message)
+        for filter_name, function in FILTERS.items():
+            if name and function.__name__ == name[1]:
+                return f"the filter '{filter_name}' does not take what stands in its brackets"
+        if "not supported between" in message:
+            return "a text and a number cannot be compared by size"
+    return message[:300] if isinstance(error, ValueError | TypeError) and message else type(error).__name__

@@ -19,7 +19,15 @@ from routers.escapes import Escape, plain
 from routers.filters import KEY_MARK, ZONE, holds_access_key, join, ordinal, phone, truncate, zone_of
 from routers.messages import Message, Text
 from routers.outbox import Delivery
-from routers.sandbox import Compiled, TemplateFailed, View, compile_template, problems_of
+from routers.sandbox import (
+    RESERVED_MARK,
+    Compiled,
+    TemplateFailed,
+    View,
+    compile_template,
+    problems_of,
+    without_half_an_entity,
+)
 from routers.transitions import Transition
 
 _log = structlog.get_logger(__name__)
@@ -29,8 +37,8 @@ _FOLDER = Path(__file__).parent / "default_templates"
 _MAX_TITLE = 200
 _CUT = "… cut here: the template writes too much"
 
-# Kept in facts for rules and templates, never told to systems.
-_RESERVED = frozenset({"$before", "$received"})
+# Facts for rules and templates that are not CallRail's and are never told to systems.
+_RESERVED = (f"{RESERVED_MARK}before", f"{RESERVED_MARK}received")
 
 # What a template sees beside CallRail's own fields, and what it is.
 OWN_NAMES: dict[str, str] = {
@@ -140,7 +148,10 @@ class Templates:
         if is_cut:
             lines.append(_CUT)
             _log.warning("template.cut", template=name)
-        return Text(lines[0][:_MAX_TITLE], tuple(lines[1:]))
+        title = lines[0]
+        if len(title) > _MAX_TITLE:
+            title = without_half_an_entity(title[: _MAX_TITLE - 1]) + "…"
+        return Text(title, tuple(lines[1:]))
 
     def _ready(self, name: str, escape: Escape) -> Compiled:
         key = (name, escape)
@@ -191,13 +202,13 @@ def _write(
 ) -> Text:
     """The text. A template that fails costs its words, never the message: the built-in one speaks instead."""
     built_in = default_name(delivery.transition)
-    values = values_of(delivery, present)
-    zone = zone or _told_zone(delivery.snapshot)
     for source, name in ((templates, delivery.template or built_in), (built_in_templates(), built_in)):
         try:
-            return source.render(name, values, escape, zone=zone)
+            told_zone = zone or _told_zone(delivery.snapshot)
+            return source.render(name, values_of(delivery, present), escape, zone=told_zone)
         except Exception as error:
-            _log.error("template.failed", template=name, id=delivery.id, problem=str(error))
+            problem = str(error) if isinstance(error, TemplateFailed) else type(error).__name__
+            _log.error("template.failed", template=name, id=delivery.id, problem=problem)
     return Text(f"{delivery.transition.value} · {escape(delivery.company)}", (escape(delivery.callrail_id),))
 
 
@@ -271,8 +282,11 @@ def _data(delivery: Delivery) -> dict[str, Any]:
 
 
 def _open(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {
+    fields = {
         name: value
         for name, value in fields.items()
-        if (KEY_MARK not in value if value.__class__ is str else not holds_access_key(value)) and name not in _RESERVED
+        if not (KEY_MARK in value if value.__class__ is str else holds_access_key(value))
     }
+    for name in _RESERVED:
+        fields.pop(name, None)
+    return fields

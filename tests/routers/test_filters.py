@@ -113,7 +113,7 @@ def test_nothing_stays_nothing(name: str, value: Any) -> None:
 
 def test_no_width_in_a_format_makes_a_huge_text() -> None:
     """`%999999999d` asks the C library for a gigabyte."""
-    with pytest.raises(Exception, match=r"localtime cannot write '%999999999d'"):
+    with pytest.raises(Exception, match="localtime cannot write times like that"):
         filtered("localtime('%999999999d')", "2026-03-10T18:15:00Z")
 
 

@@ -216,6 +216,13 @@ def test_the_first_line_is_the_title_and_empty_lines_are_dropped() -> None:
     )
 
 
+def test_a_title_has_its_length() -> None:
+    """Subjects of e-mails and heads of notifications have; what is escaped is not cut in two."""
+    text = Templates.of({"t": "{{ note }}"}).render("t", {"note": "x" * 197 + "<<<<"}, escapes.slack)
+
+    assert text.title == "x" * 197 + "…"
+
+
 def test_an_own_template_replaces_the_built_in_one_of_its_name() -> None:
     """And only that one."""
     templates = Templates.of({"call_missed": "Ring back {{ customer_phone_number | phone }}"})
@@ -248,13 +255,44 @@ def test_a_template_that_fails_never_costs_the_message(source: str) -> None:
     assert [(log["event"], log["template"], log["id"]) for log in logs] == [("template.failed", "call_missed", "dl_1")]
 
 
-def test_a_failure_names_its_line() -> None:
-    """An operator finds the place by the log alone."""
+class Unreadable(dict[str, Any]):
+    """Facts that no template can be rendered with."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        if key == "customer_phone_number":
+            raise OSError("a secret")
+        return super().get(key, default)
+
+
+def test_if_all_else_fails_there_is_still_a_message() -> None:
+    """What happened, whose it is, and the id to look it up by."""
     with capture_logs() as logs:
-        templates = Templates.of({"call_missed": "Missed\n\n{{ customer_name - 1 }}"})
+        text = rendered(Transition.CALL_MISSED, Unreadable()).text(escapes.html)
+
+    assert text == Text("call.missed · acme", ("CAL1",))
+    assert [log["problem"] for log in logs] == ["OSError", "OSError"]
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        (
+            "Missed\n\n{{ customer_name - 1 }}",
+            "line 3: only numbers can be calculated with; texts are put together by ~",
+        ),
+        ("\n{% if customer_name > 60 %}{% endif %}", "line 2: a text and a number cannot be compared by size"),
+        ("{{ duration / 0 }}", "line 1: a number is divided by 0"),
+        ("{{ tags | round(1, 2) }}", "line 1: the filter 'round' does not take what stands in its brackets"),
+        ("{{ nobody }}", "it comes out empty"),
+    ],
+)
+def test_a_failure_names_its_line(source: str, problem: str) -> None:
+    """An operator finds the place by the log alone, where no value of a caller stands."""
+    with capture_logs() as logs:
+        templates = Templates.of({"call_missed": source})
         render(delivery_of(Transition.CALL_MISSED, CALL), templates).text()
 
-    assert logs[0]["problem"].startswith("line 3: only numbers can be calculated with, not 'AVERY QUILL'")
+    assert [log["problem"] for log in logs] == [problem]
 
 
 def test_a_template_nobody_has_any_more_is_replaced_by_the_built_in_one() -> None:
@@ -299,7 +337,9 @@ def test_the_folder_is_read_by_name(tmp_path: Path) -> None:
         ("{{ 'big' if duration > 60 else 'small' }}", "big"),
         ("{{ customer_city ~ '/' ~ customer_state ~ '/' ~ gclid ~ duration }}", "Atlanta/GA/75"),
         ("{{ 'Quote' in tags }} {{ source in ['Google Ads', 'Yelp'] }} {{ 'x' in gclid }}", "yes yes no"),
-        ("{{ milestones }}|", "|"),
+        ("{{ milestones }}|{{ now }}|", "||"),
+        ("{% for name in before %}{{ name }}{% endfor %} {{ 'duration' in fields }}", "note yes"),
+        ("|{{ fields['$before'] }}|{{ '$before' in fields }}", "||no"),
     ],
 )
 def test_a_template_sees_the_fields_and_our_own_names(source: str, expected: str) -> None:
@@ -354,8 +394,13 @@ def complaints_of(source: str, fields: dict[str, list[str]] | None = None) -> li
         ("{% iff note %}", 1, "unknown tag '{% iff %}'", "did you mean 'if'?"),
         ("{% for x in tags %}{% endif %}", 1, "unknown tag '{% endif %}'", "write {% endfor %}"),
         ("{{ localtime(note) }}", 1, "a template calls nothing", "use a filter"),
-        ("{{ note | truncate(1, 2, 3) }}", 1, "truncate() takes from 1 to 2 positional arguments", "see docs"),
-        ("{{ occurred_at | localtime('%Q') }}", 1, "localtime cannot write '%Q'", "see docs"),
+        (
+            "{{ note | truncate(1, 2, 3) }}",
+            1,
+            "the filter 'truncate' does not take what stands in its brackets",
+            "see docs",
+        ),
+        ("{{ occurred_at | localtime('%Q') }}", 1, "localtime cannot write times like that", "see docs"),
         ("{{ " + "(" * 5_000, 1, "the template is nested too deeply", "make it simpler"),
         ("{{ " + "9" * 5_000 + " }}", 1, "the template has a number that is too large", "write a smaller one"),
         ("x" * 20_001, 1, "the template has more than 20,000 characters", "make it shorter"),
