@@ -201,6 +201,7 @@ _REFUSED: dict[type[nodes.Node], tuple[str, str]] = {
     nodes.Tuple: ("a list in round brackets is not for templates here", "use square brackets"),
     nodes.Dict: ("curly brackets inside {{ }} are not for templates here", "use {% if %} to tell cases apart"),
 }
+_ESCAPING = frozenset({"safe", "escape", "e", "forceescape"})
 _TAGS = ("if", "elif", "else", "endif", "for", "endfor", "set")
 
 
@@ -240,6 +241,9 @@ def _structure_problems(tree: nodes.Template) -> Iterator[Problem]:
 
 def _problem_at(node: nodes.Node, parent: nodes.Node) -> Problem | None:
     match node:
+        case nodes.Filter() if node.name in _ESCAPING:
+            hint = "leave it out: values are escaped for each sink, and nothing else is"
+            return Problem(node.lineno, f"'{node.name}' is not for templates here", hint)
         case nodes.Filter() if node.name not in FILTERS:
             hint = _near(node.name, FILTERS) or f"there are: {', '.join(sorted(FILTERS))}"
             return Problem(node.lineno, f"unknown filter '{node.name}'", hint)
@@ -285,7 +289,8 @@ def _name_problems(tree: nodes.Template, known: Collection[str]) -> list[Problem
     lines: dict[str, int] = {}
     for name in read:
         lines[name.name] = min(name.lineno, lines.get(name.name, name.lineno))
-    return [Problem(lines[name], f"unknown name '{name}'", _near(name, known)) for name in sorted(unknown)]
+    else_ = "write a field by CallRail's name, like customer_name, or one of our own: docs/templates.md"
+    return [Problem(lines[name], f"unknown name '{name}'", _near(name, known) or else_) for name in sorted(unknown)]
 
 
 def _near(written: str, known: Iterable[str]) -> str:

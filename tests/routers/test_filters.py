@@ -36,6 +36,7 @@ def filtered(expression: str, value: Any, zone: ZoneInfo | None = NEW_YORK) -> s
         ("phone", "+1404555010x", "+1404555010x"),
         ("phone", "anonymous", "anonymous"),
         ("phone", "12345", "12345"),
+        ("phone", "Room 2079460000", "Room 2079460000"),
         ("phone", "1" * 5_000, "1" * 198),
         ("duration", 0, "0 s"),
         ("duration", 59, "59 s"),
@@ -117,7 +118,7 @@ def test_no_width_in_a_format_makes_a_huge_text() -> None:
         filtered("localtime('%999999999d')", "2026-03-10T18:15:00Z")
 
 
-@given(st.from_regex(r"\+1[2-9]\d{2}[2-9]\d{6}", fullmatch=True))
+@given(st.from_regex(r"\+1[2-9][0-9]{2}[2-9][0-9]{6}", fullmatch=True))
 def test_north_american_numbers_are_written_as_the_library_would(number: str) -> None:
     """The short way around the library gives what the library gives."""
     parsed = phonenumbers.parse(number, "US")

@@ -383,10 +383,11 @@ def complaints_of(source: str, fields: dict[str, list[str]] | None = None) -> li
     ("source", "line", "problem", "hint"),
     [
         ("Hi\n{{ custmer_name }}", 2, "unknown name 'custmer_name'", "did you mean 'customer_name'?"),
-        ("{{ zzzzzz.x }}", 1, "unknown name 'zzzzzz'", ""),
+        ("{{ zzzzzz.x }}", 1, "unknown name 'zzzzzz'", "write a field by CallRail's name"),
         ("{% set a = 1 %}\n{{ a }}\n{{ b }}", 3, "unknown name 'b'", ""),
         ("{{ note | phon }}", 1, "unknown filter 'phon'", "did you mean 'phone'?"),
-        ("{{ note | safe }}", 1, "unknown filter 'safe'", "there are: default, duration, first,"),
+        ("{{ note | safe }}", 1, "'safe' is not for templates here", "leave it out: values are escaped"),
+        ("{{ note | wordcount }}", 1, "unknown filter 'wordcount'", "there are: default, duration, first,"),
         ("{{ note is even }}", 1, "unknown test 'is even'", "write == to compare, or 'is defined'"),
         ("\n{{ note", 2, "this cannot be read: unexpected end of template", ""),
         ("{{ note note }}", 1, "this cannot be read: expected token 'end of print statement'", "{{ }} holds one"),
@@ -432,7 +433,11 @@ def test_every_field_and_own_name_can_be_named(name: str) -> None:
 def test_a_template_names_only_what_its_transitions_tell() -> None:
     """A form has no caller's city, where the caller of the check knows what the template is used for."""
     assert complaints_of("{{ form_url }} {{ who }} {{ duration }}", {"alert": ["form_url"]}) == [
-        (1, "unknown name 'duration'", "")
+        (
+            1,
+            "unknown name 'duration'",
+            "write a field by CallRail's name, like customer_name, or one of our own: docs/templates.md",
+        )
     ]
 
 
