@@ -27,7 +27,8 @@ from receiver.database import Database, open_database
 from receiver.events import ReceivedRequest, event_row, insert_events
 from receiver.ids import Prefix, new_id
 from receiver.writer import MAX_BATCH, Writer
-from routers.objects import ObjectKey, TransitionRow, insert_transitions, lock_objects
+from routers.lifecycle import Object
+from routers.objects import ObjectKey, TransitionRow, insert_transitions, lock_objects, save_objects
 from routers.outbox import Delivery, NewDelivery, Tried, claim_due, insert_deliveries, mark_sending, open_lane, record
 from routers.schema import DeliveryState, TransitionState
 from routers.transitions import Transition
@@ -109,20 +110,23 @@ def _make_due(conn: Connection, count: int) -> None:
     open_lane(conn, _SINK)
     keys = [ObjectKey(CLIENTS[0].slug, "call", new_id(Prefix.EVENT)) for _ in range(count)]
     for start in range(0, count, MAX_BATCH):
-        found = lock_objects(conn, keys[start : start + MAX_BATCH], now=now)
+        found = lock_objects(conn, keys[start : start + MAX_BATCH])
+        for held in found.values():
+            held.become(Object(version=1, fields=facts), new_id(Prefix.EVENT))
+        save_objects(conn, found, now=now)
         happened = [
             TransitionRow(
                 id=new_id(Prefix.TRANSITION),
-                object_id=object_id,
+                object_id=held.id,
                 company=key.company,
                 name=Transition.CALL_ANSWERED,
                 event_id=new_id(Prefix.EVENT),
                 occurred_at=now,
                 created_at=now,
                 state=TransitionState.ROUTED,
-                snapshot=dict(facts),
+                version=1,
             )
-            for key, (object_id, _) in found.items()
+            for key, held in found.items()
         ]
         insert_transitions(conn, happened)
         insert_deliveries(

@@ -6,7 +6,7 @@ from sqlalchemy import Table, text
 
 from receiver.database import open_database
 from receiver.schema import events
-from routers.schema import attempts, deliveries, objects, transitions
+from routers.schema import attempts, deliveries, objects, transitions, versions
 
 _AT_ONCE = 100_000
 
@@ -35,12 +35,19 @@ _ROWS: dict[Table, dict[str, str]] = {
         "outcome": "'answered'",
         "outcome_event": "'ev_' || {id}",
         "version": "1",
-        "fields": """'{{"answered":true,"call_type":"answered","duration":183}}'""",
         "sources": "'{{}}'",
         "newest": "'{{}}'",
         "told": """'["call.answered","call.ended"]'""",
         "created_at": "{at}",
         "updated_at": "{at}",
+    },
+    versions: {
+        "object_id": "'ob_' || {id}",
+        "version": "1",
+        "event_id": "'ev_' || {id}",
+        "stage": "'ended'",
+        "outcome": "'answered'",
+        "fields": """'{{"answered":true,"call_type":"answered","duration":183}}'""",
     },
     transitions: {
         "id": "'tr_' || {id}",
@@ -52,7 +59,7 @@ _ROWS: dict[Table, dict[str, str]] = {
         "occurred_at": "{at}",
         "created_at": "{at}",
         "state": "'routed'",
-        "snapshot": """'{{"answered":true,"call_type":"answered","duration":183}}'""",
+        "version": "1",
     },
     deliveries: {
         "id": "'dl_' || {id}",

@@ -32,9 +32,9 @@ class BulkInsert:
         self._columns = columns
         self._prepared: dict[str, _Prepared] = {}
 
-    def __call__(self, conn: Connection, rows: Sequence[Row]) -> None:
-        if rows:
-            _execute(conn, self._prepared, self._columns, self._sql, rows)
+    def __call__(self, conn: Connection, rows: Sequence[Row]) -> int:
+        """Insert, and return how many rows were not there yet."""
+        return _execute(conn, self._prepared, self._columns, self._sql, rows) if rows else 0
 
     def _sql(self, dialect: Dialect, rows: int) -> str:
         names = ", ".join(column.name for column in self._columns)
@@ -99,10 +99,15 @@ class _Prepared:
         touched = 0
         bound = list(zip(*columns, strict=True))
         while bound:
-            size = min(1 << (len(bound).bit_length() - 1), _MOST_VALUES)  # few sizes, so that few texts are prepared
+            size = _statement_size(len(bound))
             part, bound = bound[:size], bound[size:]
             touched += conn.exec_driver_sql(self._sql(size), tuple(chain.from_iterable(part))).rowcount
         return touched
+
+
+def _statement_size(rows: int) -> int:
+    """How many of *rows* go into the next statement: few sizes, so that few texts are prepared."""
+    return min(1 << (rows.bit_length() - 1) if rows < 8 else rows & ~7, _MOST_VALUES)
 
 
 def _binder(column: Column[Any], dialect: Dialect) -> _Binder | None:
@@ -112,7 +117,14 @@ def _binder(column: Column[Any], dialect: Dialect) -> _Binder | None:
     if isinstance(column.type, Json):
         return _json_texts
     bind = column.type.dialect_impl(dialect).bind_processor(dialect)
-    return None if bind is None else lambda values: [bind(value) for value in values]
+    return None if bind is None else partial(_bound_once, bind)
+
+
+def _bound_once(bind: Callable[[Any], Any], values: Sequence[Any]) -> Sequence[Any]:
+    """Each value bound; one that stands in every row, as the present moment does, only once."""
+    if all(value is values[0] for value in values):
+        return [bind(values[0])] * len(values)
+    return [bind(value) for value in values]
 
 
 def _plain_strings(values: Sequence[Any]) -> Sequence[Any]:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, select, update
 
 from receiver.bulk import BulkInsert, BulkUpdate
 from receiver.columns import fixed
 from receiver.ids import Prefix, new_id
 from receiver.schema import EventState, events
 from routers.lifecycle import Object, Outcome, Source, Stage
-from routers.schema import TransitionState, objects, transitions
+from routers.schema import TransitionState, objects, transitions, versions
 from routers.transitions import Transition
 
 
@@ -38,7 +38,8 @@ class TransitionRow:
     occurred_at: datetime
     created_at: datetime
     state: TransitionState
-    snapshot: dict[str, Any]
+    version: int
+    details: dict[str, Any] | None = None
     rules_hash: str | None = None
     verdicts: dict[str, str] | None = None
 
@@ -95,47 +96,82 @@ _update_objects = BulkUpdate(
     objects.c.outcome,
     objects.c.outcome_event,
     objects.c.version,
-    objects.c.fields,
     objects.c.sources,
     objects.c.newest,
     objects.c.told,
     objects.c.updated_at,
     key=[objects.c.id],
 )
+_insert_versions = BulkInsert(versions, *versions.c)
 # Three lists and not one of triples: for those SQLite walks the whole index. What matches beside the keys is left out.
 _lock_objects = (
-    select(objects)
+    select(objects, versions.c.fields)
+    .join(versions, and_(versions.c.object_id == objects.c.id, versions.c.version == objects.c.version))
     .where(
         objects.c.company.in_(bindparam("companies", expanding=True)),
         objects.c.type.in_(bindparam("types", expanding=True)),
         objects.c.object_id.in_(bindparam("object_ids", expanding=True)),
     )
     .order_by(objects.c.company, objects.c.type, objects.c.object_id)
-    .with_for_update()
+    .with_for_update(of=objects)
 )
 
 
-def lock_objects(conn: Connection, keys: Iterable[ObjectKey], *, now: datetime) -> dict[ObjectKey, tuple[str, Object]]:
-    """The objects of *keys* with their row ids, made where they are new, all locked until the transaction ends.
+class ObjectTaken(Exception):
+    """Another worker made the same object meanwhile. Nothing is stored; taken again, the batch finds it."""
 
-    Both statements take them in key order, so that two workers wait for each other and never deadlock. It is this
-    lock, not a lease, that makes concurrent routing of one call safe.
+
+@dataclass(slots=True)
+class Held:
+    """An object under this transaction's lock. *stored*: its version in the store, 0 while it has no row."""
+
+    id: str
+    stored: int
+    object: Object
+    changed: bool = False
+    versions: list[tuple[str, Object]] = field(default_factory=list)
+
+    def become(self, changed: Object, event_id: str) -> None:
+        """The object is *changed*, by the event *event_id*."""
+        if changed.version > self.object.version:
+            self.versions.append((event_id, changed))
+        self.object, self.changed = changed, True
+
+
+def lock_objects(conn: Connection, keys: Iterable[ObjectKey]) -> dict[ObjectKey, Held]:
+    """The objects of *keys*, locked until the transaction ends; those that nobody knows yet are new and empty.
+
+    They are locked in key order, so that two workers wait for each other and never deadlock. It is this lock, not a
+    lease, that makes concurrent routing of one call safe. New ones cannot be locked: `save_objects` finds out.
     """
     wanted = sorted(set(keys))
-    _insert_objects(conn, [_new_row(key, now) for key in wanted])
     companies, types, object_ids = (sorted(set(part)) for part in zip(*wanted, strict=True)) if wanted else ([], [], [])
     found = conn.execute(_lock_objects, {"companies": companies, "types": types, "object_ids": object_ids})
     rows = {ObjectKey(row.company, row.type, row.object_id): row for row in found}
-    return {key: (rows[key].id, _object_of(rows[key])) for key in wanted}
+    return {key: _held(rows.get(key)) for key in wanted}
 
 
-def save_objects(conn: Connection, changed: Iterable[tuple[str, Object]], *, now: datetime) -> None:
-    """Store the objects' new versions."""
-    _update_objects(conn, [(*_values(obj), now, row_id) for row_id, obj in changed])
+def save_objects(conn: Connection, held: Mapping[ObjectKey, Held], *, now: datetime) -> None:
+    """Store what changed: the objects' rows, and each new version.
+
+    Raises:
+        ObjectTaken: One of the new ones is no longer new.
+    """
+    new = [(item.id, *key, *_values(item.object), now, now) for key, item in held.items() if _is_new(item)]
+    if _insert_objects(conn, new) < len(new):
+        raise ObjectTaken
+    known = [(*_values(item.object), now, item.id) for item in held.values() if item.changed and not _is_new(item)]
+    _update_objects(conn, known)
+    _insert_versions(conn, [_version(item.id, *version) for item in held.values() for version in item.versions])
 
 
-def _new_row(key: ObjectKey, now: datetime) -> tuple[Any, ...]:
-    return (new_id(Prefix.OBJECT), *key, *_values(Object()), now, now)
+def _is_new(item: Held) -> bool:
+    """Whether it needs a row: of one whose events all failed nothing is known."""
+    return item.stored == 0 and item.changed
+
+
+def _held(row: Row[Any] | None) -> Held:
+    return Held(new_id(Prefix.OBJECT), 0, Object()) if row is None else Held(row.id, row.version, _object_of(row))
 
 
 def _values(obj: Object) -> tuple[Any, ...]:
@@ -144,11 +180,14 @@ def _values(obj: Object) -> tuple[Any, ...]:
         obj.outcome,
         obj.outcome_event,
         obj.version,
-        obj.fields,
         _grouped(obj),
         obj.newest,
         sorted(obj.told),
     )
+
+
+def _version(object_id: str, event_id: str, obj: Object) -> tuple[Any, ...]:
+    return (object_id, obj.version, event_id, obj.stage.name.lower(), obj.outcome, obj.fields)
 
 
 def _grouped(obj: Object) -> dict[str, list[Any]]:
@@ -180,6 +219,13 @@ def _object_of(row: Row[Any]) -> Object:
     )
 
 
+def facts_of(
+    company: str, fields: Mapping[str, Any], outcome: str | None, stage: str, details: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What rules and templates see of one version of an object: its fields and what we know of it beside them."""
+    return {**fields, "company": company, "outcome": outcome, "stage": stage, **(details or {})}
+
+
 # --- transitions -----------------------------------------------------------------------------------------------------
 
 _insert_transitions = BulkInsert(
@@ -193,7 +239,8 @@ _insert_transitions = BulkInsert(
     transitions.c.occurred_at,
     transitions.c.created_at,
     transitions.c.state,
-    transitions.c.snapshot,
+    transitions.c.version,
+    transitions.c.details,
     transitions.c.rules_hash,
     transitions.c.verdicts,
 )
@@ -214,7 +261,8 @@ def insert_transitions(conn: Connection, rows: Iterable[TransitionRow]) -> None:
                 row.occurred_at,
                 row.created_at,
                 row.state,
-                row.snapshot,
+                row.version,
+                row.details,
                 row.rules_hash,
                 row.verdicts,
             )

@@ -18,7 +18,8 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, exists, 
 from receiver.bulk import BulkInsert, BulkUpdate
 from receiver.columns import fixed
 from receiver.ids import Prefix, new_id
-from routers.schema import DeliveryState, attempts, deliveries, lanes, objects, transitions
+from routers.objects import facts_of
+from routers.schema import DeliveryState, attempts, deliveries, lanes, objects, transitions, versions
 from routers.transitions import Transition
 
 _log = structlog.get_logger(__name__)
@@ -52,8 +53,16 @@ class Delivery:
     callrail_id: str
     transition: Transition
     occurred_at: datetime
-    snapshot: dict[str, Any]
+    stage: str
+    outcome: str | None
+    fields: dict[str, Any]
+    details: dict[str, Any] | None = None
     template: str | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What rules saw when it was decided."""
+        return facts_of(self.company, self.fields, self.outcome, self.stage, self.details)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +169,14 @@ _claimed = (
         objects.c.object_id,
         transitions.c.name,
         transitions.c.occurred_at,
-        transitions.c.snapshot,
+        transitions.c.details,
+        versions.c.stage,
+        versions.c.outcome,
+        versions.c.fields,
     )
     .join(transitions, transitions.c.id == deliveries.c.transition_id)
     .join(objects, objects.c.id == deliveries.c.object_id)
+    .join(versions, and_(versions.c.object_id == objects.c.id, versions.c.version == transitions.c.version))
     .where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
     .order_by(deliveries.c.due_at, deliveries.c.id)
 )
@@ -197,7 +210,10 @@ def claim_due(
             callrail_id=row.object_id,
             transition=Transition(row.name),
             occurred_at=row.occurred_at,
-            snapshot=row.snapshot,
+            stage=row.stage,
+            outcome=row.outcome,
+            fields=row.fields,
+            details=row.details,
         )
         for row in conn.execute(_claimed, {"ids": ids})
     ]

@@ -25,11 +25,14 @@ from receiver.exceptions import DatabaseUnavailable
 from receiver.ids import Prefix, new_id
 from receiver.writer import Writer
 from routers import lifecycle
-from routers.lifecycle import Event, Happened, Object
+from routers.lifecycle import Event, Happened
 from routers.objects import (
+    Held,
     ObjectKey,
+    ObjectTaken,
     TransitionRow,
     claim_received,
+    facts_of,
     insert_transitions,
     lock_objects,
     mark_routed,
@@ -101,6 +104,8 @@ class Router:
             report = await self._writer.run(partial(route, clock=self._clock, rules=self._rules, limit=MAX_BATCH))
         except DatabaseUnavailable:
             raise
+        except ObjectTaken:
+            return MAX_BATCH  # at once again
         except Exception as error:  # one event's data broke the statement: find it by taking each alone
             _log.warning("routing.batch_failed", error=type(error).__name__)
             return await self._route_singly()
@@ -114,6 +119,8 @@ class Router:
                 report = await self._writer.run(partial(_route_alone, clock=self._clock, rules=self._rules))
             except DatabaseUnavailable:
                 raise
+            except ObjectTaken:
+                continue
             except _NotRouted as failed:
                 await self._writer.run(failed.note)
                 continue
@@ -148,7 +155,7 @@ class _Read:
 class _Work:
     """What a transaction is going to write."""
 
-    objects: dict[ObjectKey, tuple[str, Object]] = field(default_factory=dict)
+    objects: dict[ObjectKey, Held] = field(default_factory=dict)
     routed: list[tuple[str, str | None, str | None, str]] = field(default_factory=list)
     transitions: list[TransitionRow] = field(default_factory=list)
     deliveries: dict[str, NewDelivery] = field(default_factory=dict)
@@ -165,7 +172,7 @@ def route_claimed(conn: Connection, claimed: Sequence[Any], clock: Clock, rules:
         return Report()
     now = clock.now(conn)
     events = [read for row in claimed if (read := _tolerantly(conn, row, _read, row)) is not None]
-    work = _Work(objects=lock_objects(conn, (read.key for read in events), now=now))
+    work = _Work(objects=lock_objects(conn, (read.key for read in events)))
     # The furthest first: what waited while we were down and is over by now is then recorded and not told.
     for read in sorted(events, key=lambda read: lifecycle.stage_of(read.event), reverse=True):
         _tolerantly(conn, read, _route_one, conn, work, read, rules, now)
@@ -211,6 +218,8 @@ def _route_alone(conn: Connection, clock: Clock, rules: RuleSet) -> Report:
     claimed = claim_received(conn, limit=1)
     try:
         return route_claimed(conn, claimed, clock, rules)
+    except ObjectTaken:
+        raise
     except exc.DBAPIError as error:
         if not is_data_error(error):
             raise
@@ -243,24 +252,20 @@ def _read(row: Any) -> _Read:
 
 def _route_one(conn: Connection, work: _Work, read: _Read, rules: RuleSet, now: datetime) -> None:
     """Add to *work* what one event brings about; all of it or, if this fails, nothing."""
-    row_id, obj = work.objects[read.key]
+    held = work.objects[read.key]
+    obj = held.object
     repeated = lifecycle.repeat_of(obj, read.event)
     if repeated is not None:
-        work.objects[read.key] = (row_id, lifecycle.renew(obj, repeated, read.event))
-        work.routed.append((row_id, repeated, read.reason, read.id))
+        held.become(lifecycle.renew(obj, repeated, read.event), read.id)
+        work.routed.append((held.id, repeated, read.reason, read.id))
         return
     changed, happened = lifecycle.apply(obj, read.event)
-    facts = {
-        **changed.fields,
-        "company": read.key.company,
-        "outcome": changed.outcome,
-        "stage": changed.stage.name.lower(),
-    }
+    facts = facts_of(read.key.company, changed.fields, changed.outcome, changed.stage.name.lower())
     occurred_at = _own_time(facts) or read.received_at
     transitions: list[TransitionRow] = []
     deliveries: dict[str, NewDelivery] = {}
     for item in happened:
-        transition = _transition(item, read, row_id, facts, occurred_at, now)
+        transition = _transition(item, read, held.id, changed.version, occurred_at, now)
         if not item.superseded:
             transition.rules_hash = rules.hash
             transition.verdicts = {}
@@ -273,14 +278,14 @@ def _route_one(conn: Connection, work: _Work, read: _Read, rules: RuleSet, now: 
                 deliveries |= new
                 transition.verdicts[verdict.rule.id] = ALREADY_TOLD if verdict.fired and not new else verdict.why
         transitions.append(transition)
-    work.objects[read.key] = (row_id, changed)
-    work.routed.append((row_id, None, read.reason, read.id))
+    held.become(changed, read.id)
+    work.routed.append((held.id, None, read.reason, read.id))
     work.transitions += transitions
     work.deliveries |= deliveries
 
 
 def _transition(
-    item: Happened, read: _Read, object_id: str, facts: dict[str, Any], occurred_at: datetime, now: datetime
+    item: Happened, read: _Read, object_id: str, version: int, occurred_at: datetime, now: datetime
 ) -> TransitionRow:
     return TransitionRow(
         id=new_id(Prefix.TRANSITION),
@@ -291,7 +296,7 @@ def _transition(
         occurred_at=occurred_at,
         created_at=now,
         state=TransitionState.SUPERSEDED if item.superseded else TransitionState.ROUTED,
-        snapshot=facts,
+        version=version,
     )
 
 
@@ -338,7 +343,7 @@ def _own_time(facts: dict[str, Any]) -> datetime | None:
 
 
 def _write(conn: Connection, work: _Work, now: datetime) -> None:
-    save_objects(conn, work.objects.values(), now=now)
+    save_objects(conn, work.objects, now=now)
     insert_transitions(conn, work.transitions)
     insert_deliveries(conn, work.deliveries.values(), now=now)
     mark_routed(conn, work.routed)

@@ -10,7 +10,7 @@ from receiver.columns import Id, Instant, Json
 from receiver.schema import metadata, one_of, waiting_index
 
 # The newest migration. `serve` asks the database for it instead of loading the migrations; a test compares the two.
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 
 
 class TransitionState(StrEnum):
@@ -52,13 +52,23 @@ objects = Table(
     Column("outcome", Id),
     Column("outcome_event", Id, comment="events.id of the event that decided the outcome"),
     Column("version", Integer, nullable=False, comment="how many events were applied"),
-    Column("fields", Json, nullable=False, comment="merged"),
     Column("sources", Json, nullable=False, comment="per event: its kind and the fields it is the source of"),
     Column("newest", Json, nullable=False, comment="per kind: the newest event and its sha256"),
     Column("told", Json, nullable=False, comment="names of the transitions that happen once and did"),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
     UniqueConstraint("company", "type", "object_id"),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("object_id", Id, ForeignKey("objects.id"), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("event_id", Id, nullable=False, comment="events.id of the event that made it"),
+    Column("stage", Id, nullable=False),
+    Column("outcome", Id),
+    Column("fields", Json, nullable=False, comment="merged"),
 )
 
 transitions = Table(
@@ -73,7 +83,8 @@ transitions = Table(
     Column("occurred_at", Instant, nullable=False, comment="the thing's own time"),
     Column("created_at", Instant, nullable=False),
     Column("state", Id, nullable=False),
-    Column("snapshot", Json, nullable=False, comment="the object's fields at that moment"),
+    Column("version", Integer, nullable=False, server_default="0", comment="the object's version it belongs to"),
+    Column("details", Json, comment="what the version does not tell: what changed, from what"),
     Column("rules_hash", Id, comment="which rules gave the verdicts"),
     Column("verdicts", Json, comment="per rule that looks at this transition: fired, or why not"),
     UniqueConstraint("object_id", "name", "n"),

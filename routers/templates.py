@@ -1,4 +1,4 @@
-"""Templates: from a delivery to its message, made when it is sent, from the stored snapshot.
+"""Templates: from a delivery to its message, made when it is sent, from the stored facts.
 
 A template is one Jinja text (`routers.sandbox` says how much of Jinja). Its first line that is not empty becomes the
 message's title, the others its lines. The built-in ones are `default_templates/NAME.jinja`, one a transition.
@@ -180,21 +180,23 @@ def render(
     """The message for *delivery*: its data now, its text when a sink asks for it.
 
     Args:
-        present: The object's fields as they are now; the snapshot's where None.
+        present: The object's fields as they are now; those of the time it happened where None.
         zone: The company's time zone; the one CallRail told where None.
     """
+    facts = delivery.facts
     return Message(
         key=delivery.id,
         transition=delivery.transition,
         company=delivery.company,
         occurred_at=delivery.occurred_at,
-        data=_data(delivery),
-        write=partial(_write, delivery, templates, present, zone),
+        data=_data(delivery, facts),
+        write=partial(_write, delivery, facts, templates, present, zone),
     )
 
 
 def _write(
     delivery: Delivery,
+    facts: Mapping[str, Any],
     templates: Templates,
     present: Mapping[str, Any] | None,
     zone: tzinfo | None,
@@ -204,8 +206,8 @@ def _write(
     built_in = default_name(delivery.transition)
     for source, name in ((templates, delivery.template or built_in), (built_in_templates(), built_in)):
         try:
-            told_zone = zone or _told_zone(delivery.snapshot)
-            return source.render(name, values_of(delivery, present), escape, zone=told_zone)
+            told_zone = zone or _told_zone(facts)
+            return source.render(name, values_of(delivery, facts, present), escape, zone=told_zone)
         except Exception as error:
             problem = str(error) if isinstance(error, TemplateFailed) else type(error).__name__
             _log.error("template.failed", template=name, id=delivery.id, problem=problem)
@@ -217,13 +219,12 @@ def _told_zone(facts: Mapping[str, Any]) -> tzinfo | None:
     return zone_of(told) if isinstance(told, str) else None
 
 
-def values_of(delivery: Delivery, present: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What a template sees: every field of the snapshot by CallRail's name, and `OWN_NAMES`."""
-    facts = delivery.snapshot
+def values_of(delivery: Delivery, facts: Mapping[str, Any], present: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What a template sees: every field of *facts* by CallRail's name, and `OWN_NAMES`."""
     before = facts.get("$before")
     return {
         **facts,
-        "who": _who(delivery),
+        "who": _who(delivery.transition, facts),
         "company": delivery.company,
         "object_type": delivery.object_type,
         "callrail_id": delivery.callrail_id,
@@ -236,14 +237,13 @@ def values_of(delivery: Delivery, present: Mapping[str, Any] | None = None) -> d
     }
 
 
-def _who(delivery: Delivery) -> str:
+def _who(transition: Transition, facts: Mapping[str, Any]) -> str:
     """The person in one line: name, number or address, place, first time or returning."""
-    facts = delivery.snapshot
     get = facts.get
-    field = _THEIR_NUMBER.get(delivery.transition, "customer_phone_number")
+    field = _THEIR_NUMBER.get(transition, "customer_phone_number")
     number = phone(get(field) or get("contact_phone"))
     address, times = None, ""
-    match delivery.transition.partition(".")[0]:
+    match transition.partition(".")[0]:
         case "call" | "outbound":
             number = number or ("number withheld" if field in facts else "number unknown")
             times = _times(get("first_call"), get("total_calls"), "call")
@@ -267,15 +267,15 @@ _THEIR_NUMBER = {Transition.TEXT_RECEIVED: "source_number", Transition.TEXT_SENT
 # --- for systems -----------------------------------------------------------------------------------------------------
 
 
-def _data(delivery: Delivery) -> dict[str, Any]:
+def _data(delivery: Delivery, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Whose news it is, and its fields. A link with an access key leaves only where it is asked for."""
     data: dict[str, Any] = {
         "company": delivery.company,
         "object": {"type": delivery.object_type, "id": delivery.callrail_id},
         "rule": delivery.rule,
-        "fields": _open(delivery.snapshot),
+        "fields": _open(facts),
     }
-    before = delivery.snapshot.get("$before")
+    before = facts.get("$before")
     if isinstance(before, dict):
         data["before"] = _open(before)
     return data

@@ -19,7 +19,7 @@ from receiver.ids import Prefix, new_id
 from routers.outbox import Delivery, NewDelivery, Tried, insert_deliveries, open_lane, shift_open_times
 from routers.rules.conditions import compile_condition
 from routers.rules.ruleset import Rule, RuleSet, Send
-from routers.schema import DeliveryState, deliveries, objects, transitions
+from routers.schema import DeliveryState, deliveries, objects, transitions, versions
 from routers.transitions import Transition
 
 NOW = datetime(2026, 3, 10, 13, 15, tzinfo=UTC)
@@ -91,7 +91,7 @@ def rule_set(*rules: Rule) -> RuleSet:
 
 
 def put_deliveries(
-    conn: Connection, *, sink: str = "crm", count: int = 1, now: datetime = NOW, snapshot: dict[str, Any] | None = None
+    conn: Connection, *, sink: str = "crm", count: int = 1, now: datetime = NOW, fields: dict[str, Any] | None = None
 ) -> list[str]:
     """Open the lane of *sink* and put *count* deliveries of one missed call into it, due *now*; their ids in order."""
     object_id, transition_id = new_id(Prefix.OBJECT), new_id(Prefix.TRANSITION)
@@ -104,12 +104,21 @@ def put_deliveries(
             stage="ended",
             outcome="missed",
             version=1,
-            fields={},
             sources={},
             newest={},
             told=[],
             created_at=now,
             updated_at=now,
+        )
+    )
+    conn.execute(
+        versions.insert().values(
+            object_id=object_id,
+            version=1,
+            event_id=new_id(Prefix.EVENT),
+            stage="ended",
+            outcome="missed",
+            fields=fields or {},
         )
     )
     conn.execute(
@@ -123,7 +132,7 @@ def put_deliveries(
             occurred_at=now,
             created_at=now,
             state="routed",
-            snapshot=snapshot or {},
+            version=1,
         )
     )
     open_lane(conn, sink)

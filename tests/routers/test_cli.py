@@ -177,8 +177,8 @@ def test_migrating_says_from_where_to_where(unmigrated_url: str) -> None:
     """And the second time that there is nothing to do."""
     environ = {"CALLRAIL_ROUTER_DATABASE_URL": unmigrated_url}
 
-    assert run("migrate", environ=environ) == Ran(0, "Migrated from empty to 0001.\n", "")
-    assert run("migrate", environ=environ) == Ran(0, "Schema 0001: nothing to do.\n", "")
+    assert run("migrate", environ=environ) == Ran(0, "Migrated from empty to 0002.\n", "")
+    assert run("migrate", environ=environ) == Ran(0, "Schema 0002: nothing to do.\n", "")
 
 
 def test_an_option_beats_the_environment(tmp_path: Path) -> None:

@@ -61,13 +61,13 @@ class World:
 
     database: Database
 
-    async def put(self, *, sink: str = "crm", count: int = 1, snapshot: Any = None) -> list[str]:
+    async def put(self, *, sink: str = "crm", count: int = 1, fields: Any = None) -> list[str]:
         """Deliveries due now, as routing would put them; their ids."""
 
         def put() -> list[str]:
             with self.database.reading.begin() as conn:
                 now = real_clock(self.database).now(conn)
-                return put_deliveries(conn, sink=sink, count=count, now=now, snapshot=snapshot)
+                return put_deliveries(conn, sink=sink, count=count, now=now, fields=fields)
 
         return await asyncio.to_thread(put)
 
@@ -256,8 +256,8 @@ async def test_after_the_last_wait_a_delivery_is_a_dead_letter(world: World, des
 async def test_a_message_that_cannot_be_made_is_a_dead_letter_and_holds_up_nobody(
     world: World, destination: Destination
 ) -> None:
-    """A snapshot no version of ours ever wrote: nothing is sent, and the reason says where to look."""
-    (broken,) = await world.put(snapshot=["no fields"])
+    """Fields no version of ours ever wrote: nothing is sent, and the reason says where to look."""
+    (broken,) = await world.put(fields=["no fields"])
     (good,) = await world.put()
 
     async with world.dispatching({"crm": to(destination)}):

@@ -16,7 +16,7 @@ from receiver.clock import WallClock
 from receiver.database import Database
 from routers import outbox
 from routers.outbox import MAY_REPEAT, Delivery
-from routers.schema import DeliveryState, attempts, deliveries, lanes, objects, transitions
+from routers.schema import DeliveryState, attempts, deliveries, lanes, objects, transitions, versions
 from tests.routers.store import NOW, opened, put_deliveries, rows_of, tried
 
 LEASE = timedelta(seconds=50)
@@ -67,7 +67,7 @@ class TwoHolders(RuleBasedStateMachine):
     @initialize()
     def begin_with_nothing(self) -> None:
         with self.database.writing.begin() as conn:
-            for table in (attempts, deliveries, transitions, objects, lanes):
+            for table in (attempts, deliveries, transitions, versions, objects, lanes):
                 conn.execute(delete(table))
 
     @rule(count=st.integers(1, 3))
@@ -202,7 +202,7 @@ def test_the_oldest_due_deliveries_of_the_lane_are_claimed_first(database_url: s
 def test_a_claimed_delivery_has_all_that_is_needed_to_render_it(database_url: str) -> None:
     """Whose it is, what happened and when, and the fields at that moment."""
     with opened(database_url) as database, database.writing.begin() as conn:
-        (made,) = put_deliveries(conn, snapshot={"customer_name": "Zoë", "tags": None, "duration": 20})
+        (made,) = put_deliveries(conn, fields={"customer_name": "Zoë", "tags": None, "duration": 20})
         (delivery,) = claim(conn, NOW)
         object_id = conn.execute(select(objects.c.object_id)).scalar_one()
 
@@ -216,7 +216,9 @@ def test_a_claimed_delivery_has_all_that_is_needed_to_render_it(database_url: st
         callrail_id=object_id,
         transition=delivery.transition,
         occurred_at=NOW,
-        snapshot={"customer_name": "Zoë", "tags": None, "duration": 20},
+        stage="ended",
+        outcome="missed",
+        fields={"customer_name": "Zoë", "tags": None, "duration": 20},
     )
     assert delivery.transition.value == "call.missed"
     assert delivery.occurred_at.tzinfo is UTC

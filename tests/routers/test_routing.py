@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import threading
 from collections import Counter
@@ -18,11 +19,11 @@ from receiver.database import Database
 from receiver.events import insert_events
 from receiver.schema import EventState, events
 from receiver.writer import Writer
-from routers.objects import ObjectKey, lock_objects
+from routers.objects import ObjectKey, ObjectTaken, lock_objects
 from routers.outbox import NewDelivery, insert_deliveries
 from routers.routing import ALREADY_TOLD, MAX_TRIES, Report, Router, route
 from routers.rules.ruleset import FIRED, RuleSet
-from routers.schema import DeliveryState, deliveries, objects, transitions
+from routers.schema import DeliveryState, deliveries, objects, transitions, versions
 from routers.simulator import Story, life_cycle
 from routers.transitions import Transition
 from tests.routers.store import NOW, FixedClock, a_rule, opened, put_deliveries, real_clock, receive, rows_of, rule_set
@@ -40,8 +41,10 @@ def store(database: Database, *posted: tuple[str, dict[str, Any]]) -> list[str]:
 
 
 def route_once(database: Database, rules: RuleSet = RULES, *, limit: int = 24) -> Report:
-    with database.writing.begin() as conn:
-        return route(conn, FixedClock(), rules, limit=limit)
+    """Route one batch; once more, as the router does, if another worker was quicker to make one of its objects."""
+    while True:
+        with contextlib.suppress(ObjectTaken), database.writing.begin() as conn:
+            return route(conn, FixedClock(), rules, limit=limit)
 
 
 def test_a_call_goes_from_events_to_one_delivery_in_one_transaction(database_url: str) -> None:
@@ -53,6 +56,7 @@ def test_a_call_goes_from_events_to_one_delivery_in_one_transaction(database_url
         assert reports == [Report(events=1), Report(events=1), Report(events=1, deliveries=1)]
         stored = rows_of(database, events)
         (obj,) = rows_of(database, objects)
+        known = rows_of(database, versions)
         happened = rows_of(database, transitions)
         (delivery,) = rows_of(database, deliveries)
     assert [(row.id, row.state, row.object_id, row.repeat_of) for row in stored] == [
@@ -60,7 +64,6 @@ def test_a_call_goes_from_events_to_one_delivery_in_one_transaction(database_url
     ]
     assert (obj.company, obj.type, obj.object_id) == ("acme", "call", "CAL1")
     assert (obj.stage, obj.outcome, obj.outcome_event, obj.version) == ("ended", "missed", ids[2], 3)
-    assert obj.fields == MISSED
     assert [(row.name, row.state, row.event_id) for row in happened] == [
         ("call.ringing", "routed", ids[0]),
         ("call.routed", "routed", ids[1]),
@@ -69,7 +72,13 @@ def test_a_call_goes_from_events_to_one_delivery_in_one_transaction(database_url
     ]
     missed = happened[-1]
     assert missed.verdicts == {"r": FIRED}
-    assert missed.snapshot == {**MISSED, "company": "acme", "outcome": "missed", "stage": "ended"}
+    assert (missed.version, missed.details) == (3, None)
+    assert [(row.version, row.event_id, row.stage, row.outcome) for row in known] == [
+        (1, ids[0], "ringing", None),
+        (2, ids[1], "routed", None),
+        (3, ids[2], "ended", "missed"),
+    ]
+    assert known[-1].fields == MISSED
     assert missed.occurred_at == datetime(2026, 3, 10, 13, 15, tzinfo=UTC)
     assert (delivery.transition_id, delivery.sink, delivery.state, delivery.due_at) == (
         missed.id,
@@ -108,7 +117,7 @@ def test_an_older_equal_body_is_news(database_url: str) -> None:
 
         assert [row.repeat_of for row in rows_of(database, events)] == [None, None, None]
         (obj,) = rows_of(database, objects)
-    assert (obj.version, obj.fields["tags"]) == (3, ["vip"])
+        assert (obj.version, rows_of(database, versions)[-1].fields["tags"]) == (3, ["vip"])
 
 
 def test_superseded_news_is_recorded_and_tells_nobody(database_url: str) -> None:
@@ -443,13 +452,14 @@ def test_an_object_is_locked_until_its_transaction_ends(postgresql_url: str) -> 
     key = ObjectKey("acme", "call", "CAL1")
     with opened(postgresql_url) as one, opened(postgresql_url) as other, ThreadPoolExecutor(1) as pool:
         with one.writing.begin() as conn:
-            lock_objects(conn, [key], now=NOW)
+            receive(conn, "post_call", MISSED)
+            route(conn, FixedClock(), rule_set(), limit=1)
         with one.writing.begin() as conn:
-            lock_objects(conn, [key], now=NOW)
+            lock_objects(conn, [key])
 
             def lock_and_read() -> str:
                 with other.writing.begin() as second:
-                    lock_objects(second, [key], now=NOW)
+                    lock_objects(second, [key])
                     stage: str = second.execute(select(objects.c.stage)).scalar_one()
                     return stage
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -52,7 +52,9 @@ def delivery_of(transition: Transition, facts: dict[str, Any], **changed: Any) -
         callrail_id="CAL1",
         transition=transition,
         occurred_at=OCCURRED_AT,
-        snapshot=facts,
+        stage=facts.get("stage", "ended"),
+        outcome=facts.get("outcome"),
+        fields=facts,
     )
     return replace(delivery, **changed)
 
@@ -63,7 +65,8 @@ def rendered(transition: Transition, facts: dict[str, Any], **changed: Any) -> M
 
 def written(source: str, facts: dict[str, Any], transition: Transition = Transition.CALL_MISSED) -> Text:
     """What a template of one's own makes of *facts*."""
-    values = values_of(delivery_of(transition, facts))
+    delivery = delivery_of(transition, facts)
+    values = values_of(delivery, delivery.facts)
     return Templates.of({"own": source}).render("own", values, zone=ZoneInfo("America/New_York"))
 
 
@@ -255,22 +258,23 @@ def test_a_template_that_fails_never_costs_the_message(source: str) -> None:
     assert [(log["event"], log["template"], log["id"]) for log in logs] == [("template.failed", "call_missed", "dl_1")]
 
 
-class Unreadable(dict[str, Any]):
-    """Facts that no template can be rendered with."""
+class NoZone(tzinfo):
+    """A time zone in which no time can be told, and with it no built-in template rendered."""
 
-    def get(self, key: str, default: Any = None) -> Any:
-        if key == "customer_phone_number":
-            raise OSError("a secret")
-        return super().get(key, default)
+    def utcoffset(self, _moment: datetime | None) -> timedelta:
+        raise OSError("a secret")
+
+    dst = tzname = utcoffset  # type: ignore[assignment]
 
 
 def test_if_all_else_fails_there_is_still_a_message() -> None:
     """What happened, whose it is, and the id to look it up by."""
+    delivery = delivery_of(Transition.CALL_MISSED, CALL)
     with capture_logs() as logs:
-        text = rendered(Transition.CALL_MISSED, Unreadable()).text(escapes.html)
+        text = render(delivery, built_in_templates(), zone=NoZone()).text(escapes.html)
 
     assert text == Text("call.missed · acme", ("CAL1",))
-    assert [log["problem"] for log in logs] == ["OSError", "OSError"]
+    assert [log["problem"] for log in logs] == ["line 3: OSError", "line 3: OSError"]
 
 
 @pytest.mark.parametrize(
@@ -350,7 +354,7 @@ def test_a_template_sees_the_fields_and_our_own_names(source: str, expected: str
 
 
 def test_now_is_the_present_state_where_it_is_given() -> None:
-    """The snapshot stays what happened then."""
+    """The fields themselves stay what was known then."""
     templates = Templates.of({"call_missed": "{{ note }} {{ now.note }}"})
     message = render(delivery_of(Transition.CALL_MISSED, {"note": "then"}), templates, present={"note": "now"})
 
@@ -453,7 +457,7 @@ def test_systems_get_the_fields_and_whose_they_are() -> None:
         "company": "acme",
         "object": {"type": "call", "id": "CAL1"},
         "rule": "r",
-        "fields": {"duration": 20, "tags": None},
+        "fields": {"duration": 20, "tags": None, **OWN},
     }
 
 
@@ -461,10 +465,11 @@ def test_systems_get_what_a_change_replaced() -> None:
     """Under `before`, where it is known."""
     message = rendered(Transition.CALL_CHANGED, {"tags": ["Sold"], "$before": {"tags": None, "recording": SECRET_LINK}})
 
-    assert message.data["fields"] == {"tags": ["Sold"]}
+    assert message.data["fields"] == {"tags": ["Sold"], **OWN}
     assert message.data["before"] == {"tags": None}
 
 
+OWN = {"company": "acme", "outcome": None, "stage": "ended"}
 SECRET_LINK = "https://app.callrail.com/calls/CAL1/recording/redirect?access_key=0123456789"
 
 
@@ -488,7 +493,7 @@ def test_a_link_with_an_access_key_never_leaves_by_itself(transition: Transition
     }
     message = rendered(transition, facts)
 
-    assert message.data["fields"] == {"changes": list(names), "duration": 20}
+    assert message.data["fields"] == {"changes": list(names), "duration": 20, **OWN}
     assert "access_key" not in f"{message.data} {message.text()}"
 
 
@@ -524,13 +529,14 @@ def test_no_fact_can_break_a_message(
 ) -> None:
     """Whatever CallRail may tell, the built-in template itself makes a message, and the data is JSON."""
     message = rendered(transition, facts, occurred_at=occurred_at)
-    values = values_of(delivery_of(transition, facts, occurred_at=occurred_at))
+    delivery = delivery_of(transition, facts, occurred_at=occurred_at)
+    values = values_of(delivery, delivery.facts)
     text = built_in_templates().render(default_name(transition), values, escape)
 
     assert text.title
     assert all(text.lines)
     assert all(line == " ".join(line.split()) for line in (text.title, *text.lines))
-    assert orjson.loads(orjson.dumps(message.data))["fields"].keys() <= facts.keys()
+    assert orjson.loads(orjson.dumps(message.data))["fields"].keys() <= facts.keys() | OWN.keys()
 
 
 # --- docs/templates.md -----------------------------------------------------------------------------------------------

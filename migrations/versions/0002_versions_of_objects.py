@@ -1,0 +1,87 @@
+"""versions of objects: what was known after each event, once, instead of a copy with each transition"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0002"
+down_revision: str | None = "0001"
+branch_labels: str | None = None
+depends_on: str | None = None
+
+# Frozen here: a migration must not change when the program's column types do.
+ID = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+
+
+def upgrade() -> None:
+    op.create_table(
+        "versions",
+        sa.Column("object_id", ID, nullable=False),
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("event_id", ID, nullable=False, comment="events.id of the event that made it"),
+        sa.Column("stage", ID, nullable=False),
+        sa.Column("outcome", ID, nullable=True),
+        sa.Column("fields", sa.Text(), nullable=False, comment="merged"),
+        sa.ForeignKeyConstraint(["object_id"], ["objects.id"], name=op.f("fk_versions_object_id")),
+        sa.PrimaryKeyConstraint("object_id", "version", name=op.f("pk_versions")),
+    )
+    op.add_column(
+        "transitions",
+        sa.Column(
+            "version",
+            sa.Integer(),
+            nullable=False,
+            server_default="0",
+            comment="the object's version it belongs to",
+        ),
+    )
+    op.add_column(
+        "transitions",
+        sa.Column(
+            "details", sa.Text(), nullable=True, comment="what the version does not tell: what changed, from what"
+        ),
+    )
+    # One version for each event that brought something about, in the order of the events, and then the present one.
+    op.execute(
+        "UPDATE transitions SET version = ranked.version FROM (SELECT id, dense_rank() OVER (PARTITION BY object_id"
+        " ORDER BY event_id) AS version FROM transitions) AS ranked WHERE ranked.id = transitions.id"
+    )
+    op.execute(
+        "INSERT INTO versions (object_id, version, event_id, stage, outcome, fields)"
+        " SELECT transitions.object_id, transitions.version, transitions.event_id, objects.stage, objects.outcome,"
+        " transitions.snapshot FROM transitions JOIN objects ON objects.id = transitions.object_id"
+        " WHERE transitions.id IN (SELECT min(id) FROM transitions GROUP BY object_id, version)"
+    )
+    op.execute(
+        "UPDATE objects SET version = 1 + coalesce((SELECT max(version) FROM transitions"
+        " WHERE transitions.object_id = objects.id), 0)"
+    )
+    op.execute(
+        "INSERT INTO versions (object_id, version, event_id, stage, outcome, fields)"
+        " SELECT id, version, coalesce(outcome_event, id), stage, outcome, fields FROM objects"
+    )
+    op.drop_column("transitions", "snapshot")
+    op.drop_column("objects", "fields")
+
+
+def downgrade() -> None:
+    op.add_column("objects", sa.Column("fields", sa.Text(), nullable=False, server_default="{}", comment="merged"))
+    op.add_column(
+        "transitions",
+        sa.Column(
+            "snapshot", sa.Text(), nullable=False, server_default="{}", comment="the object's fields at that moment"
+        ),
+    )
+    op.execute(
+        "UPDATE objects SET fields = (SELECT fields FROM versions WHERE versions.object_id = objects.id"
+        " AND versions.version = objects.version)"
+    )
+    op.execute(
+        "UPDATE transitions SET snapshot = (SELECT fields FROM versions WHERE versions.object_id ="
+        " transitions.object_id AND versions.version = transitions.version)"
+    )
+    op.drop_column("transitions", "details")
+    op.drop_column("transitions", "version")
+    op.drop_table("versions")
