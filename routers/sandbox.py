@@ -370,7 +370,14 @@ def compile_template(source: str, escape: Escape) -> Compiled:
     problems = problems_of(source, None)
     if problems:
         raise TemplateFailed(problems[0].problem, line=problems[0].line)
-    environment = _environment(escape)
+    try:
+        return _compiled(_environment(escape), source)
+    except (TemplateError, SyntaxError) as error:  # what Jinja and Python see when they compile, like an option twice
+        line = error.lineno if isinstance(error, TemplateSyntaxError) else 0  # Python counts its own lines
+        raise TemplateFailed("something in it cannot be read", line=line) from error
+
+
+def _compiled(environment: _Environment, source: str) -> Compiled:
     tree = environment.parse(source)
     names = tuple(sorted(find_undeclared_variables(tree)))
     for loop in tree.find_all(nodes.For):  # so that each pass is a piece, and counts

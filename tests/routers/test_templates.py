@@ -405,6 +405,8 @@ def complaints_of(source: str, fields: dict[str, list[str]] | None = None) -> li
             "the filter 'truncate' does not take what stands in its brackets",
             "see docs",
         ),
+        ("{{ note | truncate(length=1, length=2) }}", 1, "something in it cannot be read", "see docs"),
+        ("{% for x in tags %}\n{% set loop = 1 %}\n{% endfor %}", 2, "something in it cannot be read", "see docs"),
         ("{{ occurred_at | localtime('%Q') }}", 1, "localtime cannot write times like that", "see docs"),
         ("{{ " + "(" * 5_000, 1, "the template is nested too deeply", "make it simpler"),
         ("{{ " + "9" * 5_000 + " }}", 1, "the template has a number that is too large", "write a smaller one"),
