@@ -303,7 +303,8 @@ def _syntax_problem(error: TemplateSyntaxError) -> Problem:
     message = (error.message or "").strip()
     if match := re.match(r"Encountered unknown tag '(\w+)'", message):
         expected = re.search(r"block that needs to be closed is '(\w+)'", message)
-        near = f"write {{% end{expected[1]} %}}" if expected else _near(match[1], _TAGS)
+        is_end = match[1].startswith("end")
+        near = f"write {{% end{expected[1]} %}}" if expected and is_end else _near(match[1], _TAGS)
         return Problem(error.lineno, f"unknown tag '{{% {match[1]} %}}'", near or f"there are: {', '.join(_TAGS)}")
     if match := re.search(r"block that needs to be closed is '(\w+)'", message):
         return Problem(error.lineno, f"{{% {match[1]} %}} is not closed", f"write {{% end{match[1]} %}} after it")

@@ -397,6 +397,7 @@ def complaints_of(source: str, fields: dict[str, list[str]] | None = None) -> li
         ("{{ note note }}", 1, "this cannot be read: expected token 'end of print statement'", "{{ }} holds one"),
         ("a\n{% if note %}\nb", 3, "{% if %} is not closed", "write {% endif %} after it"),
         ("{% iff note %}", 1, "unknown tag '{% iff %}'", "did you mean 'if'?"),
+        ("{% if note %}\n{% fro x in tags %}", 2, "unknown tag '{% fro %}'", "there are: if, elif,"),
         ("{% for x in tags %}{% endif %}", 1, "unknown tag '{% endif %}'", "write {% endfor %}"),
         ("{{ localtime(note) }}", 1, "a template calls nothing", "use a filter"),
         (
