@@ -29,7 +29,7 @@ from routers.messages import Message
 from routers.outbox import Delivery, Tried
 from routers.outcomes import AuthFailed, Gone, Outcome, Rejected, Retry, Uncertain
 from routers.retries import Step, next_step
-from routers.templates import render
+from routers.templates import Templates, built_in_templates, render
 
 _log = structlog.get_logger(__name__)
 
@@ -61,6 +61,7 @@ class Dispatcher:
 
     Args:
         instance: Names this process on the leases it holds.
+        templates: What messages are written with; the built-in ones where None.
     """
 
     def __init__(
@@ -71,11 +72,16 @@ class Dispatcher:
         *,
         instance: str,
         rng: random.Random,
+        templates: Templates | None = None,
     ) -> None:
         self._writer = writer
         self._clock = clock
         self._instance = instance
-        self._lanes = [Lane(writer, clock, name, *sink, instance=instance, rng=rng) for name, sink in sinks.items()]
+        templates = templates or built_in_templates()
+        self._lanes = [
+            Lane(writer, clock, name, *sink, instance=instance, rng=rng, templates=templates)
+            for name, sink in sinks.items()
+        ]
         self._stopping = asyncio.Event()
 
     async def start(self, *, alone: bool) -> None:
@@ -149,6 +155,7 @@ class Lane:
     limits: Limits
     instance: str
     rng: random.Random
+    templates: Templates
     _claimed: list[Delivery] = field(default_factory=list)
     _on_the_way: set[asyncio.Task[None]] = field(default_factory=set)
     _results: deque[_Result] = field(default_factory=deque)
@@ -301,7 +308,7 @@ class Lane:
 
     async def _deliver(self, delivery: Delivery) -> Outcome:
         try:
-            message = render(delivery)
+            message = render(delivery, self.templates)
         except Exception:
             _log.exception("delivery.not_rendered", id=delivery.id)
             return Rejected("the message could not be made; see the log for this delivery's id")

@@ -42,7 +42,7 @@ class NewDelivery:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A claimed delivery with all that is needed to render it."""
+    """A claimed delivery with all that is needed to render it. *template* is None where the rule names none."""
 
     id: str
     fence: int
@@ -57,6 +57,7 @@ class Delivery:
     outcome: str | None
     fields: dict[str, Any]
     details: dict[str, Any] | None = None
+    template: str | None = None
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -1,157 +1,292 @@
-"""From a delivery to its message: one built-in text a transition, made when it is sent, from the stored facts."""
+"""Templates: from a delivery to its message, made when it is sent, from the stored facts.
+
+A template is one Jinja text (`routers.sandbox` says how much of Jinja). Its first line that is not empty becomes the
+message's title, the others its lines. The built-in ones are `default_templates/NAME.jinja`, one a transition.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Callable, Collection, Mapping
+from datetime import tzinfo
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from routers.messages import Message
+import structlog
+
+from callrail.fields import FIELDS
+from routers.escapes import Escape, plain
+from routers.filters import KEY_MARK, ZONE, holds_access_key, join, ordinal, phone, truncate, zone_of
+from routers.messages import Message, Text
 from routers.outbox import Delivery
+from routers.sandbox import (
+    RESERVED_MARK,
+    Compiled,
+    TemplateFailed,
+    View,
+    compile_template,
+    problems_of,
+    without_half_an_entity,
+)
 from routers.transitions import Transition
 
-_TITLES = {
-    Transition.CALL_RINGING: "Call ringing",
-    Transition.CALL_ROUTED: "Call put through",
-    Transition.CALL_ENDED: "Call ended",
-    Transition.CALL_ANSWERED: "Call answered",
-    Transition.CALL_MISSED: "Missed call",
-    Transition.CALL_ABANDONED: "Caller hung up",
-    Transition.CALL_VOICEMAIL: "New voicemail",
-    Transition.CALL_RECORDING_READY: "Recording ready",
-    Transition.CALL_TRANSCRIPT_READY: "Transcript ready",
-    Transition.CALL_CHANGED: "Call changed",
-    Transition.CALL_SPAM: "Call marked as spam",
-    Transition.CALL_CORRECTED: "Call corrected",
-    Transition.OUTBOUND_ANSWERED: "Outbound call answered",
-    Transition.OUTBOUND_UNANSWERED: "Outbound call not answered",
-    Transition.OUTBOUND_CHANGED: "Outbound call changed",
-    Transition.TEXT_RECEIVED: "Text received",
-    Transition.TEXT_SENT: "Text sent",
-    Transition.FORM_SUBMITTED: "Form submitted",
-    Transition.ASSIST_COMPLETED: "Assistant's answers",
-    Transition.ASSIST_ANSWERED: "Answered by the voice assistant",
-    Transition.UNKNOWN_RECEIVED: "Unknown webhook received",
+_log = structlog.get_logger(__name__)
+
+SUFFIX = ".jinja"
+_FOLDER = Path(__file__).parent / "default_templates"
+_MAX_TITLE = 200
+_CUT = "… cut here: the template writes too much"
+
+# Facts for rules and templates that are not CallRail's and are never told to systems.
+_RESERVED = (f"{RESERVED_MARK}before", f"{RESERVED_MARK}received")
+
+# What a template sees beside CallRail's own fields, and what it is.
+OWN_NAMES: dict[str, str] = {
+    "who": "the person in one line: name, number, place, first time or returning",
+    "company": "the company's name in router.yaml",
+    "object_type": "call, text, form, ...",
+    "callrail_id": "CallRail's id of it",
+    "transition": "what happened, like call.missed",
+    "rule": "the id of the rule that fired",
+    "occurred_at": "when it happened",
+    "outcome": "how the call ended: answered, missed, abandoned, voicemail, unknown",
+    "was_outcome": "how the call was thought to have ended, at call.corrected",
+    "stage": "how far the call is",
+    "hours": "open or closed, at that time",
+    "changes": "the names of the fields that changed",
+    "before": "the fields before they changed, as before.tags or before[name]",
+    "fields": "the fields as they were then, by a name in brackets: fields[name]",
+    "now": "the fields as they are at the time of sending: now.tags",
+    "opt_out": "whether the text says that they want no more texts",
+    "contact_name": "the name found in a form",
+    "contact_email": "the e-mail address found in a form",
+    "contact_phone": "the number found in a form",
 }
-_MAX_TEXT = 300
-_MAX_FORM_LINES = 12
 
 
-def render(delivery: Delivery) -> Message:
-    """The message for *delivery*. Missing fields leave out their part of the text, never a hole in it."""
+def default_name(transition: Transition) -> str:
+    """The name of the template that *transition* has by default: `call_missed` for `call.missed`."""
+    return transition.value.replace(".", "_")
+
+
+BUILT_IN_NAMES = frozenset(map(default_name, Transition))
+
+# --- reading and checking --------------------------------------------------------------------------------------------
+
+
+def read_folder(path: Path) -> dict[str, str]:
+    """The templates of a folder: the text of each `NAME.jinja` by its name.
+
+    Raises:
+        OSError: The folder or a file cannot be read.
+        UnicodeDecodeError: A file is not UTF-8.
+    """
+    return {file.stem: file.read_text(encoding="utf-8") for file in sorted(path.iterdir()) if file.suffix == SUFFIX}
+
+
+@cache
+def _built_in() -> Mapping[str, str]:
+    return read_folder(_FOLDER)
+
+
+def check_templates(
+    texts: Mapping[str, str],
+    complain: Callable[[str, int, str, str], None],
+    *,
+    fields: Mapping[str, Collection[str]] | None = None,
+) -> None:
+    """Complain of all that is wrong with *texts*: the template's name, the line in it (from 1), the problem, a hint.
+
+    Args:
+        fields: By template, the fields it may name; for a template not in it all of CallRail's.
+    """
+    for name, source in texts.items():
+        known = {*OWN_NAMES, *(fields or {}).get(name, FIELDS)}
+        problems = problems_of(source, known)
+        for line, problem, hint in problems:
+            complain(name, line, problem, hint)
+        if not problems:
+            _try(name, source, complain)
+
+
+def _try(name: str, source: str, complain: Callable[[str, int, str, str], None]) -> None:
+    """Render with nothing told: a filter given too much or the wrong thing shows now and not at the first call."""
+    try:
+        compile_template(source, plain).write({}, {ZONE: None})
+    except TemplateFailed as error:
+        complain(name, error.line or 1, error.problem, "see docs/templates.md")
+
+
+# --- rendering -------------------------------------------------------------------------------------------------------
+
+
+class Templates:
+    """The templates of an installation: its own, and the built-in ones where it has none of that name."""
+
+    def __init__(self, own: Mapping[str, str]) -> None:
+        self._texts = {**_built_in(), **own}
+        self._compiled: dict[tuple[str, Escape], Compiled] = {}
+
+    @classmethod
+    def of(cls, own: Mapping[str, str]) -> Templates:
+        """*own* over the built-in ones. Each is compiled when it is first rendered."""
+        return cls(own)
+
+    def render(
+        self, name: str, values: Mapping[str, Any], escape: Escape = plain, *, zone: tzinfo | None = None
+    ) -> Text:
+        """The text that the template *name* makes of *values*, each value escaped; times in *zone*.
+
+        Raises:
+            TemplateFailed: There is no such template, it is wrong, it cannot be computed with these values, or it
+                comes out empty.
+        """
+        rendered, is_cut = self._ready(name, escape).write(values, {ZONE: zone})
+        lines = [line for written in rendered.splitlines() if (line := " ".join(written.split()))]
+        if not lines:
+            raise TemplateFailed("it comes out empty")
+        if is_cut:
+            lines.append(_CUT)
+            _log.warning("template.cut", template=name)
+        title = lines[0]
+        if len(title) > _MAX_TITLE:
+            title = without_half_an_entity(title[: _MAX_TITLE - 1]) + "…"
+        return Text(title, tuple(lines[1:]))
+
+    def _ready(self, name: str, escape: Escape) -> Compiled:
+        key = (name, escape)
+        ready = self._compiled.get(key)
+        if ready is None:
+            source = self._texts.get(name)
+            if source is None:
+                raise TemplateFailed(f"there is no template '{name}'")
+            ready = self._compiled[key] = compile_template(source, escape)
+        return ready
+
+
+@cache
+def built_in_templates() -> Templates:
+    """The built-in templates alone."""
+    return Templates.of({})
+
+
+def render(
+    delivery: Delivery,
+    templates: Templates,
+    *,
+    present: Mapping[str, Any] | None = None,
+    zone: tzinfo | None = None,
+) -> Message:
+    """The message for *delivery*: its data now, its text when a sink asks for it.
+
+    Args:
+        present: The object's fields as they are now; those of the time it happened where None.
+        zone: The company's time zone; the one CallRail told where None.
+    """
     facts = delivery.facts
     return Message(
         key=delivery.id,
         transition=delivery.transition,
         company=delivery.company,
         occurred_at=delivery.occurred_at,
-        title=f"{_TITLES[delivery.transition]} · {facts.get('company_name') or delivery.company}",
-        lines=tuple(line for line in _lines(delivery.transition, facts, delivery.occurred_at) if line),
         data=_data(delivery, facts),
+        write=partial(_write, delivery, facts, templates, present, zone),
     )
 
 
-def _lines(transition: Transition, facts: Mapping[str, Any], occurred_at: datetime) -> list[str]:
+def _write(
+    delivery: Delivery,
+    facts: Mapping[str, Any],
+    templates: Templates,
+    present: Mapping[str, Any] | None,
+    zone: tzinfo | None,
+    escape: Escape,
+) -> Text:
+    """The text. A template that fails costs its words, never the message: the built-in one speaks instead."""
+    built_in = default_name(delivery.transition)
+    for source, name in ((templates, delivery.template or built_in), (built_in_templates(), built_in)):
+        try:
+            told_zone = zone or _told_zone(facts)
+            return source.render(name, values_of(delivery, facts, present), escape, zone=told_zone)
+        except Exception as error:
+            problem = str(error) if isinstance(error, TemplateFailed) else type(error).__name__
+            _log.error("template.failed", template=name, id=delivery.id, problem=problem)
+    return Text(f"{delivery.transition.value} · {escape(delivery.company)}", (escape(delivery.callrail_id),))
+
+
+def _told_zone(facts: Mapping[str, Any]) -> tzinfo | None:
+    told = facts.get("company_time_zone")
+    return zone_of(told) if isinstance(told, str) else None
+
+
+def values_of(delivery: Delivery, facts: Mapping[str, Any], present: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What a template sees: every field of *facts* by CallRail's name, and `OWN_NAMES`."""
+    before = facts.get("$before")
+    return {
+        **facts,
+        "who": _who(delivery.transition, facts),
+        "company": delivery.company,
+        "object_type": delivery.object_type,
+        "callrail_id": delivery.callrail_id,
+        "transition": delivery.transition.value,
+        "rule": delivery.rule,
+        "occurred_at": delivery.occurred_at,
+        "before": View(before if isinstance(before, dict) else {}),
+        "fields": View(facts),
+        "now": View(facts if present is None else present),
+    }
+
+
+def _who(transition: Transition, facts: Mapping[str, Any]) -> str:
+    """The person in one line: name, number or address, place, first time or returning."""
+    get = facts.get
+    field = _THEIR_NUMBER.get(transition, "customer_phone_number")
+    number = phone(get(field) or get("contact_phone"))
+    address, times = None, ""
     match transition.partition(".")[0]:
         case "call" | "outbound":
-            return [
-                _who(facts),
-                _how(facts, occurred_at),
-                _said(facts.get("call_summary") or facts.get("transcription")),
-            ]
-        case "text":
-            return [_text_route(facts), _said(facts.get("content")), _clock_time(facts, occurred_at)]
+            number = number or ("number withheld" if field in facts else "number unknown")
+            times = _times(get("first_call"), get("total_calls"), "call")
         case "form":
-            return [*_form_lines(facts), _joined(_source(facts), _clock_time(facts, occurred_at))]
-        case _:
-            return ["Stored and kept; its kind is not understood yet.", _clock_time(facts, occurred_at)]
+            address = get("contact_email")
+            times = _times(get("first_form"), None, "form")
+    place = join([get("customer_city"), get("customer_state")])
+    name = get("customer_name") or get("contact_name")
+    return join([*(truncate(part, 80) for part in (name, number, address, place)), times], " · ")
 
 
-# --- parts -----------------------------------------------------------------------------------------------------------
+def _times(is_first: object, total: object, noun: str) -> str:
+    if is_first is True or total == 1:
+        return f"first {noun}"
+    return ordinal(total, noun) or ("returning" if is_first is False else "")
 
 
-def _who(facts: Mapping[str, Any]) -> str:
-    place = ", ".join(str(facts[name]) for name in ("customer_city", "customer_state") if facts.get(name))
-    number = phone(facts.get("customer_phone_number")) or "number withheld"
-    first = "first call" if facts.get("first_call") is True else ""
-    return _joined(facts.get("customer_name"), number, place, first)
-
-
-def _how(facts: Mapping[str, Any], occurred_at: datetime) -> str:
-    duration = facts.get("duration")
-    lasted = _duration(duration) if isinstance(duration, int) and duration > 0 else ""
-    return _joined(_source(facts), lasted, _clock_time(facts, occurred_at))
-
-
-def _text_route(facts: Mapping[str, Any]) -> str:
-    return f"{phone(facts.get('source_number')) or 'unknown'} → {phone(facts.get('destination_number')) or 'unknown'}"
-
-
-def _form_lines(facts: Mapping[str, Any]) -> list[str]:
-    form = facts.get("form_data")
-    if not isinstance(form, dict):
-        return []
-    named = [f"{str(name).replace('_', ' ')}: {_cut(str(value))}" for name, value in form.items() if value]
-    return named[:_MAX_FORM_LINES]
-
-
-def _source(facts: Mapping[str, Any]) -> str:
-    source = facts.get("source") or facts.get("source_name")
-    return f"via {source}" if source else ""
-
-
-def _clock_time(facts: Mapping[str, Any], occurred_at: datetime) -> str:
-    """The time in the company's zone; where none is known, in UTC and saying so."""
-    try:
-        local = occurred_at.astimezone(ZoneInfo(str(facts["company_time_zone"])))
-    except (KeyError, ValueError, OverflowError, OSError, ZoneInfoNotFoundError):  # OSError: 'America' is a folder
-        return f"{occurred_at:%d %b %H:%M} UTC"
-    return f"{local:%d %b %H:%M}"
-
-
-def _said(text: object) -> str:
-    return f"“{_cut(text)}”" if isinstance(text, str) and text else ""
-
-
-def _cut(text: str) -> str:
-    one_line = " ".join(text.split())
-    return one_line if len(one_line) <= _MAX_TEXT else one_line[: _MAX_TEXT - 1] + "…"
-
-
-def _joined(*parts: object) -> str:
-    return " · ".join(str(part) for part in parts if part)
-
-
-def _duration(seconds: int) -> str:
-    minutes, rest = divmod(seconds, 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def phone(number: object) -> str:
-    """A North American number as people write it; any other as it is; nothing for nothing."""
-    text = str(number) if number else ""
-    if len(text) == 12 and text.startswith("+1") and text[1:].isdigit():
-        return f"({text[2:5]}) {text[5:8]}-{text[8:]}"
-    return text
+_THEIR_NUMBER = {Transition.TEXT_RECEIVED: "source_number", Transition.TEXT_SENT: "destination_number"}
 
 
 # --- for systems -----------------------------------------------------------------------------------------------------
 
 
 def _data(delivery: Delivery, facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {
+    """Whose news it is, and its fields. A link with an access key leaves only where it is asked for."""
+    data: dict[str, Any] = {
         "company": delivery.company,
         "object": {"type": delivery.object_type, "id": delivery.callrail_id},
         "rule": delivery.rule,
-        "fields": {name: value for name, value in facts.items() if not _holds_access_key(value)},
+        "fields": _open(facts),
     }
+    before = facts.get("$before")
+    if isinstance(before, dict):
+        data["before"] = _open(before)
+    return data
 
 
-def _holds_access_key(value: object) -> bool:
-    """Whether a link in *value* lets whoever holds it listen: such a link leaves only where it is asked for."""
-    if isinstance(value, dict):
-        return any(_holds_access_key(item) for item in value.values())
-    if isinstance(value, list):
-        return any(_holds_access_key(item) for item in value)
-    return isinstance(value, str) and "access_key=" in value
+def _open(fields: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {
+        name: value
+        for name, value in fields.items()
+        if not (KEY_MARK in value if value.__class__ is str else holds_access_key(value))
+    }
+    for name in _RESERVED:
+        fields.pop(name, None)
+    return fields

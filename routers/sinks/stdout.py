@@ -25,7 +25,8 @@ class StdoutSink:
         self._out = out
 
     async def deliver(self, message: Message) -> Outcome:
-        lines = [f"● {message.title}", *(f"  {line}" for line in message.lines), "", ""]
+        text = message.text()
+        lines = [f"● {text.title}", *(f"  {line}" for line in text.lines), "", ""]
         self._out.write("\n".join(map(_printable, lines)))
         self._out.flush()
         return Delivered("printed")

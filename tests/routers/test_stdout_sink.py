@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routers.messages import Message
+from routers.messages import Message, Text
 from routers.outcomes import Delivered
 from routers.sinks.stdout import StdoutSink
 from routers.transitions import Transition
@@ -18,7 +18,7 @@ from routers.transitions import Transition
 def printed(title: str, *lines: str) -> str:
     """What the sink writes for a message; it never waits, so one step runs it to its end."""
     out = io.StringIO()
-    message = Message("dl_1", Transition.CALL_MISSED, "acme", datetime.now(UTC), title, lines, {})
+    message = Message("dl_1", Transition.CALL_MISSED, "acme", datetime.now(UTC), {}, lambda _: Text(title, lines))
     coroutine = StdoutSink(out).deliver(message)
     with pytest.raises(StopIteration) as ended:
         coroutine.send(None)

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from receiver.exceptions import SecretMissing
-from routers.messages import Message
+from routers.messages import Message, Text
 from routers.outcomes import AuthFailed, Delivered, Gone, Outcome, Rejected, Retry, Uncertain
 from routers.sinks.webhook import WebhookConfig, WebhookSink, sign, signing_secret
 from routers.transitions import Transition
@@ -43,9 +43,8 @@ MESSAGE = Message(
     transition=Transition.CALL_MISSED,
     company="acme",
     occurred_at=datetime(2026, 3, 10, 13, 15, 2, 417_000, tzinfo=UTC),
-    title="Missed call · Acme",
-    lines=("Zoë Quill",),
     data={"company": "acme", "fields": {"customer_name": "Zoë \u2028 Quill", "tags": None}},
+    write=lambda _: Text("Missed call · Acme", ("Zoë Quill",)),
 )
 
 
