@@ -28,24 +28,29 @@ _WITHHELD_DIGITS = frozenset(
 )
 
 
-@lru_cache(maxsize=8192)
 def e164(text: str, region: str = "US") -> str | None:
     """The number written in *text*, like `+17705550123`; None for withheld numbers, filler codes and what is no number.
 
     A number without a country code is one of *region*, a country of two capital letters. Extensions are dropped. The
     number has to be possible, not assigned: area codes are opened faster than tables are.
     """
-    if _AMERICAN.fullmatch(text):  # as calls tell theirs; spares the parser
-        return None if is_withheld(text) else text
-    if len(text) > _MAX_LENGTH or is_withheld(text):
+    return _read(text, region) if len(text) <= _MAX_LENGTH else None
+
+
+@lru_cache(maxsize=8192)
+def _read(text: str, region: str) -> str | None:
+    if is_withheld(text):
         return None
+    if _AMERICAN.fullmatch(text):  # as calls tell theirs; spares the parser
+        return text
     import phonenumbers  # on first use: its tables cost start time
 
     try:
         number = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:
         return None
-    if not phonenumbers.is_possible_number(number):
+    possible = phonenumbers.is_possible_number_with_reason(number)
+    if possible != phonenumbers.ValidationResult.IS_POSSIBLE:  # a number without its area code is possible, but locally
         return None
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
@@ -56,4 +61,4 @@ def is_withheld(text: str) -> bool:
     if not digits:
         return text.strip().lower().replace(" ", "") in _WITHHELD_WORDS or not text.strip("+- .()")
     national = digits[1:] if digits[0] == "1" else digits
-    return digits in _WITHHELD_DIGITS or national in _WITHHELD_DIGITS or not national.strip("0")
+    return digits in _WITHHELD_DIGITS or national in _WITHHELD_DIGITS or set(national) == {"0"}
