@@ -223,9 +223,9 @@ def _fast(node: _Node) -> Callable[[Facts], bool]:
 
 
 def _fast_test(name: str, test: Test) -> Callable[[Facts], bool]:
-    exact, of = test.exact, test.of
-    if exact is not UNTOLD:
-        return lambda facts: facts.get(name) == exact
+    if test.fast is not None:
+        return test.fast(name)
+    of = test.of
     if not of(None):  # then a field not told yet may pass for an empty one: both fail
         return lambda facts: of(facts.get(name))
     return lambda facts: (found := facts.get(name, UNTOLD)) is not UNTOLD and of(found)

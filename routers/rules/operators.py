@@ -15,9 +15,23 @@ from typing import Any
 
 from callrail.fields import FieldType
 from routers.durations import parse_duration
+from routers.rules import fast
 from routers.rules.fields import COMPARING, did_you_mean
 from routers.rules.patterns import BadPattern, compile_pattern
-from routers.rules.questions import UNTOLD, Ask, Asked, At, Facts, Question, Test, Truth, conjunction, getter, negation
+from routers.rules.questions import (
+    UNTOLD,
+    Ask,
+    Asked,
+    At,
+    Facts,
+    Fast,
+    Question,
+    Test,
+    Truth,
+    conjunction,
+    getter,
+    negation,
+)
 from routers.rules.values import alternatives, instant_of, number_of, phone_key, shown, span_of, texts_of
 
 _CLOCK = re.compile(r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?")
@@ -214,15 +228,21 @@ def _equality(asked: Asked, wanted: object, at: At) -> Question | None:
     if values is None:
         return None
     words = alternatives([shown(value) for value in values])
-    exact = values[0] if len(values) == 1 and _compares_exactly(asked) else UNTOLD
     test = _equality_test(asked, values)
     if asked.type is FieldType.LIST:
         return Test(f"has {words}", f"does not have {words}", test)
-    return Test(f"is {words}", f"is not {words}", test, exact)
+    return Test(f"is {words}", f"is not {words}", test, *_fast_equality(asked, values, test))
 
 
-def _compares_exactly(asked: Asked) -> bool:
-    return asked.type in (FieldType.BOOLEAN, FieldType.INTEGER) or (asked.type is FieldType.TEXT and _is_closed(asked))
+def _fast_equality(
+    asked: Asked, values: list[Any], test: Callable[[Any], bool]
+) -> tuple[Fast, Fast] | tuple[None, None]:
+    is_text = asked.type is FieldType.TEXT
+    if is_text and not _is_closed(asked):
+        return fast.same_text(frozenset(value.casefold() for value in values), test)
+    if len(values) == 1 and (is_text or asked.type in (FieldType.BOOLEAN, FieldType.INTEGER)):
+        return fast.equal(values[0])
+    return None, None
 
 
 def _is_closed(asked: Asked) -> bool:
@@ -242,6 +262,8 @@ def _equality_test(asked: Asked, values: list[Any]) -> Callable[[Any], bool]:
             return lambda found: (at := instant_of(found)) is not None and any(a <= at <= b for a, b in spans)
         case FieldType.TEXT if _is_closed(asked):
             return _one_of(values)
+        case FieldType.LIST:
+            return _has_item(values)
         case None:
             return _untyped(values)
         case _:
@@ -257,11 +279,22 @@ def _one_of(values: list[Any]) -> Callable[[Any], bool]:
 
 def _same_text(values: list[str]) -> Callable[[Any], bool]:
     folded = frozenset(value.casefold() for value in values)
-    if len(folded) > 1:
-        return _any_text(lambda text: text.casefold() in folded)
-    (only,) = folded
-    in_others = _any_text(lambda text: text.casefold() == only)
-    return lambda found: found.casefold() == only if found.__class__ is str else in_others(found)
+    return _any_text(lambda text: text.casefold() in folded)
+
+
+def _has_item(values: list[str]) -> Callable[[Any], bool]:
+    folded = frozenset(value.casefold() for value in values)
+    others = _same_text(values)
+
+    def has(found: Any) -> bool:
+        if found.__class__ is not list:
+            return others(found)
+        for item in found:  # noqa: SIM110 - a loop costs a third of a generator
+            if item.casefold() in folded if item.__class__ is str else others(item):
+                return True
+        return False
+
+    return has
 
 
 def _any_text(check: Callable[[str], bool]) -> Callable[[Any], bool]:
@@ -270,12 +303,7 @@ def _any_text(check: Callable[[str], bool]) -> Callable[[Any], bool]:
     def passes(found: Any) -> bool:
         if found.__class__ is str:
             return check(found)
-        if found.__class__ is not list:
-            return found is not None and any(check(text) for text in texts_of(found))
-        for item in found:  # as tags are told; a loop costs a third of a generator
-            if check(item) if item.__class__ is str else any(check(text) for text in texts_of(item)):
-                return True
-        return False
+        return found is not None and any(check(text) for text in texts_of(found))
 
     return passes
 
@@ -447,7 +475,8 @@ def _order(asked: Asked, low: Any, high: Any, compare: Callable[[Any, Any, Any],
 
 
 def _gt(asked: Asked, wanted: object, at: At) -> Question | None:
-    return _compared(asked, wanted, at, ("more than {}", "after {}"), lambda found, _first, last: found > last)
+    words = "more than {}", "after {}"
+    return _compared(asked, wanted, at, words, lambda found, _first, last: found > last, fast.more)
 
 
 def _gte(asked: Asked, wanted: object, at: At) -> Question | None:
@@ -455,7 +484,8 @@ def _gte(asked: Asked, wanted: object, at: At) -> Question | None:
 
 
 def _lt(asked: Asked, wanted: object, at: At) -> Question | None:
-    return _compared(asked, wanted, at, ("less than {}", "before {}"), lambda found, first, _last: found < first)
+    words = "less than {}", "before {}"
+    return _compared(asked, wanted, at, words, lambda found, first, _last: found < first, fast.less)
 
 
 def _lte(asked: Asked, wanted: object, at: At) -> Question | None:
@@ -463,14 +493,24 @@ def _lte(asked: Asked, wanted: object, at: At) -> Question | None:
 
 
 def _compared(
-    asked: Asked, wanted: object, at: At, words: tuple[str, str], compare: Callable[[Any, Any, Any], bool]
+    asked: Asked,
+    wanted: object,
+    at: At,
+    words: tuple[str, str],
+    compare: Callable[[Any, Any, Any], bool],
+    make_fast: Callable[[float], Fast] | None = None,
 ) -> Question | None:
     """One of the above; *words* are those of numbers and of times."""
     bound = _bound(asked, wanted, at)
     if bound is None:
         return None
-    reads = words[bound.is_time].format(bound.shown)
-    return Test(f"is {reads}", f"is not {reads}", _order(asked, bound.first, bound.last, compare))
+    reads, of = words[bound.is_time].format(bound.shown), _order(asked, bound.first, bound.last, compare)
+    return Test(
+        f"is {reads}",
+        f"is not {reads}",
+        of,
+        make_fast(bound.first) if make_fast and asked.type is FieldType.INTEGER else None,
+    )
 
 
 def _between(asked: Asked, wanted: object, at: At) -> Question | None:

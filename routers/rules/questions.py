@@ -17,6 +17,7 @@ Facts = Mapping[str, Any]
 At = tuple[str | int, ...]
 Truth = bool | None  # None: nobody knows
 Complain = Callable[..., None]
+Fast = Callable[[str], Callable[[Facts], bool]]
 
 UNTOLD: Any = object()
 
@@ -25,14 +26,15 @@ UNTOLD: Any = object()
 class Test:
     """A test of a told value, which is None where told empty.
 
-    *reads* stands behind the field's name: `is more than 60`; *denied* is its opposite. *exact* is the one value that
-    passes, where plain equality says as much as *of*.
+    *reads* stands behind the field's name: `is more than 60`; *denied* is its opposite. *fast* and *fast_denied* make
+    closures for a field's name that say the same and the opposite in one call; None where nobody needs the speed.
     """
 
     reads: str
     denied: str
     of: Callable[[Any], bool]
-    exact: Any = UNTOLD
+    fast: Fast | None = None
+    fast_denied: Fast | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ def negation(question: Question) -> Question:
     """The opposite of *question*. What nobody knows stays unknown."""
     if isinstance(question, Test):
         test = question.of
-        return Test(question.denied, question.reads, lambda found: not test(found))
+        return Test(question.denied, question.reads, lambda found: not test(found), question.fast_denied, question.fast)
     ask = question.of
     return Ask(question.denied, question.reads, lambda facts: deny(ask(facts)), question.found)
 

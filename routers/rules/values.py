@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Any
 
 from callrail.phones import e164
@@ -61,12 +62,14 @@ def span_of(written: str) -> tuple[datetime, datetime] | None:
     return instant, instant
 
 
+@lru_cache(maxsize=8192)
+def _phone_key(text: str) -> str | None:
+    return e164(text) or (text if _SHORT_CODE.fullmatch(text) else None)
+
+
 def phone_key(text: str) -> str | None:
     """What two writings of one number have in common: E.164, or the digits of a short code like 72345."""
-    key = e164(text)
-    if key is None and _SHORT_CODE.fullmatch(text):
-        return text
-    return key
+    return _phone_key(text) if len(text) <= 40 else None
 
 
 def texts_of(found: object) -> Iterator[str]:
