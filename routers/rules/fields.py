@@ -131,9 +131,10 @@ def _fields_at(transitions: frozenset[Transition]) -> Mapping[str, RuleField]:
     return together
 
 
-def told_at(name: str) -> list[Transition]:
+@cache
+def told_at(name: str) -> tuple[Transition, ...]:
     """The transitions at which the field *name* can be told, in the order of the closed list."""
-    return [transition for transition in Transition if name in fields_of(transition)]
+    return tuple(transition for transition in Transition if name in fields_of(transition))
 
 
 def did_you_mean(written: str, known: Iterable[str]) -> str:

@@ -415,7 +415,8 @@ def _matches(asked: Asked, wanted: object, at: At) -> Question | None:
         return None
     searches = [compile_pattern(pattern) for pattern in patterns]
     words = alternatives([f"/{shown(pattern)}/" for pattern in patterns])
-    of = _any_text(lambda text: any(search(text) for search in searches))
+    is_phone = asked.type is FieldType.PHONE
+    of = _any_text(lambda text: any(search((is_phone and phone_key(text)) or text) for search in searches))
     return Test(f"matches {words}", f"does not match {words}", of)
 
 
@@ -683,5 +684,5 @@ OPERATORS: Mapping[str, Operator] = {
     "added": Operator(_added, _LISTS, "this came to the list with this version"),
     "removed": Operator(_removed, _LISTS, "this went from the list with this version"),
     "phone_in": Operator(_phone_in, _PHONES, "one of these phone numbers, in any usual writing"),
-    "within": Operator(_within, _TIMES, "at most this long before the webhook came"),
+    "within": Operator(_within, _TIMES, "at most this long before the webhook came, or after it"),
 }

@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from callrail.phones import e164
 
 _SHOWN_LENGTH = 80
+_READ_LENGTH = 200  # as much of a long text is looked at to show its start
 _NUMBER = re.compile(r"(-?)[$€£]?((?:[0-9]{1,15}|[0-9]{1,3}(?:,[0-9]{3}){1,5})(?:\.[0-9]{1,15})?|\.[0-9]{1,15})")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _SHORT_CODE = re.compile(r"[0-9]{3,6}")
@@ -89,12 +91,13 @@ def texts_of(found: object) -> Iterator[str]:
 
 
 def shown(found: Any) -> str:
-    """*found* as it reads in a sentence, cut to 80 characters."""
+    """*found* as it reads in a sentence: one line of at most 80 characters, without what a terminal would obey."""
     if found is None or found in ("", [], {}):
         return "empty"
     if isinstance(found, datetime):
         found = found.isoformat()
-    text = " ".join(", ".join(texts_of(found)).split())
+    start = ", ".join(text[:_READ_LENGTH] for text in islice(texts_of(found), _READ_LENGTH))[:_READ_LENGTH]
+    text = " ".join("".join(letter if letter.isprintable() else " " for letter in start).split())
     return text if len(text) <= _SHOWN_LENGTH else text[: _SHOWN_LENGTH - 1] + "…"
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from receiver.positioned_yaml import read
 from routers.rules.conditions import Condition, compile_conditions
 from routers.rules.operators import OPERATORS
 from routers.transitions import Transition
@@ -129,7 +130,7 @@ def verdict(block: Mapping[str, object], facts: Mapping[str, Any], *when: Transi
         pytest.param(NUMBER, {"phone_in": ["770.555.0123"]}, {NUMBER: "+17705550124"}, False, id="phone-not-in"),
         pytest.param(NUMBER, {"prefix": "+1 (770)"}, {NUMBER: "770-555-0123"}, True, id="phone-prefix"),
         pytest.param(NUMBER, {"suffix": "555-0123"}, {NUMBER: "+17705550123"}, True, id="phone-suffix"),
-        pytest.param(NUMBER, {"matches": r"^\+1770"}, {NUMBER: "+17705550123"}, True, id="phone-matches"),
+        pytest.param(NUMBER, {"matches": r"^\+1770"}, {NUMBER: "(770) 555-0123"}, True, id="phone-matches-e164"),
         pytest.param("form_data.service", "repair", FORM, True, id="dotted"),
         pytest.param("form_data.address.city", "Atlanta", FORM, True, id="dotted-twice"),
         pytest.param("form_data.age", {"gt": 40}, FORM, True, id="dotted-number"),
@@ -190,6 +191,13 @@ def test_within_needs_to_know_when_the_webhook_came() -> None:
     assert verdict({"start_time": {"within": "15m"}}, {"$received": RECEIVED}) is None
     assert verdict({"start_time": {"within": "15m"}}, {"start_time": None, "$received": RECEIVED}) is False
     assert verdict({"start_time": {"within": "15m"}}, {"start_time": "soon", "$received": RECEIVED}) is False
+
+
+def test_a_time_after_the_webhook_came_is_within() -> None:
+    """Clocks differ: a call that began a minute from now is no old one."""
+    facts = {"start_time": "2026-03-10T18:31:00Z", "$received": RECEIVED}
+
+    assert verdict({"start_time": {"within": "15m"}}, facts) is True
 
 
 TAGGED: dict[str, Any] = {"tags": ["vip", "new"], "changes": ["tags"], "$before": {"tags": ["vip", "old"]}}
@@ -381,6 +389,7 @@ def test_a_condition_reads_as_a_sentence(block: dict[str, object], reading: str)
         ({"spam": {"not": True}}, {"spam": True}, "spam: is true, wanted not true"),
         ({"note": {"contains": "x"}}, {"note": "a" * 200}, f"note: is {'a' * 79}…, wanted one that contains 'x'"),
         ({"note": "x"}, {"note": "two\nlines"}, "note: is two lines, wanted x"),
+        ({"note": "x"}, {"note": "\u202eevil\x1b[2J " * 1_000}, f"note: is {'evil [2J ' * 8}evil [2…, wanted x"),
         ({"tags": {"added": "vip"}}, TAGGED, "tags: was vip, old, is vip, new, wanted one that gained vip"),
         ({"note": {"changed": True}}, TAGGED, "note: did not change, wanted one that changed"),
         ({"note": {"changed": True}}, {}, "note: what changed is not known, wanted one that changed"),
@@ -555,6 +564,42 @@ def test_every_complaint_is_as_in_the_golden_file() -> None:
         GOLDEN.parent.mkdir(exist_ok=True)
         GOLDEN.write_text(text)
     assert text.splitlines() == GOLDEN.read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("first_call: on", "first_call: error: 'on' does not fit this field; write true or false"),
+        ("first_call: no", "first_call: error: 'no' does not fit this field; write true or false"),
+        ("duration: 0123", "duration: error: '0123' does not fit this field; write a number"),
+        ("duration: 1:30", "duration: error: '1:30' does not fit this field; write a number of seconds: 90"),
+        ("customer_zip: 30301", "customer_zip: error: this is read as a number; quote it: '30301'"),
+        ("source: null", "source: error: no value; to ask whether a field is empty, write {exists: false}"),
+        (
+            "customer_phone_number: +17705550123",
+            "customer_phone_number: error: this is read as a number; quote it: '+17705550123'",
+        ),
+        (
+            "start_time: {gt: 12:30}",
+            "start_time.gt: error: '12:30' is a time of day, and start_time has a date; write hours: open, or a date",
+        ),
+    ],
+)
+def test_what_yaml_makes_of_unquoted_values_is_told(tmp_path: Path, written: str, told: str) -> None:
+    """`on`, `no`, leading zeros, clock times and numbers come from the reader as something else than was meant."""
+    path = tmp_path / "block.yaml"
+    path.write_text(written)
+
+    assert complaints(read(path).value, (ENDED,)) == [f"  {told}"]
+
+
+@pytest.mark.parametrize("written", ["customer_zip: '30301'", "source: on", "start_time: 2026-01-31", "note: 0123"])
+def test_what_yaml_leaves_as_text_needs_no_quotes(tmp_path: Path, written: str) -> None:
+    """A date, a word and digits with a zero in front are text already."""
+    path = tmp_path / "block.yaml"
+    path.write_text(written)
+
+    assert complaints(read(path).value, (ENDED,)) == []
 
 
 def test_a_complaint_leaves_the_good_lines() -> None:
