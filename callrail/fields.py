@@ -95,7 +95,7 @@ _ALL = [
     Field("total_calls", _INTEGER, _RINGING, "how many calls this caller made, this one included"),
     Field("start_time", _TIME, _RINGING, "when the call began"),
     Field("created_at", _TIME, _RINGING | _FORM, "when CallRail made the record"),
-    Field("timestamp", _TIME, _ENDED | _TEXTS | _FORM | _ASSIST, "when it happened; of a call, when it began"),
+    Field("timestamp", _TIME, _RINGING | _TEXTS | _FORM | _ASSIST, "when it happened; of a call, when it began"),
     Field("agent_email", _TEXT, _ENDED, "who took or made the call"),
     Field("keypad_entries", _OBJECT, _ROUTED, "what the caller typed on the keypad"),
     Field("zip_code", _LIST, _ROUTED, "the postal code the caller typed"),

@@ -11,11 +11,12 @@ from routers.rules.fields import COMPARING, did_you_mean, fields_at, fields_of, 
 from routers.transitions import Transition
 
 T = Transition
-# "Pre-Call" in CallRail's article on webhooks lists exactly these.
+# "Pre-Call" in CallRail's article on webhooks lists these; timestamp is in the bodies themselves.
 PRE_CALL = """
     answered call_type customer_city customer_country customer_name customer_phone_number customer_state company_id
     company_name company_resource_id company_time_zone created_at direction duration first_call person_resource_id
-    prior_calls resource_id source_name start_time total_calls tracker_resource_id tracking_phone_number voicemail
+    prior_calls resource_id source_name start_time timestamp total_calls tracker_resource_id tracking_phone_number
+    voicemail
 """
 
 
