@@ -9,32 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
-from callrail.fields import PLACEHOLDERS, FieldType
-from routers.rules.fields import RuleField, did_you_mean, fields_at, told_at
-from routers.rules.operators import OPERATORS, read_question
-from routers.rules.questions import (
-    UNTOLD,
-    Ask,
-    Asked,
-    At,
-    Complain,
-    Facts,
-    Question,
-    Test,
-    Truth,
-    all_true,
-    any_true,
-    deny,
-    getter,
-)
-from routers.rules.values import alternatives, shown
+from routers.rules.blocks import FieldNode, Node, read_block
+from routers.rules.questions import UNTOLD, Ask, Complain, Facts, Test, Truth, all_true, any_true, deny, getter
+from routers.rules.values import shown
 from routers.transitions import Transition
 
 __all__ = ["Complain", "Condition", "Facts", "Finding", "compile_conditions"]
-
-_MAX_DEPTH = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,140 +45,15 @@ def compile_conditions(
     Nothing a user wrote is raised: every mistake goes to *complain*, with its place in the block, and the condition
     is left out.
     """
-    reader = _Reader(transitions, complain)
-    return tuple(_compiled(node) for node in reader.block(block, ()))
-
-
-# --- the declaration -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _FieldNode:
-    name: str
-    question: Question
-
-
-@dataclass(frozen=True, slots=True)
-class _JoinedNode:
-    word: Literal["all", "any", "not"]
-    nodes: tuple[_Node, ...]
-
-
-_Node = _FieldNode | _JoinedNode
-
-
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """Reads blocks of conditions to nodes; what is wrong is told and left out."""
-
-    transitions: Collection[Transition]
-    complain: Complain
-
-    def block(self, block: Mapping[str, object], at: At) -> list[_Node]:
-        nodes = [self._line(key, wanted, (*at, key)) for key, wanted in block.items()]
-        return [node for node in nodes if node is not None]
-
-    def _line(self, key: object, wanted: object, at: At) -> _Node | None:
-        if not isinstance(key, str):
-            self.complain(at, f"{key!r} is no name of a field", "write a name, like duration", key=True)
-        elif len(at) > _MAX_DEPTH:
-            self.complain(at, "these conditions are nested too deeply", "write two rules", key=True)
-        elif key == "not":
-            return self._not(wanted, at)
-        elif key in ("all", "any"):
-            return self._list("all" if key == "all" else "any", wanted, at)
-        else:
-            return self._field(key, wanted, at)
-        return None
-
-    def _not(self, wanted: object, at: At) -> _Node | None:
-        if not isinstance(wanted, Mapping) or not wanted:
-            self.complain(at, "'not' takes a block of conditions", "write not: {source: Test}")
-            return None
-        nodes = self.block(wanted, at)
-        return _JoinedNode("not", tuple(nodes)) if nodes else None
-
-    def _list(self, word: Literal["all", "any"], wanted: object, at: At) -> _Node | None:
-        """Each item of `all` and `any` is a block, of which all lines must hold."""
-        if not isinstance(wanted, list) or not wanted:
-            example = f"write {word}: [{{source: Yelp}}, {{duration: {{gt: 60}}}}]"
-            self.complain(at, f"'{word}' takes a list of blocks of conditions", example)
-            return None
-        nodes = [self._item(item, (*at, position)) for position, item in enumerate(wanted)]
-        good = [node for node in nodes if node is not None]
-        return _JoinedNode(word, tuple(good)) if good else None
-
-    def _item(self, item: object, at: At) -> _Node | None:
-        if not isinstance(item, Mapping) or not item:
-            self.complain(at, "a block of conditions is expected here", "write {source: Yelp}")
-            return None
-        nodes = self.block(item, at)
-        if len(nodes) == 1:
-            return nodes[0]
-        return _JoinedNode("all", tuple(nodes)) if nodes else None
-
-    def _field(self, name: str, wanted: object, at: At) -> _Node | None:
-        field = self._known(name, at)
-        if field is None:
-            return None
-        question = read_question(Asked(name, field, self.transitions, self.complain), wanted, at)
-        if question is None or not self._is_told(field.name, at):
-            return None
-        return _FieldNode(name, question)
-
-    def _known(self, name: str, at: At) -> RuleField | None:
-        """The field *name*, wherever it is told."""
-        head, dot, below = name.partition(".")
-        field = fields_at(self.transitions).get(head) or fields_at(()).get(head)
-        if field is None:
-            self._unknown(name, head, at)
-        elif dot and field.type is not FieldType.OBJECT:
-            self.complain(at, f"'{head}' has no fields of its own", f"write {head}", key=True)
-        elif dot and not all(below.split(".")):
-            self.complain(at, f"'{name}' has nothing behind a dot", f"name one, like {head}.name", key=True)
-        else:
-            return field
-        return None
-
-    def _unknown(self, name: str, head: str, at: At) -> None:
-        if head in OPERATORS:
-            problem = f"'{head}' is an operator, and a field is expected here"
-            self.complain(at, problem, f"write it below a field, like source: {{{head}: ...}}", key=True)
-            return
-        hint = did_you_mean(head, [*fields_at(self.transitions), "all", "any"])
-        self.complain(at, f"unknown field '{name}'", hint or did_you_mean(head, fields_at(())), key=True)
-
-    def _is_told(self, head: str, at: At) -> bool:
-        """Whether *head* can be told at one of the transitions; a complaint if not, a warning if not at all."""
-        told = told_at(head)
-        deaf = sorted(transition.value for transition in self.transitions if transition not in told)
-        if not deaf:
-            return True
-        never = len(deaf) == len(frozenset(self.transitions))
-        if head in PLACEHOLDERS and self._while_going_on(deaf):
-            problem = (
-                f"'{head}' says nothing yet at {' and '.join(deaf)}: CallRail posts every ringing call as unanswered, "
-                "missed and of no duration"
-            )
-            hint = "ask it once the call has ended, at call.ended or call.missed"
-        else:
-            problem = f"'{head}' is never told at {' and '.join(deaf)}"
-            hint = f"it is told at {alternatives([transition.value for transition in told])}"
-            if never and (near := did_you_mean(head, fields_at(self.transitions))):
-                hint = f"{hint}; {near}"
-        self.complain(at, problem, hint, key=True, warning=not never)
-        return not never
-
-    def _while_going_on(self, deaf: list[str]) -> bool:
-        return any(name in (Transition.CALL_RINGING, Transition.CALL_ROUTED) for name in deaf)
+    return tuple(_compiled(node) for node in read_block(block, transitions, complain))
 
 
 # --- the two twins ---------------------------------------------------------------------------------------------------
 
 
-def _compiled(node: _Node) -> Condition:
+def _compiled(node: Node) -> Condition:
     return Condition(
-        field=node.name if isinstance(node, _FieldNode) else node.word,
+        field=node.name if isinstance(node, FieldNode) else node.word,
         fields=frozenset(_fields(node)),
         holds=_fast(node),
         explain=lambda facts: _explain(node, facts),
@@ -205,15 +61,15 @@ def _compiled(node: _Node) -> Condition:
     )
 
 
-def _fields(node: _Node) -> set[str]:
-    if isinstance(node, _FieldNode):
+def _fields(node: Node) -> set[str]:
+    if isinstance(node, FieldNode):
         return {node.name.partition(".")[0]}
     return {name for inner in node.nodes for name in _fields(inner)}
 
 
-def _fast(node: _Node) -> Callable[[Facts], bool]:
+def _fast(node: Node) -> Callable[[Facts], bool]:
     """Whether *node* is true of some facts, with as little work as its question allows."""
-    if isinstance(node, _FieldNode) and isinstance(node.question, Test):
+    if isinstance(node, FieldNode) and isinstance(node.question, Test):
         if "." not in node.name:
             return _fast_test(node.name, node.question)
         get, of = getter(node.name), node.question.of
@@ -231,9 +87,9 @@ def _fast_test(name: str, test: Test) -> Callable[[Facts], bool]:
     return lambda facts: (found := facts.get(name, UNTOLD)) is not UNTOLD and of(found)
 
 
-def _truth(node: _Node) -> Callable[[Facts], Truth]:
+def _truth(node: Node) -> Callable[[Facts], Truth]:
     """True, False or unknown, as `not`, `all` and `any` need it of what they join."""
-    if isinstance(node, _FieldNode):
+    if isinstance(node, FieldNode):
         return _truth_of_field(node)
     truths = [_truth(inner) for inner in node.nodes]
     match node.word:
@@ -245,15 +101,15 @@ def _truth(node: _Node) -> Callable[[Facts], Truth]:
             return lambda facts: deny(all_true([truth(facts) for truth in truths]))
 
 
-def _truth_of_field(node: _FieldNode) -> Callable[[Facts], Truth]:
+def _truth_of_field(node: FieldNode) -> Callable[[Facts], Truth]:
     if isinstance(node.question, Ask):
         return node.question.of
     get, of = getter(node.name), node.question.of
     return lambda facts: None if (found := get(facts)) is UNTOLD else of(found)
 
 
-def _explain(node: _Node, facts: Facts) -> Finding:
-    if isinstance(node, _FieldNode):
+def _explain(node: Node, facts: Facts) -> Finding:
+    if isinstance(node, FieldNode):
         return _explain_field(node, facts)
     findings = [_explain(inner, facts) for inner in node.nodes]
     truths = [finding.holds for finding in findings]
@@ -271,7 +127,7 @@ def _explain(node: _Node, facts: Facts) -> Finding:
     return Finding(deny(together) if node.word == "not" else together, start + "; ".join(told))
 
 
-def _explain_field(node: _FieldNode, facts: Facts) -> Finding:
+def _explain_field(node: FieldNode, facts: Facts) -> Finding:
     wanted, value = _wanted(node.question.reads), getter(node.name)(facts)
     if isinstance(node.question, Ask):
         found = node.question.found(facts)
@@ -286,8 +142,8 @@ def _wanted(reads: str) -> str:
     return reads.removeprefix("is ") if reads.startswith("is ") else f"one that {reads}"
 
 
-def _reading(node: _Node) -> str:
-    if isinstance(node, _FieldNode):
+def _reading(node: Node) -> str:
+    if isinstance(node, FieldNode):
         return f"{node.name} {node.question.reads}"
     readings = [_reading(inner) for inner in node.nodes]
     match node.word:

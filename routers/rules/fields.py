@@ -53,7 +53,8 @@ _KINDS: Mapping[Transition, frozenset[Kind]] = {
     _T.ASSIST_ANSWERED: _ROUTED | {Kind.VOICE_ASSIST},  # the assistant takes a call that is told like any other
     _T.UNKNOWN_RECEIVED: frozenset(Kind),
 }
-_GOING_ON = frozenset({_T.CALL_RINGING, _T.CALL_ROUTED, _T.ASSIST_ANSWERED})
+# Transitions of a call that has not ended: what CallRail tells of its end are placeholders.
+GOING_ON = frozenset({_T.CALL_RINGING, _T.CALL_ROUTED, _T.ASSIST_ANSWERED})
 # Transitions that come of comparing two versions of an object, and so know what was before.
 COMPARING = frozenset({_T.CALL_CHANGED, _T.CALL_SPAM, _T.CALL_CORRECTED, _T.OUTBOUND_CHANGED})
 
@@ -85,7 +86,7 @@ _CONTACT = (
 def fields_of(transition: Transition) -> Mapping[str, RuleField]:
     """What can be told when *transition* happens, by name. What is placeholder while a call goes on is left out."""
     kinds = _KINDS[transition]
-    left_out = {"changes"} | (PLACEHOLDERS if transition in _GOING_ON else set())
+    left_out = {"changes"} | (PLACEHOLDERS if transition in GOING_ON else set())
     told = [
         RuleField(field.name, field.type, field.meaning, field.values)
         for field in FIELDS.values()

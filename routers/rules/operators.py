@@ -33,9 +33,18 @@ from routers.rules.questions import (
     negation,
 )
 from routers.rules.values import alternatives, instant_of, number_of, phone_key, shown, span_of, texts_of
-
-_CLOCK = re.compile(r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?")
-_MAX_ITEMS = 1_000
+from routers.rules.wanted import (
+    CLOCK,
+    as_written,
+    each_value,
+    is_number,
+    is_scalar,
+    misfit,
+    read_phone,
+    read_quoted,
+    read_span,
+    read_value,
+)
 
 
 def read_question(asked: Asked, wanted: object, at: At) -> Question | None:
@@ -91,127 +100,6 @@ _KIND_OF = {
 }
 
 
-# --- reading values --------------------------------------------------------------------------------------------------
-
-_WRITTEN = {
-    FieldType.TEXT: "text",
-    FieldType.PHONE: "a phone number in quotes",
-    FieldType.TIME: "a time in quotes",
-    FieldType.BOOLEAN: "true or false",
-    FieldType.INTEGER: "a number",
-    FieldType.NUMBER: "a number",
-    FieldType.LIST: "text",
-}
-
-
-def _each(asked: Asked, wanted: object, at: At, read: Callable[[Asked, Any, At], Any]) -> list[Any] | None:
-    """Every value of *wanted*, read: itself, or the items of a list. None once something was wrong."""
-    if not isinstance(wanted, list):
-        value = read(asked, wanted, at)
-        return None if value is None else [value]
-    if not wanted:
-        asked.complain(at, "an empty list matches nothing", "name at least one value")
-        return None
-    if len(wanted) > _MAX_ITEMS:
-        asked.complain(at, f"a list of {len(wanted)} values, at most {_MAX_ITEMS:,} are allowed", "split the rule")
-        return None
-    values = [read(asked, item, (*at, position)) for position, item in enumerate(wanted)]
-    return None if None in values else values
-
-
-def _is_number(wanted: object) -> bool:
-    return isinstance(wanted, int | float) and not isinstance(wanted, bool)
-
-
-def _scalar(asked: Asked, wanted: object, at: At) -> bool:
-    """Whether *wanted* is one value, whatever its type."""
-    if wanted is None:
-        asked.complain(at, "no value", "to ask whether a field is empty, write {exists: false}")
-    elif isinstance(wanted, Mapping | list):
-        asked.complain(at, "a value is expected here", f"write {_WRITTEN.get(asked.field.type, 'text')}")
-    else:
-        return True
-    return False
-
-
-def _value(asked: Asked, wanted: object, at: At) -> Any:
-    """*wanted* as a value that the field can have; None once something was wrong."""
-    if not _scalar(asked, wanted, at):
-        return None
-    match asked.type:
-        case None:
-            return wanted
-        case FieldType.BOOLEAN:
-            return wanted if isinstance(wanted, bool) else _misfit(asked, wanted, at)
-        case FieldType.INTEGER | FieldType.NUMBER:
-            return wanted if _is_number(wanted) else _misfit(asked, wanted, at)
-        case FieldType.PHONE:
-            return _phone(asked, wanted, at)
-        case FieldType.TIME:
-            return _span(asked, wanted, at) and wanted
-        case _:
-            return _text(asked, wanted, at)
-
-
-def _misfit(asked: Asked, wanted: object, at: At) -> None:
-    told = repr(wanted) if not isinstance(wanted, bool) else str(wanted).lower()
-    if asked.type is FieldType.INTEGER and isinstance(wanted, str) and _CLOCK.fullmatch(wanted.strip()):
-        minutes, _, seconds = wanted.strip().partition(":")
-        hint = f"write a number of seconds: {int(minutes) * 60 + int(seconds[:2])}"
-    else:
-        hint = f"write {_WRITTEN[asked.field.type]}" if asked.type else "write text in quotes"
-    asked.complain(at, f"{told} does not fit this field", hint)
-
-
-def _quoted(asked: Asked, wanted: object, at: At) -> str | None:
-    """*wanted* if it is text. A number is told to be put in quotes."""
-    if isinstance(wanted, str):
-        return wanted
-    if _scalar(asked, wanted, at):
-        if _is_number(wanted):
-            is_international = asked.field.type is FieldType.PHONE and len(str(wanted)) > 10
-            asked.complain(at, "this is read as a number", f"quote it: '{'+' * is_international}{wanted}'")
-        else:
-            _misfit(asked, wanted, at)
-    return None
-
-
-def _text(asked: Asked, wanted: object, at: At) -> str | None:
-    text = _quoted(asked, wanted, at)
-    if text is not None and not text.strip():
-        asked.complain(at, "an empty text", "to ask whether a field is empty, write {exists: false}")
-        return None
-    values = asked.field.values if asked.type is not None else ()
-    if text is not None and values and text not in values:
-        hint = did_you_mean(text, values) or f"there are: {', '.join(values)}"
-        asked.complain(at, f"{asked.name} is never {text!r} as far as is known", hint, warning=True)
-    return text
-
-
-def _phone(asked: Asked, wanted: object, at: At) -> str | None:
-    text = _quoted(asked, wanted, at)
-    key = phone_key(text) if text is not None else None
-    if text is not None and key is None:
-        asked.complain(at, f"'{text}' is no phone number", "write it like '+17705550123' or '(770) 555-0123'")
-    return key
-
-
-def _span(asked: Asked, wanted: object, at: At) -> tuple[datetime, datetime] | None:
-    text = _quoted(asked, wanted, at)
-    if text is None:
-        return None
-    try:
-        span = span_of(text)
-    except ValueError as error:
-        asked.complain(at, str(error), f"write '{text}Z' for UTC, or '{text}-05:00'")
-        return None
-    if span is None and _CLOCK.fullmatch(text.strip()):
-        asked.complain(at, f"'{text}' is a time of day, and {asked.name} has a date", "write hours: open, or a date")
-    elif span is None:
-        asked.complain(at, f"'{text}' is no time", "write '2026-01-31' or '2026-01-31T08:00:00Z'")
-    return span
-
-
 # --- equality --------------------------------------------------------------------------------------------------------
 
 
@@ -224,7 +112,7 @@ def _equality(asked: Asked, wanted: object, at: At) -> Question | None:
     if asked.type is FieldType.OBJECT:
         _object_undotted(asked, at)
         return None
-    values = _each(asked, wanted, at, _value)
+    values = each_value(asked, wanted, at, read_value)
     if values is None:
         return None
     words = alternatives([shown(value) for value in values])
@@ -310,8 +198,8 @@ def _any_text(check: Callable[[str], bool]) -> Callable[[Any], bool]:
 
 def _untyped(values: list[Any]) -> Callable[[Any], bool]:
     """For what stands below an object: forms tell numbers and ticks as text."""
-    numbers = [value for value in values if _is_number(value)]
-    texts = frozenset(shown(value).casefold() for value in values if not _is_number(value))
+    numbers = [value for value in values if is_number(value)]
+    texts = frozenset(shown(value).casefold() for value in values if not is_number(value))
     texts |= frozenset(value.casefold() for value in values if isinstance(value, str))
     return _any_text(lambda text: text.casefold() in texts or (bool(numbers) and number_of(text) in numbers))
 
@@ -332,7 +220,7 @@ def _not(asked: Asked, wanted: object, at: At) -> Question | None:
 def _truth(asked: Asked, name: str, wanted: object, at: At) -> bool | None:
     if isinstance(wanted, bool):
         return wanted
-    asked.complain(at, f"{name} is true or false, not {shown(wanted)!r}", f"write {name}: true")
+    asked.complain(at, f"{name} is true or false, not {as_written(wanted)}", f"write {name}: true")
     return None
 
 
@@ -365,7 +253,7 @@ def _part_of_text(
     asked: Asked, wanted: object, at: At, words: tuple[str, str], has: Callable[[str, str], bool]
 ) -> Question | None:
     is_phone = asked.type is FieldType.PHONE
-    parts = _each(asked, wanted, at, _part_of_phone if is_phone else _part)
+    parts = each_value(asked, wanted, at, _part_of_phone if is_phone else _part)
     if parts is None:
         return None
     folded = [part.casefold() for part in parts]
@@ -387,7 +275,7 @@ def _has_one(parts: list[str], alike: Callable[[str], str], has: Callable[[str, 
 
 
 def _part(asked: Asked, wanted: object, at: At) -> str | None:
-    text = _quoted(asked, wanted, at)
+    text = read_quoted(asked, wanted, at)
     if text == "":
         asked.complain(at, "an empty text is in every text", "write what to look for")
         return None
@@ -396,7 +284,7 @@ def _part(asked: Asked, wanted: object, at: At) -> str | None:
 
 def _part_of_phone(asked: Asked, wanted: object, at: At) -> str | None:
     """Part of a number, without its punctuation: at the start it needs the country code."""
-    text = _quoted(asked, wanted, at)
+    text = read_quoted(asked, wanted, at)
     if text is None:
         return None
     digits = re.sub(r"[ ().-]", "", text)
@@ -410,7 +298,7 @@ def _part_of_phone(asked: Asked, wanted: object, at: At) -> str | None:
 
 
 def _matches(asked: Asked, wanted: object, at: At) -> Question | None:
-    patterns = _each(asked, wanted, at, _pattern)
+    patterns = each_value(asked, wanted, at, _pattern)
     if patterns is None:
         return None
     searches = [compile_pattern(pattern) for pattern in patterns]
@@ -449,22 +337,22 @@ class _Bound:
 
 
 def _bound(asked: Asked, wanted: object, at: At) -> _Bound | None:
-    if not _scalar(asked, wanted, at):
+    if not is_scalar(asked, wanted, at):
         return None
-    if asked.type is FieldType.TIME or (asked.type is None and isinstance(wanted, str)):
-        span = _span(asked, wanted, at)
+    is_time = asked.type is None and isinstance(wanted, str) and number_of(wanted) is None
+    if asked.type is FieldType.TIME or is_time:
+        span = read_span(asked, wanted, at)
         return _Bound(*span, str(wanted)) if span else None
-    if _is_number(wanted):
+    if is_number(wanted):
         return _Bound(wanted, wanted, f"{wanted:,}")
-    if isinstance(wanted, str) and _CLOCK.fullmatch(wanted.strip()):
-        _misfit(asked, wanted, at)
+    if isinstance(wanted, str) and CLOCK.fullmatch(wanted.strip()):
+        misfit(asked, wanted, at)
     else:
-        found = str(wanted).lower() if isinstance(wanted, bool) else repr(wanted)
         name = next((str(step) for step in reversed(at) if step in OPERATORS), "gt")
         number = number_of(wanted)
         written = f"{60 if number is None else number:g}"
         example = "between: [10, 60]" if name == "between" else f"{name}: {written}"
-        asked.complain(at, f"{found} is no number", f"{name} compares numbers, like {example}")
+        asked.complain(at, f"{as_written(wanted)} is no number", f"{name} compares numbers, like {example}")
     return None
 
 
@@ -589,7 +477,7 @@ def _removed(asked: Asked, wanted: object, at: At) -> Question | None:
 def _gained(
     asked: Asked, wanted: object, at: At, words: tuple[str, str], difference: Callable[[set[str], set[str]], set[str]]
 ) -> Question | None:
-    values = _each(asked, wanted, at, _value)
+    values = each_value(asked, wanted, at, read_value)
     if not _knows_changes(asked, at) or values is None:
         return None
     name, folded = asked.head, {value.casefold() for value in values}
@@ -618,7 +506,7 @@ def _phone_in(asked: Asked, wanted: object, at: At) -> Question | None:
     if not isinstance(wanted, list):
         asked.complain(at, "phone_in takes a list of phone numbers", "write phone_in: ['+17705550123']")
         return None
-    keys = _each(asked, wanted, at, _phone)
+    keys = each_value(asked, wanted, at, read_phone)
     if keys is None:
         return None
     words = alternatives(list(dict.fromkeys(keys)))
@@ -629,7 +517,7 @@ def _within(asked: Asked, wanted: object, at: At) -> Question | None:
     try:
         limit: timedelta = parse_duration(wanted)
     except ValueError:
-        problem = f"{shown(wanted)!r} is no duration"
+        problem = f"{as_written(wanted)} is no duration"
         asked.complain(at, problem, "write a number and a unit in one word, like 30s, 15m, 2h or 7d")
         return None
     get = getter(asked.name)
