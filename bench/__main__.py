@@ -10,13 +10,15 @@ from pathlib import Path
 
 import click
 
-from bench import e2e, footprint, history, intake
+from bench import e2e, footprint, history, intake, rules
 from bench.checks import CheckFailed
 from bench.report import Figure, conditions, print_table, write_json
 from bench.servers import Kind, ServerFailed, Workspace, workspace
 from bench.sink import NotAllArrived, Sink, running_sink
 
-_PARTS = ("intake", "e2e", "history", "start", "memory")
+_PARTS = ("intake", "e2e", "history", "start", "memory", "rules")
+# Measured once, whatever databases are asked for.
+_WITHOUT_DATABASE = frozenset({"rules"})
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def main(
         figures = [
             _announced(figure)
             for part in only
-            for kind in kinds
+            for kind in (kinds[:1] if part in _WITHOUT_DATABASE else kinds)
             for figure in _or_exit(_measure(part, space, sink, kind, extent), f"{part} on {kind}")
         ]
         postgresql_url = space.postgresql_url() if Kind.POSTGRESQL in kinds else None
@@ -90,6 +92,8 @@ def _measure(part: str, space: Workspace, sink: Sink, kind: Kind, extent: _Exten
             return history.measure(space, kind, rounds=extent.rounds, stored=extent.stored)
         case "start":
             return footprint.measure_start(space, kind, rounds=extent.rounds)
+        case "rules":
+            return rules.measure(space, rounds=extent.rounds)
         case _:
             return footprint.measure_memory(space, sink, kind, events=extent.events)
 

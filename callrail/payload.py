@@ -136,6 +136,7 @@ _CONVERTERS: dict[FieldType, Callable[[Any], Any]] = {
     FieldType.INTEGER: _integer,
     FieldType.LIST: _list,
     FieldType.TEXT: _text,
+    FieldType.NUMBER: _text,
     FieldType.PHONE: _text,
 }
 # Fields whose text has to be read.

@@ -17,7 +17,8 @@ from receiver.companies import Companies, CompaniesConfig, CompanyConfig, load_c
 from receiver.exceptions import ConfigError, ConfigProblem, SecretMissing
 from receiver.positioned_yaml import Document, Loc, read, validate
 from receiver.secrets import SecretRef
-from routers.rules.conditions import BadCondition, Condition, compile_condition, did_you_mean
+from routers.rules.conditions import Condition, compile_conditions
+from routers.rules.fields import did_you_mean
 from routers.rules.ruleset import Rule, RuleSet, Send, rules_hash
 from routers.sinks import SINK_TYPES, AnySinkConfig
 from routers.transitions import Transition
@@ -149,12 +150,13 @@ class _Checker:
             if rule.id in seen:
                 self._complain((*loc, "id"), f"a second rule with the id '{rule.id}'", "an id names one rule")
             seen.add(rule.id)
+            companies, when = self._companies(rule, loc), frozenset(self._transitions(rule, loc))
             yield Rule(
                 id=rule.id,
-                companies=self._companies(rule, loc),
-                when=frozenset(self._transitions(rule, loc)),
-                conditions=tuple(self._conditions(rule.if_, (*loc, "if"))),
-                exceptions=tuple(self._conditions(rule.unless, (*loc, "unless"))),
+                companies=companies,
+                when=when,
+                conditions=self._conditions(rule.if_, when, (*loc, "if")),
+                exceptions=self._conditions(rule.unless, when, (*loc, "unless")),
                 send=tuple(self._sends(rule, loc)),
             )
 
@@ -181,12 +183,12 @@ class _Checker:
                 hint = did_you_mean(name, known) or f"there are: {', '.join(known)}"
                 self._complain((*loc, "when", position), f"nothing is called '{name}'", hint)
 
-    def _conditions(self, block: Mapping[str, Any], loc: Loc) -> Iterator[Condition]:
-        for field, wanted in block.items():
-            try:
-                yield compile_condition(field, wanted)
-            except BadCondition as bad:
-                self._complain((*loc, field, *bad.at), bad.problem, bad.hint, key=bad.key)
+    def _conditions(self, block: Mapping[str, Any], when: frozenset[Transition], loc: Loc) -> tuple[Condition, ...]:
+        def complain(at: Loc, problem: str, hint: str = "", *, key: bool = False, warning: bool = False) -> None:
+            if not warning:
+                self._complain((*loc, *at), problem, hint, key=key)
+
+        return compile_conditions(block, when, complain)
 
     def _sends(self, rule: RuleConfig, loc: Loc) -> Iterator[Send]:
         seen: set[str] = set()

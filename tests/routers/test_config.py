@@ -156,7 +156,10 @@ REFUSED = {
         "11:5 (rules[0].whne): unknown key 'whne'; did you mean 'when'?",
     ],
     "unknown_operator": [
-        "11:21 (rules[0].if.duration.over): unknown operator 'over'; there are: not, exists, gt, lt",
+        (
+            "11:21 (rules[0].if.duration.over): unknown operator 'over'; there are: not, prefix, suffix, contains, "
+            "matches, gt, gte, lt, lte, between, exists, changed, added, removed, phone_in, within"
+        ),
     ],
     "unknown_sink": [
         "10:17 (rules[0].send[0].to): there is no sink 'crn'; did you mean 'crm'?",
