@@ -58,11 +58,20 @@ class Document:
         """Where the key of the mapping entry at *loc* stands; for anything else the same as `place`."""
         return _place(self.file, self._keys[loc], loc) if loc in self._keys else self.place(loc)
 
+    def has(self, loc: Loc) -> bool:
+        """Whether something is written at *loc*."""
+        return loc in self._values
+
+    def character(self, loc: Loc) -> str:
+        """The character with which the value at *loc* begins: tells whether it is in quotes."""
+        where = self.place(loc)
+        return self.text.split("\n")[where.line - 1][where.column - 1 :][:1]
+
     def loc_in_file(self, loc: Loc) -> Loc:
         """*loc* without the parts that lead nowhere, which pydantic adds to name a member of a union."""
         known: Loc = ()
         for part in loc:
-            if (*known, part) in self._values:
+            if self.has((*known, part)):
                 known = (*known, part)
         return known
 
@@ -94,6 +103,16 @@ def read(path: Path) -> Document:
     if problems:
         raise ConfigError(problems)
     return Document(value, file, text, {(): (1, 1)} | constructor.values, constructor.keys)
+
+
+def validated(
+    model: type[Model], document: Document, value: object, loc: Loc = ()
+) -> tuple[Model | None, list[ConfigProblem]]:
+    """As `validate`, but what is wrong is returned, so that one bad block does not hide the mistakes of others."""
+    try:
+        return validate(model, document, value, loc), []
+    except ConfigError as error:
+        return None, error.problems
 
 
 def validate(model: type[Model], document: Document, value: object, loc: Loc = ()) -> Model:
@@ -257,7 +276,9 @@ def _syntax(problem: str, *, before: str, at: str) -> _Syntax:
 
 
 def _tags(text: str, file: str) -> list[ConfigProblem]:
-    # From the events, because a node no longer tells `!!str 5` from `5`.
+    # From the events, because a node no longer tells `!!str 5` from `5`. They take as long as the whole reading.
+    if "!" not in text:
+        return []
     marks = [event.start_mark for event in yaml.parse(text, Loader=_LOADER) if getattr(event, "tag", None) is not None]
     places = [Place(file, mark.line + 1, mark.column + 1) for mark in marks if mark is not None]
     return [ConfigProblem(_TAG.problem, where, _TAG.hint) for where in places]
@@ -335,6 +356,8 @@ _NULL = {"", "~", "null", "Null", "NULL"}
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 # Bounded, because int() refuses thousands of digits; what is longer is somebody's id and stays text.
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})|0o[0-7]{1,18}|0x[0-9a-fA-F]{1,15}")
+# What YAML 1.1 took for true and false, and what is written in quotes by mistake.
+_YES, _NO = {"yes", "on", "y", "true"}, {"no", "off", "n", "false"}
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*|(\.[0-9]*)?[eE][-+]?[0-9]+))")
 
 
@@ -466,6 +489,8 @@ def _wrong_type(members: Sequence[_Mistake], document: Document) -> ConfigProble
         what, hint = "something else", _did_you_mean(found, choices)
     elif what == _NUMBER and _TEXT in expected:
         hint = "put it in quotes"
+    elif expected == "true or false" and isinstance(found, str) and found.lower() in _YES | _NO:
+        hint = f"write {str(found.lower() in _YES).lower()}, without quotes"
     return ConfigProblem(f"expected {expected}, found {what}", members[0].place(document), hint)
 
 

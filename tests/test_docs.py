@@ -12,9 +12,11 @@ import yaml
 
 from receiver.companies import CompanyConfig
 from receiver.schema import metadata
+from routers.blocks import RouterConfig, RuleConfig
 from routers.cli.serving import serve
-from routers.config import RouterConfig, RuleConfig, read_config
-from routers.rules.conditions import _OPERATORS, OWN_FIELDS
+from routers.config import read_config
+from routers.rules.conditions import OWN_FIELDS
+from routers.rules.operators import OPERATORS
 from routers.schema import objects
 from routers.sinks import SINK_TYPES
 from routers.transitions import Transition
@@ -36,7 +38,7 @@ def test_every_setting_of_the_file_is_documented(setting: str) -> None:
     assert f"`{setting}`" in CONFIGURATION or f"{setting}:" in CONFIGURATION
 
 
-@pytest.mark.parametrize("name", sorted([*_OPERATORS, *OWN_FIELDS, *SINK_TYPES]))
+@pytest.mark.parametrize("name", sorted([*OPERATORS, *OWN_FIELDS, *SINK_TYPES]))
 def test_every_operator_own_field_and_sink_type_is_documented(name: str) -> None:
     """docs/configuration.md names what a rule may use."""
     assert re.search(rf"`(type: )?{name}`|{name}:", CONFIGURATION)

@@ -18,7 +18,7 @@ from receiver.events import ReceivedRequest, event_row, insert_events
 from receiver.ids import Prefix, new_id
 from routers.outbox import Delivery, NewDelivery, Tried, insert_deliveries, open_lane, shift_open_times
 from routers.rules.conditions import compile_condition
-from routers.rules.ruleset import Rule, RuleSet, Send
+from routers.rules.ruleset import Rule, RuleSet, To
 from routers.schema import DeliveryState, deliveries, objects, transitions
 from routers.transitions import Transition
 
@@ -82,7 +82,7 @@ def a_rule(
         when=frozenset(when or {Transition.CALL_MISSED}),
         conditions=tuple(compile_condition(*item) for item in (if_ or {}).items()),
         exceptions=tuple(compile_condition(*item) for item in (unless or {}).items()),
-        send=tuple(Send(sink, sink) for sink in send),
+        send=tuple(To(sink, sink) for sink in send),
     )
 
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callrail.fields import FIELDS, FieldType
-from routers.rules.conditions import OWN_FIELDS, BadCondition, compile_condition
+from routers.rules.conditions import OWN_FIELDS, compile_condition
+from routers.rules.operators import BadCondition
 
 FORM = {"form_data": {"service": "repair", "age": 41, "address": {"city": "Atlanta"}, "empty": None}}
 
