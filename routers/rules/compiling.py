@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from receiver.positioned_yaml import Loc, validated
@@ -143,17 +144,22 @@ class RuleCompiler:
 
     def _transitions(self, written: RuleConfig, loc: Loc) -> Iterator[Transition]:
         for position, name in enumerate(written.when if self.complaints.document.has((*loc, "when")) else ()):
-            if name not in _TRANSITIONS:
-                self.complaints.complain((*loc, "when", position), f"nothing is called '{name}'", _name_one(name))
+            if name in _TRANSITIONS:
+                yield _TRANSITIONS[name]
+                continue
+            self.complaints.complain((*loc, "when", position), f"nothing is called '{name}'", _name_one(name))
             # Conditions are checked against what was meant, so that no mistake in them stays hidden.
             for meant in difflib.get_close_matches(name, _TRANSITIONS, n=1):
                 yield _TRANSITIONS[meant]
 
     def _conditions(self, block: Mapping[str, Any], when: frozenset[Transition], loc: Loc) -> tuple[Condition, ...]:
-        if not block or not when:
-            return ()
-        key = repr(block), when  # many rules ask the same, and then share what is compiled
-        found = self._compiled.get(key)
+        conditions = (self._condition({name: wanted}, when, loc) for name, wanted in block.items() if when)
+        return tuple(chain.from_iterable(conditions))
+
+    def _condition(self, block: Mapping[str, Any], when: frozenset[Transition], loc: Loc) -> tuple[Condition, ...]:
+        """The condition of a block with one line. Rules that ask the same share it, and it is compiled once."""
+        asked = repr(block), when
+        found = self._compiled.get(asked)
         if found is not None:
             return found
         silent = True
@@ -165,7 +171,7 @@ class RuleCompiler:
 
         compiled = compile_conditions(block, when, complain)
         if silent:
-            self._compiled[key] = compiled
+            self._compiled[asked] = compiled
         return compiled
 
     def _sends(self, written: RuleConfig, loc: Loc) -> Iterator[To]:
