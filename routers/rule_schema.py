@@ -39,6 +39,8 @@ def router_schema() -> Schema:
     whole = defs.pop("RouterConfig")
     for name in ("CompanyConfig", "DefaultsConfig"):
         defs[name] |= {"additionalProperties": {"type": ["string", "null"]}}  # roles
+    short = defs["SigningKeyConfig"]["properties"]["secret"]
+    defs["CompanyConfig"]["properties"]["signing_keys"]["items"] = {"anyOf": [short, _ref("SigningKeyConfig")]}
     rule = defs["RuleConfig"]["properties"]
     rule["when"]["items"] = {"enum": [name.value for name in Transition]}
     for block in ("if", "unless"):
