@@ -118,7 +118,7 @@ def _join(parts: Sequence[Document], problems: list[ConfigProblem]) -> Document:
     for block in _BLOCKS:
         holding = [part for part in parts if isinstance(part.value.get(block), dict)]
         if holding:
-            value[block] = {name: item for part in reversed(holding) for name, item in _named(part, block).items()}
+            value[block] = {name: item for part in holding for name, item in _named(part, block).items()}
         for part in holding:
             for name in _named(part, block):
                 first = owners.setdefault((block, name), part)

@@ -6,11 +6,11 @@ each other.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from receiver.companies import DEFAULTS, Companies, CompanyConfig, Written, load_companies, written_companies
 from receiver.exceptions import ConfigError, ConfigProblem, Place, SecretMissing
@@ -20,8 +20,8 @@ from receiver.secrets import SecretRef
 from routers.blocks import AccountConfig, RouterConfig, UnmatchedConfig
 from routers.complaints import Complaints
 from routers.hours import Schedule, parse_schedule
-from routers.rules.compiling import Names, RuleCompiler
-from routers.rules.fields import did_you_mean
+from routers.rules.compiling import Names, Placed, RuleCompiler
+from routers.rules.fields import did_you_mean, fields_of
 from routers.rules.ruleset import RuleSet, To
 from routers.rules.warnings import warn
 from routers.sinks import SINK_TYPES, AnySinkConfig
@@ -98,28 +98,48 @@ class Checked:
     warnings: Sequence[ConfigProblem]
 
 
-def read_config(path: Path, *, builtin_templates: Collection[str] = ()) -> Configuration:
+class CheckTemplates(Protocol):
+    """Complains of what is wrong with *texts*: the template's name, the line in it (from 1), the problem, a hint.
+
+    *fields* are, by template, the fields that can be told where a rule uses it.
+    """
+
+    def __call__(
+        self,
+        texts: Mapping[str, str],
+        complain: Callable[[str, int, str, str], None],
+        *,
+        fields: Mapping[str, Collection[str]] | None = None,
+    ) -> None: ...
+
+
+def read_config(
+    path: Path, *, builtin_templates: Collection[str] = (), check_templates: CheckTemplates | None = None
+) -> Configuration:
     """The configuration in *path* and the files it includes.
 
     Args:
         builtin_templates: Names that a send may give as its template beside those of the file.
+        check_templates: Looks at the templates of the file.
     Raises:
         ConfigError: With every mistake found.
     """
-    checked = check_config(path, builtin_templates=builtin_templates)
+    checked = check_config(path, builtin_templates=builtin_templates, check_templates=check_templates)
     if checked.configuration is None:
         raise ConfigError(list(checked.problems))
     return checked.configuration
 
 
-def check_config(path: Path, *, builtin_templates: Collection[str] = ()) -> Checked:
+def check_config(
+    path: Path, *, builtin_templates: Collection[str] = (), check_templates: CheckTemplates | None = None
+) -> Checked:
     """As `read_config`, but nothing is raised."""
     try:
         document = read_with_includes(path)
     except ConfigError as error:
         return Checked(None, error.problems, ())
     checker = _Checker(document)
-    configuration = checker.check(builtin_templates)
+    configuration = checker.check(builtin_templates, check_templates)
     complaints = checker.complaints
     return Checked(None if complaints.problems else configuration, complaints.problems, complaints.warnings)
 
@@ -131,7 +151,7 @@ class _Checker:
         self.complaints = Complaints(document)
         self._document = document
 
-    def check(self, builtin_templates: Collection[str]) -> Configuration:
+    def check(self, builtin_templates: Collection[str], check_templates: CheckTemplates | None) -> Configuration:
         """The configuration, as far as the complaints are none."""
         document = self._document
         self.complaints.add(validated(RouterConfig, document, document.value)[1])
@@ -151,6 +171,9 @@ class _Checker:
         compiler = RuleCompiler(self.complaints, names)
         rules = document.value.get("rules")
         placed = compiler.compile(rules if isinstance(rules, list) else ())
+        if check_templates is not None:
+            complain = partial(self._complain_of_template, template_places)
+            check_templates(templates, complain, fields=_fields_by_template(placed))
         everyone_else = dict(self._unmatched(compiler))
         self._check_roles(written, compiler)
         hours = {slug: schedules[config.hours] for slug, config in written.configs.items() if config.hours in schedules}
@@ -248,6 +271,15 @@ class _Checker:
             places[file.stem] = Place(str(file), 1, 1)
         return own, places
 
+    def _complain_of_template(self, places: Mapping[str, Place], name: str, line: int, problem: str, hint: str) -> None:
+        """Note *problem* in line number *line* of the template *name*; a text after `|` begins one line below it."""
+        begins = places[name]
+        is_file = not begins.path
+        is_block = not is_file and self._document.character(("templates", name)) in ("|", ">")
+        if is_file or is_block:
+            begins = Place(begins.file, begins.line + line - is_file, 1, begins.path)
+        self.complaints.add([ConfigProblem(problem, begins, hint)])
+
     def _unmatched(self, compiler: RuleCompiler) -> Iterator[tuple[str, To]]:
         block = self._block("unmatched")
         config, _told_already = validated(UnmatchedConfig, self._document, block, ("unmatched",))
@@ -299,3 +331,13 @@ class _Checker:
             if name not in used:
                 problem, hint = f"nothing is sent to the sink '{name}'", "send to it, or take it out"
                 self.complaints.complain(("sinks", name), problem, hint, key=True, warning=True)
+
+
+def _fields_by_template(placed: Sequence[Placed]) -> dict[str, set[str]]:
+    """By template that a rule sends with, the fields that can be told at one of that rule's transitions."""
+    fields: dict[str, set[str]] = {}
+    for rule in placed:
+        told = [fields_of(transition) for transition in rule.rule.when]
+        for template in {to.template for to in rule.rule.send if to.template is not None}:
+            fields.setdefault(template, set()).update(*told)
+    return fields

@@ -5,6 +5,7 @@ It knows the shape of the file. What a name leads to, and whether a rule makes s
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from pydantic import BaseModel
@@ -23,6 +24,7 @@ from routers.transitions import Transition
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NAME = "^[a-z0-9][a-z0-9_-]{0,63}$"
 _DURATION = r"^\s*[0-9]{1,6}(\.[0-9]{1,3})?(ms|s|m|h|d)\s*$"
+_UNITS = ((3600, "h"), (60, "m"), (1, "s"), (0.001, "ms"))
 _DAY = f"({'|'.join(DAYS)})"
 _SPAN = r"^[0-9]{1,2}:[0-9]{2}\s*-\s*[0-9]{1,2}:[0-9]{2}$"
 _JOINERS = ("all", "any")
@@ -62,10 +64,20 @@ def router_schema() -> Schema:
 
 
 class _Written(GenerateJsonSchema):
-    """Durations as they are written here, which is not ISO 8601."""
+    """Durations as they are written here, which is not ISO 8601, and no titles, which only repeat the names."""
 
     def timedelta_schema(self, schema: core_schema.TimedeltaSchema) -> JsonSchemaValue:
         return {"type": "string", "pattern": _DURATION}
+
+    def encode_default(self, dft: Any) -> Any:
+        if not isinstance(dft, timedelta):
+            return super().encode_default(dft)
+        seconds = dft.total_seconds()
+        length, unit = next((length, unit) for length, unit in _UNITS if seconds % length == 0)
+        return f"{seconds / length:g}{unit}"
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
 
 
 _BLOCKS = {

@@ -59,4 +59,7 @@ def reason_of(stored: str) -> Reason:
 def sentence_of(stored: str) -> str:
     """*stored* as a sentence for the person who asks why."""
     reason = reason_of(stored)
-    return _SENTENCES[reason].format(what=stored.removeprefix(reason).strip())
+    what = stored.removeprefix(reason).strip()
+    if reason is Reason.FIRED and what:
+        return f"The rule fired {what}."
+    return _SENTENCES[reason].format(what=what)

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from routers.hours import Schedule
 from routers.rules.conditions import Condition, Facts, Finding
-from routers.rules.reasons import Reason
+from routers.rules.reasons import Reason, reason_of
 from routers.transitions import Transition
 
 DEFAULT_MAX_AGE = timedelta(hours=24)
@@ -133,7 +133,7 @@ class Explanation:
 
     @property
     def fired(self) -> bool:
-        return self.reason == FIRED
+        return reason_of(self.reason) is Reason.FIRED
 
     @property
     def misses(self) -> tuple[str, ...]:
@@ -245,7 +245,7 @@ class RuleSet:
         if not send:
             roles = ", ".join(to.name for to in rule.send)
             return _Looking(rule, tuple(tests), None, Reason.NO_ROLE.about(roles))
-        return _Looking(rule, tuple(tests), Fired(rule, send), FIRED)
+        return _Looking(rule, tuple(tests), Fired(rule, send), _fired(rule, send))
 
     def _opens(self, company: str, local: datetime | None) -> str:
         schedule = self.hours.get(company)
@@ -257,6 +257,13 @@ def nearest(explanations: Sequence[Explanation]) -> Explanation | None:
     """Of the rules that one or more conditions kept silent, the one that missed by the fewest; the first of equals."""
     silent = [explanation for explanation in explanations if explanation.misses]
     return min(silent, key=lambda explanation: len(explanation.misses), default=None)
+
+
+def _fired(rule: Rule, send: Sequence[Send]) -> str:
+    """The reason of a rule that fires, which names what it leaves out because the company has no such role."""
+    ids = {to.id for to in send}
+    left_out = [to.name for to in rule.send if to.id not in ids]
+    return Reason.FIRED.about(f"(no role {', '.join(left_out)})") if left_out else FIRED
 
 
 def _asked(under: Reason, condition: Condition, facts: Facts, opens: str) -> Asked:

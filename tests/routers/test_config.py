@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import string
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from receiver.exceptions import ConfigError, ConfigProblem
 from receiver.secrets import SecretRef
 from routers.config import Configuration, check_config, read_config
 from routers.demo import example_config
-from routers.rules.ruleset import To
+from routers.rules.ruleset import OnLate, To
 from routers.sinks.config import Audience
 from routers.transitions import Transition
 from tests.fakes.receiver_of_webhooks import SECRET
@@ -166,6 +167,139 @@ def test_the_hash_of_the_rules_follows_the_text(tmp_path: Path) -> None:
     assert first == again != config_of(tmp_path, GOOD + "# a comment\n").rules.hash
 
 
+EVERYTHING = """\
+accounts: {main: {account_id: ACC1, api_key: env:API_KEY}}
+hours:
+  office: {mon-fri: "08:00-18:00", closed: [2026-12-25]}
+  late: {mon-sun: ["12:00-14:00", "18:00-02:00"]}
+companies:
+  defaults: {account: main, hours: office, time_zone: America/New_York, alerts: terminal, records: crm}
+  acme: {signing_keys: [env:ACME_KEY], hours: late, alerts: crm}
+  globex: {signing_keys: [env:GLOBEX_KEY], time_zone: null, hours: null, records: null}
+sinks:
+  crm: {type: webhook, url: env:CRM_URL, signing_secrets: [env:CRM_SECRET]}
+  terminal: {type: stdout}
+templates:
+  short: A call
+  long: |
+    A call
+    from {{ nobody }}
+templates_folder: texts
+unmatched: {calls: alerts, forms: crm}
+rules:
+  - id: missed
+    was: [missed-calls]
+    companies: [acme]
+    when: [call.missed, call.voicemail]
+    if: {hours: open}
+    send: [{to: alerts, template: long, expires: 2h}, {to: records, template: from-a-file}]
+    stop: true
+    repeat: true
+    mute: true
+    on_late: ignore
+    max_age: 90m
+  - {id: all, when: [call.missed], send: [{to: alerts, template: short}, {to: records}]}
+"""
+
+
+def everything(tmp_path: Path, text: str = EVERYTHING) -> Configuration:
+    (tmp_path / "texts").mkdir(exist_ok=True)
+    (tmp_path / "texts" / "from-a-file.jinja").write_text("A call\n")
+    return config_of(tmp_path, text)
+
+
+def test_a_rule_has_all_that_is_written_of_it(tmp_path: Path) -> None:
+    """Each key of a rule reaches the compiled rule."""
+    rule, plain = everything(tmp_path).rules.rules
+
+    assert (rule.previous, rule.stop, rule.repeat, rule.mute) == (("missed-calls",), True, True, True)
+    assert (rule.on_late, rule.max_age) == (OnLate.IGNORE, timedelta(minutes=90))
+    assert rule.send == (
+        To("alerts", "alerts", is_role=True, template="long", expires=timedelta(hours=2)),
+        To("records", "records", is_role=True, template="from-a-file"),
+    )
+    assert (plain.stop, plain.repeat, plain.mute) == (False, False, False)
+    assert (plain.on_late, plain.max_age) == (OnLate.RECORDS_ONLY, timedelta(hours=24))
+
+
+def test_defaults_hold_where_a_company_does_not_say_otherwise(tmp_path: Path) -> None:
+    """Account, hours, zone and roles; `null` takes one away."""
+    configuration = everything(tmp_path)
+
+    acme, globex = configuration.company_configs["acme"], configuration.company_configs["globex"]
+    assert (acme.account, acme.time_zone, globex.account) == ("main", "America/New_York", "main")
+    assert configuration.rules.roles == {
+        "acme": {"alerts": "crm", "records": "crm"},
+        "globex": {"alerts": "terminal"},
+    }
+    assert configuration.hours_of("acme") == configuration.schedules["late"]
+    assert configuration.hours_of("globex") is None
+    assert configuration.hours_of("nobody") is None
+    assert configuration.time_zone_of("acme") == "America/New_York"
+    assert configuration.time_zone_of("globex") is None
+    assert configuration.time_zone_of("nobody") is None
+
+
+def test_a_send_leads_to_the_sink_of_the_company(tmp_path: Path) -> None:
+    """And what no rule speaks of to that of `unmatched`."""
+    rules = everything(tmp_path).rules
+    every = rules.rules[1]
+
+    assert [send.sink for send in rules.sends_of(every, "acme")] == ["crm", "crm"]
+    assert [send.sink for send in rules.sends_of(every, "globex")] == ["terminal"]
+    unmatched = rules.unmatched("globex", Transition.CALL_ANSWERED)
+    assert unmatched is not None
+    assert (unmatched.id, unmatched.sink) == ("unmatched", "terminal")
+    assert rules.unmatched("globex", Transition.TEXT_RECEIVED) is None
+
+
+def test_templates_are_handed_on_as_texts(tmp_path: Path) -> None:
+    """Those of the file and of the folder, each with its place; the hash follows them."""
+    configuration = everything(tmp_path)
+    (tmp_path / "texts" / "from-a-file.jinja").write_text("Another call\n")
+
+    assert dict(configuration.templates) == {
+        "short": "A call",
+        "long": "A call\nfrom {{ nobody }}\n",
+        "from-a-file": "A call\n",
+    }
+    assert str(configuration.template_places["short"]) == f"{tmp_path}/router.yaml:13:10 (templates.short)"
+    assert config_of(tmp_path, EVERYTHING).rules.hash != configuration.rules.hash
+
+
+def test_a_mistake_in_a_template_is_told_at_its_line(tmp_path: Path) -> None:
+    """In a text after `|`, in a text on one line, and in a file of the folder; with the fields its rules can tell."""
+    seen: dict[str, Collection[str]] = {}
+
+    def check(
+        texts: Mapping[str, str],
+        complain: Callable[[str, int, str, str], None],
+        *,
+        fields: Mapping[str, Collection[str]] | None = None,
+    ) -> None:
+        seen.update(fields or {})
+        for name, text in texts.items():
+            complain(name, len(text.splitlines()), "wrong", "write it anew")
+
+    everything(tmp_path)
+    checked = check_config(tmp_path / "router.yaml", check_templates=check)
+
+    assert [str(problem).removeprefix(f"{tmp_path}/") for problem in checked.problems] == [
+        "router.yaml:13:10 (templates.short): wrong; write it anew",
+        "router.yaml:16:1 (templates.long): wrong; write it anew",
+        "texts/from-a-file.jinja:1:1: wrong; write it anew",
+    ]
+    assert seen.keys() == {"short", "long", "from-a-file"}
+    assert "duration" in seen["long"]
+
+
+def test_a_missing_api_key_is_told(tmp_path: Path) -> None:
+    """Like any other secret, where it is referred to."""
+    problems = everything(tmp_path).missing_secrets(ENVIRON)
+
+    assert "1:46 (accounts.main.api_key): the environment variable API_KEY is not set" in "\n".join(map(str, problems))
+
+
 # --- the example -----------------------------------------------------------------------------------------------------
 
 
@@ -187,7 +321,7 @@ _fragments = st.text("{}[]:,&*!|>'\"-#\n\t %@`", max_size=3) | st.sampled_from(
 @st.composite
 def mutated(draw: st.DrawFn) -> str:
     """The example with some of it cut out, doubled, moved or replaced."""
-    text = EXAMPLE + GOOD.partition("sinks:")[2]
+    text = draw(st.sampled_from([EXAMPLE + GOOD.partition("sinks:")[2], EVERYTHING]))
     rng = draw(st.randoms(use_true_random=False))
     for _ in range(draw(st.integers(1, 4))):
         begin, end = sorted(rng.sample(range(len(text)), 2))

@@ -176,6 +176,14 @@ def test_the_schema_accepts_what_the_reader_accepts(text: str) -> None:
     assert [error.message for error in VALIDATOR.iter_errors(yaml.safe_load(text))] == []
 
 
+def test_the_defaults_of_the_schema_are_written_as_in_the_file() -> None:
+    """An editor fills them in: each must be what the reader takes."""
+    rule, webhook = SCHEMA["$defs"]["RuleConfig"]["properties"], SCHEMA["$defs"]["WebhookConfig"]["properties"]
+
+    assert (rule["max_age"]["default"], webhook["timeout"]["default"]) == ("24h", "20s")
+    assert rule["on_late"]["default"] == "records_only"
+
+
 # What only `rules check` can tell: what a name leads to, what an operator takes, what two parts say of each other.
 SHAPE = [
     "account_literal_key",

@@ -155,7 +155,8 @@ def test_a_send_whose_role_the_company_lacks_is_left_out() -> None:
     only = replace(TO_ROLES, id="only", send=TO_ROLES.send[:1])
     decision = RuleSet((TO_ROLES, only), "h", roles=ROLES).decide("globex", MISSED, {})
 
-    assert decision.reasons == {"r": FIRED, "only": "no role alerts"}
+    assert decision.reasons == {"r": "fired (no role alerts)", "only": "no role alerts"}
+    assert sentence_of("fired (no role alerts)") == "The rule fired (no role alerts)."
     assert [(fired.rule.id, fired.send) for fired in decision.fired] == [("r", (Send("crm", "crm"),))]
     assert not RuleSet((only,), "h").decide("globex", MISSED, {}).is_matched
 
