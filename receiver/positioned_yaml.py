@@ -67,7 +67,7 @@ class Document:
     def character(self, loc: Loc) -> str:
         """The character with which the value at *loc* begins: tells whether it is in quotes."""
         where = self.place(loc)
-        return self.text.split("\n")[where.line - 1][where.column - 1 :][:1]
+        return _LINE_BREAK.split(self.text)[where.line - 1][where.column - 1 :][:1]
 
     def loc_in_file(self, loc: Loc) -> Loc:
         """*loc* without the parts that lead nowhere, which pydantic adds to name a member of a union."""
@@ -358,6 +358,7 @@ _NULL = {"", "~", "null", "Null", "NULL"}
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 # Bounded, because int() refuses thousands of digits; what is longer is somebody's id and stays text.
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})|0o[0-7]{1,18}|0x[0-9a-fA-F]{1,15}")
+_LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what libyaml counts as the end of a line
 # What YAML 1.1 took for true and false, and what is written in quotes by mistake.
 _YES, _NO = {"yes", "on", "y", "true"}, {"no", "off", "n", "false"}
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*|(\.[0-9]*)?[eE][-+]?[0-9]+))")

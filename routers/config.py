@@ -166,7 +166,7 @@ class _Checker:
             sinks=self._block("sinks") if self._is_block("sinks") else None,
             roles={role for roles in written.own_roles.values() for role in roles},
             templates={*templates, *builtin_templates},
-            with_hours={slug for slug, config in written.configs.items() if config.hours},
+            with_hours=self._with_hours(),
         )
         compiler = RuleCompiler(self.complaints, names)
         rules = document.value.get("rules")
@@ -290,6 +290,12 @@ class _Checker:
                 yield name, To("unmatched", to, to in compiler.names.roles)
 
     # --- blocks against each other ------------------------------------------------------------------------------------
+
+    def _with_hours(self) -> set[str]:
+        """The companies that name a schedule, be the rest of them right or not."""
+        blocks = {slug: block for slug, block in self._block("companies").items() if isinstance(block, dict)}
+        shared = blocks.get(DEFAULTS, {}).get("hours")
+        return {slug for slug, block in blocks.items() if block.get("hours", shared) is not None}
 
     def _check_companies(self, written: Written) -> None:
         """That the account and the schedule a company names are there."""

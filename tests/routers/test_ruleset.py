@@ -7,8 +7,11 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from routers.hours import Schedule, Span
+from routers.rules.conditions import Condition, compile_condition
 from routers.rules.reasons import Reason, reason_of, sentence_of
 from routers.rules.ruleset import FIRED, Fired, Rule, RuleSet, Send, To, nearest
 from routers.transitions import Transition
@@ -218,6 +221,41 @@ def test_the_nearest_miss_is_the_rule_that_missed_by_the_fewest_conditions() -> 
     assert found is not None
     assert found.rule.id == "one"
     assert nearest(rule_set(a_rule()).explain("acme", MISSED, {})) is None
+
+
+SHARED = [
+    compile_condition("spam", True),
+    compile_condition("duration", {"gt": 5}),
+    compile_condition("source", ["Yelp", "Test"]),
+    compile_condition("first_call", {"not": True}),
+]
+some_conditions = st.lists(st.sampled_from(SHARED), max_size=3).map(tuple)
+some_facts = st.fixed_dictionaries(
+    {},
+    optional={
+        "spam": st.sampled_from([True, False, None]),
+        "duration": st.sampled_from([1, 9, None]),
+        "source": st.sampled_from(["Yelp", "Google", None]),
+        "first_call": st.booleans(),
+    },
+)
+
+
+@given(st.lists(st.tuples(some_conditions, some_conditions), min_size=1, max_size=8), some_facts)
+def test_rules_that_share_conditions_decide_as_each_would_alone(
+    asked: list[tuple[tuple[Condition, ...], tuple[Condition, ...]]], facts: dict[str, object]
+) -> None:
+    """That an answer is kept for the next rule changes no reason, and the explanation says the same as the decision."""
+    rules = [
+        replace(a_rule(f"r{number}"), conditions=if_, exceptions=unless) for number, (if_, unless) in enumerate(asked)
+    ]
+
+    together = rule_set(*rules).decide("acme", MISSED, facts).reasons
+
+    assert list(together.values()) == [reasons(rule, facts)[0] for rule in rules]
+    for explained in rule_set(*rules).explain("acme", MISSED, facts):
+        assert explained.reason == together[explained.rule.id]
+        assert explained.fired is not bool(explained.misses)
 
 
 # --- reasons ---------------------------------------------------------------------------------------------------------
