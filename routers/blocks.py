@@ -31,23 +31,29 @@ _SomeTime = Annotated[Duration, AfterValidator(_some_time)]
 
 
 class _Block(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True)
 
 
 class AccountConfig(_Block):
     """An account at CallRail, for what is asked of its API."""
 
     account_id: Annotated[str, Field(min_length=1)]
+    """The account's id at CallRail, such as ACC0191..."""
     api_key: SecretRef
+    """Where its API key is kept: env:NAME or file:/path."""
 
 
 class SendConfig(_Block):
-    """One destination: a sink or a role. *id* is needed only where a rule sends to one twice."""
+    """One destination."""
 
     to: str
+    """A sink, or a role that each company gives to one of its sinks."""
     id: Name | None = None
+    """Needed only where a rule sends to one sink or role twice."""
     template: str | None = None
+    """A text of templates: or a built-in one, instead of the transition's own."""
     expires: _SomeTime | None = None
+    """How long it is still worth sending, like 2h."""
 
 
 class ExceptCompanies(_Block):
@@ -57,21 +63,34 @@ class ExceptCompanies(_Block):
 
 
 class RuleConfig(_Block):
-    """One rule as it is written. Its *id* is its identity in the store; the *name* is for people."""
+    """One rule: when something happens, if conditions hold, unless one of others does, send it there."""
 
     id: Name
+    """Its identity in the database. Keep it; the name may change."""
     was: tuple[Name, ...] = ()
+    """Ids the rule had before, so that a new id tells nobody twice."""
     name: str | None = None
+    """For people."""
     companies: Literal["all"] | Annotated[tuple[str, ...], Field(min_length=1)] | ExceptCompanies = "all"
+    """all, a list, or {except: [...]}."""
     when: Annotated[tuple[str, ...], Field(min_length=1)]
+    """What it looks at. With several it speaks once an object, of whichever comes first."""
     if_: Annotated[dict[str, Any], Field(alias="if", default_factory=dict)]
+    """Conditions of which all must hold."""
     unless: Annotated[dict[str, Any], Field(default_factory=dict)]
+    """Conditions of which one is enough to keep the rule silent."""
     send: Annotated[tuple[SendConfig, ...], Field(min_length=1)] = ()
+    """Whom to tell."""
     stop: StrictBool = False
+    """When it fires, no later rule is asked."""
     repeat: StrictBool = False
+    """With several when: speak at each, not once."""
     mute: StrictBool = False
+    """Record what it decides, and tell nobody."""
     on_late: OnLate = OnLate.RECORDS_ONLY
+    """What becomes of a message about something older than max_age; records_only: it goes to systems only."""
     max_age: _SomeTime = DEFAULT_MAX_AGE
+    """How old that is, from the thing's own time, like 24h."""
 
 
 class UnmatchedConfig(_Block):

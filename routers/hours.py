@@ -10,11 +10,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 from routers.rules.fields import did_you_mean
 
+OPEN, CLOSED = "open", "closed"
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-CLOSED = "closed"
 
 # complain(at, problem, hint, key=...): *at* is the path below the schedule, key=True points at the key there.
 Complain = Callable[..., None]
@@ -97,6 +99,22 @@ def _jump(midnight: datetime) -> datetime | None:
         else:
             low = middle
     return high.astimezone(zone)
+
+
+def open_or_closed(schedule: Schedule | None, moment: datetime, zone: str | None) -> str | None:
+    """What the field `hours` is at *moment*: None, not told, where there is no schedule or no zone we know."""
+    tz = _zone(zone) if zone else None
+    if schedule is None or tz is None:
+        return None
+    return OPEN if schedule.is_open(moment.astimezone(tz)) else CLOSED
+
+
+@lru_cache(1000)  # CallRail names the zone, so there is no end to them
+def _zone(name: str) -> ZoneInfo | None:
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # OSError: 'America' is a folder
+        return None
 
 
 # --- as they are written ---------------------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ def router_schema() -> Schema:
     rule = defs["RuleConfig"]["properties"]
     rule["when"]["items"] = {"enum": [name.value for name in Transition]}
     for block in ("if", "unless"):
-        rule[block] = _ref("Conditions") | {"description": _BLOCKS[block]}
+        rule[block] = _ref("Conditions") | {"description": rule[block]["description"]}
     defs |= {"Conditions": _conditions(), "Operators": _operators(), "Hours": _hours()}
     properties = whole["properties"]
     properties["companies"] = {
@@ -78,12 +78,6 @@ class _Written(GenerateJsonSchema):
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
-
-
-_BLOCKS = {
-    "if": "Conditions of which all must hold.",
-    "unless": "Conditions of which one is enough to keep the rule silent.",
-}
 
 
 def _ref(name: str) -> Schema:

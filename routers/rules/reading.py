@@ -32,6 +32,7 @@ _WHEN = {
     Transition.ASSIST_ANSWERED: "the voice assistant has answered a call",
     Transition.UNKNOWN_RECEIVED: "a webhook comes in that is not understood",
 }
+_A_CALL = "a call "
 _LATE = {
     OnLate.DELIVER: "is still sent",
     OnLate.RECORDS_ONLY: "goes to systems only",
@@ -41,8 +42,7 @@ _LATE = {
 
 def reading_of(rule: Rule, send: Sequence[Send | To]) -> str:
     """What *rule* does, in one or a few sentences; *send* are its destinations in the company that is asked about."""
-    when = _joined((_WHEN[name] for name in Transition if name in rule.when), "or")
-    sentence = f"When {when}"
+    sentence = f"When {_when(rule)}"
     if rule.conditions:
         sentence += f", if {_conditions(rule.conditions, 'and')}"
     if rule.exceptions:
@@ -50,8 +50,16 @@ def reading_of(rule: Rule, send: Sequence[Send | To]) -> str:
     return " ".join([f"{sentence}: {_what(rule, send)}.", *_more(rule)])
 
 
+def _when(rule: Rule) -> str:
+    """The transitions in one clause; where all are of a call, "a call is missed or goes to voicemail"."""
+    first, *rest = [_WHEN[name] for name in Transition if name in rule.when]
+    if all(clause.startswith(_A_CALL) for clause in (first, *rest)):
+        rest = [clause.removeprefix(_A_CALL) for clause in rest]
+    return _joined([first, *rest], "or")
+
+
 def _what(rule: Rule, send: Sequence[Send | To]) -> str:
-    told = _joined(map(_destination, send), "and")
+    told = ", and ".join(map(_destination, send))
     if rule.mute:
         return f"tell nobody (muted{f'; else it would tell {told}' if told else ''})"
     return f"tell {told}" if told else "tell nobody, for the company has no such role"
@@ -75,7 +83,7 @@ def _destination(send: Send | To) -> str:
         text = f"{send.sink} (role {send.role})" if send.role else send.sink
     if send.template:
         text += f" with template {send.template}"
-    return text + (f", for at most {_lasting(send.expires)}" if send.expires else "")
+    return text + (f" for at most {_lasting(send.expires)}" if send.expires else "")
 
 
 def _conditions(conditions: Iterable[Condition], word: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from routers.hours import Schedule, Span, parse_schedule
+from routers.hours import Schedule, Span, open_or_closed, parse_schedule
 
 NEW_YORK = ZoneInfo("America/New_York")
 
@@ -92,6 +92,25 @@ def test_a_span_of_days_may_go_over_sunday() -> None:
 def test_it_is_known_when_a_closed_office_opens(moment: str, opens: str) -> None:
     """The next moment at which a closed door opens."""
     assert OFFICE.opens_next(at(moment)) == at(opens)
+
+
+@pytest.mark.parametrize(
+    ("zone", "hours"),
+    [
+        pytest.param("America/New_York", "closed", id="seven-in-new-york"),
+        pytest.param("Europe/London", "open", id="eleven-in-london"),
+        pytest.param(None, None, id="no-zone-known"),
+        pytest.param("Mars/Olympus", None, id="no-such-zone"),
+        pytest.param("America", None, id="a-folder"),
+        pytest.param("../etc/passwd", None, id="no-name-at-all"),
+    ],
+)
+def test_hours_are_those_of_the_company_s_clock(zone: str | None, hours: str | None) -> None:
+    """Not told where no zone or no schedule is known: a rule that asks then says nothing."""
+    moment = datetime(2026, 3, 10, 11, 0, tzinfo=UTC)
+
+    assert open_or_closed(OFFICE, moment, zone) == hours
+    assert open_or_closed(None, moment, zone) is None
 
 
 def test_what_never_opens_has_no_next_opening() -> None:

@@ -124,8 +124,8 @@ def test_the_flat_rules_are_read_out_for_each_company(config: Path, capsys: pyte
         ("globex", "unmatched"),
     ]
     assert readings["acme", "missed-open"] == (
-        "When a call is missed or a call goes to voicemail, if hours is open and first_call is true, unless source is "
-        "Test: tell terminal (role alerts) with template short, for at most 90 min and crm. "
+        "When a call is missed or goes to voicemail, if hours is open and first_call is true, unless source is "
+        "Test: tell terminal (role alerts) with template short for at most 90 min, and crm. "
         "Once for each of them, whichever of these comes first. No later rule is asked then."
     )
     assert "tell crm (role alerts) with template short" in readings["globex", "missed-open"]
@@ -143,7 +143,7 @@ def test_the_rules_of_one_company_are_shown(config: Path, capsys: pytest.Capture
     code, out, _ = run(capsys, "rules", "show", "--company", "acme", "--config", config)
 
     assert code == 0
-    assert out.startswith("acme\n\nmissed-open  Missed while we are open\n  When a call is missed")
+    assert out.startswith("acme\n\nmissed-open  Missed while we are open\n  When a call is missed or goes")
     assert "globex" not in out
     assert run(capsys, "rules", "show", "--company", "acne", "--config", config)[0] == 2
 
