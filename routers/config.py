@@ -260,16 +260,25 @@ class _Checker:
             if file.stem in own:
                 self.complaints.complain(where, f"a second template '{file.stem}': {file}", "a name stands once")
                 continue
-            try:
-                data = file.read_bytes()
-                own[file.stem] = data[:_MAX_TEMPLATE].decode()
-            except (OSError, UnicodeDecodeError):
-                self.complaints.complain(where, f"{file} cannot be read as text", "save it as UTF-8")
+            text = self._template_text(file, where)
+            if text is None:
                 continue
-            if len(data) > _MAX_TEMPLATE:
-                self.complaints.complain(where, f"{file} is longer than {_MAX_TEMPLATE:,} bytes", "shorten it")
+            own[file.stem] = text
             places[file.stem] = Place(str(file), 1, 1)
         return own, places
+
+    def _template_text(self, file: Path, where: Loc) -> str | None:
+        """The text of *file*; None, and a complaint, if it has none that can be used."""
+        try:
+            with file.open("rb") as opened:
+                data = opened.read(_MAX_TEMPLATE + 1)
+            if len(data) > _MAX_TEMPLATE:
+                self.complaints.complain(where, f"{file} is longer than {_MAX_TEMPLATE:,} bytes", "shorten it")
+                return None
+            return data.decode()
+        except (OSError, UnicodeDecodeError):
+            self.complaints.complain(where, f"{file} cannot be read as text", "save it as UTF-8")
+            return None
 
     def _complain_of_template(self, places: Mapping[str, Place], name: str, line: int, problem: str, hint: str) -> None:
         """Note *problem* in line number *line* of the template *name*; a text after `|` begins one line below it."""

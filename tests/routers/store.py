@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ from receiver.database import Database, open_database
 from receiver.events import ReceivedRequest, event_row, insert_events
 from receiver.ids import Prefix, new_id
 from routers.outbox import Delivery, NewDelivery, Tried, insert_deliveries, open_lane, shift_open_times
-from routers.rules.conditions import compile_condition
+from routers.rules.conditions import Condition, compile_conditions
 from routers.rules.ruleset import Rule, RuleSet, To
 from routers.schema import DeliveryState, deliveries, objects, transitions
 from routers.transitions import Transition
@@ -76,14 +76,24 @@ def a_rule(
     send: Sequence[str] = ("crm",),
 ) -> Rule:
     """A rule that looks at *when*, a missed call if nothing is named, and sends to the sinks *send*."""
+    looks_at = frozenset(when or {Transition.CALL_MISSED})
     return Rule(
         id=rule_id,
         companies=companies,
-        when=frozenset(when or {Transition.CALL_MISSED}),
-        conditions=tuple(compile_condition(*item) for item in (if_ or {}).items()),
-        exceptions=tuple(compile_condition(*item) for item in (unless or {}).items()),
+        when=looks_at,
+        conditions=conditions(if_ or {}, *looks_at),
+        exceptions=conditions(unless or {}, *looks_at),
         send=tuple(To(sink, sink) for sink in send),
     )
+
+
+def conditions(block: Mapping[str, object], *when: Transition) -> tuple[Condition, ...]:
+    """The conditions of *block*, which must be without mistakes."""
+
+    def complain(at: object, problem: str, hint: str = "", *, key: bool = False, warning: bool = False) -> None:
+        assert warning, (at, problem, hint)
+
+    return compile_conditions(block, when, complain)
 
 
 def rule_set(*rules: Rule) -> RuleSet:

@@ -293,6 +293,27 @@ def test_a_mistake_in_a_template_is_told_at_its_line(tmp_path: Path) -> None:
     assert "duration" in seen["long"]
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        pytest.param("short", b"x", "a second template 'short': ", id="name-of-the-file"),
+        pytest.param("latin", "caf\xe9".encode("latin-1"), "cannot be read as text; save it as UTF-8", id="no-utf-8"),
+        pytest.param("long-file", b"x" * 100_001, "is longer than 100,000 bytes; shorten it", id="too-long"),
+    ],
+)
+def test_a_template_file_that_cannot_be_used_is_a_mistake(
+    tmp_path: Path, name: str, content: bytes, sentence: str
+) -> None:
+    """Told at the folder's name."""
+    everything(tmp_path)
+    (tmp_path / "texts" / f"{name}.jinja").write_bytes(content)
+
+    (problem,) = problems_of(tmp_path / "router.yaml")
+
+    assert problem.where.path == "templates_folder"
+    assert sentence in str(problem)
+
+
 def test_a_missing_api_key_is_told(tmp_path: Path) -> None:
     """Like any other secret, where it is referred to."""
     problems = everything(tmp_path).missing_secrets(ENVIRON)
