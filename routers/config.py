@@ -165,7 +165,7 @@ class _Checker:
             companies=self._block("companies").keys() - {DEFAULTS},
             sinks=self._block("sinks") if self._is_block("sinks") else None,
             roles={role for roles in written.own_roles.values() for role in roles},
-            templates={*templates, *builtin_templates},
+            templates={*templates, *builtin_templates} if self._are_templates_known(templates) else None,
             with_hours=self._with_hours(),
         )
         compiler = RuleCompiler(self.complaints, names)
@@ -266,6 +266,12 @@ class _Checker:
             own[file.stem] = text
             places[file.stem] = Place(str(file), 1, 1)
         return own, places
+
+    def _are_templates_known(self, found: Mapping[str, str]) -> bool:
+        """Whether *found* are all that were meant: there is no text of another type, and the folder is there."""
+        folder = self._document.value.get("templates_folder")
+        is_there = folder is None or (isinstance(folder, str) and (Path(self._document.file).parent / folder).is_dir())
+        return is_there and self._is_block("templates") and self._block("templates").keys() <= found.keys()
 
     def _template_text(self, file: Path, where: Loc) -> str | None:
         """The text of *file*; None, and a complaint, if it has none that can be used."""

@@ -22,7 +22,7 @@ _TRANSITIONS = {name.value: name for name in Transition}
 
 @dataclass(frozen=True)
 class Names:
-    """What a rule may name. *sinks* is None where that block cannot be read, so that nobody is told it is empty.
+    """What a rule may name. *sinks* and *templates* are None where they cannot be read, so that none is called missing.
 
     *roles* are all there are in any company; *with_hours* are the companies that have opening hours.
     """
@@ -30,7 +30,7 @@ class Names:
     companies: Collection[str]
     sinks: Collection[str] | None
     roles: Collection[str]
-    templates: Collection[str]
+    templates: Collection[str] | None
     with_hours: Collection[str]
 
 
@@ -61,8 +61,9 @@ class RuleCompiler:
     def to(self, written: SendConfig, loc: Loc) -> To:
         """The destination written at *loc*, whose name stands there under `to`."""
         self.named(written.to, (*loc, "to"))
-        if written.template is not None and written.template not in self.names.templates:
-            hint = did_you_mean(written.template, self.names.templates) or "name it under templates:"
+        templates = self.names.templates
+        if written.template is not None and templates is not None and written.template not in templates:
+            hint = did_you_mean(written.template, templates) or "name it under templates:"
             self.complaints.complain((*loc, "template"), f"there is no template '{written.template}'", hint)
         is_role = written.to in self.names.roles
         return To(written.id or written.to, written.to, is_role, written.template, written.expires)
