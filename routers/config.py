@@ -1,82 +1,52 @@
-"""`router.yaml`: companies, sinks and rules, checked whole. Every mistake is told at once, each with its place.
+"""`router.yaml`: the whole file, checked. Every mistake is told at once, each with its place.
 
-`receiver.companies` owns the companies; this module reads the rest of the same file.
+`receiver.companies` owns the companies and `routers.blocks` the shape of the other blocks; here they are held against
+each other.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Protocol
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-
-from receiver.companies import Companies, CompaniesConfig, CompanyConfig, load_companies
-from receiver.exceptions import ConfigError, ConfigProblem, SecretMissing
-from receiver.positioned_yaml import Document, Loc, read, validate
+from receiver.companies import DEFAULTS, Companies, CompanyConfig, Written, load_companies, written_companies
+from receiver.exceptions import ConfigError, ConfigProblem, Place, SecretMissing
+from receiver.includes import read_with_includes, text_hash
+from receiver.positioned_yaml import Document, Loc, validated
 from receiver.secrets import SecretRef
-from routers.rules.conditions import Condition, compile_conditions
-from routers.rules.fields import did_you_mean
-from routers.rules.ruleset import Rule, RuleSet, Send, rules_hash
+from routers.blocks import AccountConfig, RouterConfig, UnmatchedConfig
+from routers.complaints import Complaints
+from routers.hours import Schedule, parse_schedule
+from routers.rules.compiling import Names, Placed, RuleCompiler
+from routers.rules.fields import did_you_mean, fields_of
+from routers.rules.ruleset import RuleSet, To
+from routers.rules.warnings import warn
 from routers.sinks import SINK_TYPES, AnySinkConfig
-from routers.transitions import Transition
 
-
-def _name(text: str) -> str:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", text):
-        raise ValueError("a name is 1 to 64 small letters, digits, '-' and '_', no '-' or '_' first")
-    return text
-
-
-_Name = Annotated[str, AfterValidator(_name)]
-
-
-class _Block(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class SendConfig(_Block):
-    """One destination. *id* is needed only where a rule sends to one sink twice."""
-
-    to: str
-    id: _Name | None = None
-
-
-class ExceptCompanies(_Block):
-    """All companies but these."""
-
-    except_: Annotated[tuple[str, ...], Field(alias="except", min_length=1)]
-
-
-class RuleConfig(_Block):
-    """One rule as it is written. Its *id* is its identity in the store; the *name* is for people."""
-
-    id: _Name
-    name: str | None = None
-    companies: Literal["all"] | Annotated[tuple[str, ...], Field(min_length=1)] | ExceptCompanies = "all"
-    when: Annotated[tuple[str, ...], Field(min_length=1)]
-    if_: Annotated[dict[str, Any], Field(alias="if", default_factory=dict)]
-    unless: Annotated[dict[str, Any], Field(default_factory=dict)]
-    send: Annotated[tuple[SendConfig, ...], Field(min_length=1)]
-
-
-class RouterConfig(CompaniesConfig):
-    """The whole file."""
-
-    sinks: Annotated[dict[_Name, dict[str, Any]], Field(default_factory=dict)]
-    rules: tuple[RuleConfig, ...] = ()
+_TEMPLATE_SUFFIX = ".jinja"
+_MAX_TEMPLATE = 100_000  # bytes
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """A checked file. Secrets are still references: `companies` and `sinks` look them up."""
+    """A checked file. Secrets are still references: `companies` and `sinks` look them up.
+
+    *templates* are the texts by name, those of the folder among them, and *template_places* where each begins.
+    *warnings* are what is legal but surely not meant.
+    """
 
     document: Document
     company_configs: Mapping[str, CompanyConfig]
     sink_configs: Mapping[str, AnySinkConfig]
     rules: RuleSet
+    accounts: Mapping[str, AccountConfig] = field(default_factory=dict)
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
+    templates: Mapping[str, str] = field(default_factory=dict)
+    template_places: Mapping[str, Place] = field(default_factory=dict)
+    warnings: Sequence[ConfigProblem] = ()
 
     def companies(self, environ: Mapping[str, str]) -> Companies:
         """The companies with their keys.
@@ -85,6 +55,15 @@ class Configuration:
             ConfigError: A secret is missing.
         """
         return load_companies(self.document, environ=environ)
+
+    def hours_of(self, company: str) -> Schedule | None:
+        """The opening hours of *company*; None if the file tells none."""
+        return self.rules.hours.get(company)
+
+    def time_zone_of(self, company: str) -> str | None:
+        """The zone that the file tells of *company*, such as America/New_York; None if it tells none."""
+        config = self.company_configs.get(company)
+        return config.time_zone if config is not None else None
 
     def signing_key_references(self) -> list[SecretRef]:
         """Where the companies' signing keys are kept."""
@@ -97,6 +76,11 @@ class Configuration:
             self.companies(environ)
         except ConfigError as error:
             problems += error.problems
+        for name, account in self.accounts.items():
+            try:
+                account.api_key.resolve(environ)
+            except SecretMissing as error:
+                problems.append(ConfigProblem(str(error), self.document.place(("accounts", name, "api_key"))))
         for name, config in self.sink_configs.items():
             try:
                 config.build()
@@ -105,104 +89,276 @@ class Configuration:
         return problems
 
 
-def read_config(path: Path) -> Configuration:
-    """The configuration in *path*.
+@dataclass(frozen=True)
+class Checked:
+    """What came of reading a file: a *configuration*, or None and the *problems*."""
 
+    configuration: Configuration | None
+    problems: Sequence[ConfigProblem]
+    warnings: Sequence[ConfigProblem]
+
+
+class CheckTemplates(Protocol):
+    """Complains of what is wrong with *texts*: the template's name, the line in it (from 1), the problem, a hint.
+
+    *fields* are, by template, the fields that can be told where a rule uses it.
+    """
+
+    def __call__(
+        self,
+        texts: Mapping[str, str],
+        complain: Callable[[str, int, str, str], None],
+        *,
+        fields: Mapping[str, Collection[str]] | None = None,
+    ) -> None: ...
+
+
+def read_config(
+    path: Path, *, builtin_templates: Collection[str] = (), check_templates: CheckTemplates | None = None
+) -> Configuration:
+    """The configuration in *path* and the files it includes.
+
+    Args:
+        builtin_templates: Names that a send may give as its template beside those of the file.
+        check_templates: Looks at the templates of the file.
     Raises:
         ConfigError: With every mistake found.
     """
-    document = read(path)
-    config = validate(RouterConfig, document, document.value)
-    checker = _Checker(document, config)
-    sinks = dict(checker.sinks())
-    rules = tuple(checker.rules())
-    if checker.problems:
-        raise ConfigError(checker.problems)
-    return Configuration(document, config.companies, sinks, RuleSet(rules, rules_hash(document.text)))
+    checked = check_config(path, builtin_templates=builtin_templates, check_templates=check_templates)
+    if checked.configuration is None:
+        raise ConfigError(list(checked.problems))
+    return checked.configuration
+
+
+def check_config(
+    path: Path, *, builtin_templates: Collection[str] = (), check_templates: CheckTemplates | None = None
+) -> Checked:
+    """As `read_config`, but nothing is raised."""
+    try:
+        document = read_with_includes(path)
+    except ConfigError as error:
+        return Checked(None, error.problems, ())
+    checker = _Checker(document)
+    configuration = checker.check(builtin_templates, check_templates)
+    complaints = checker.complaints
+    return Checked(None if complaints.problems else configuration, complaints.problems, complaints.warnings)
 
 
 class _Checker:
-    """Holds the parts of a file against each other and collects what does not fit."""
+    """Reads a document block by block and holds the blocks against each other."""
 
-    def __init__(self, document: Document, config: RouterConfig) -> None:
+    def __init__(self, document: Document) -> None:
+        self.complaints = Complaints(document)
         self._document = document
-        self._config = config
-        self.problems: list[ConfigProblem] = []
 
-    def sinks(self) -> Iterator[tuple[str, AnySinkConfig]]:
-        for name, block in self._config.sinks.items():
+    def check(self, builtin_templates: Collection[str], check_templates: CheckTemplates | None) -> Configuration:
+        """The configuration, as far as the complaints are none."""
+        document = self._document
+        self.complaints.add(validated(RouterConfig, document, document.value)[1])
+        written = written_companies(document)
+        self.complaints.add(written.problems)
+        accounts, schedules = dict(self._accounts()), dict(self._schedules())
+        sinks = dict(self._sinks())
+        templates, template_places = self._templates()
+        self._check_companies(written)
+        names = Names(
+            companies=self._block("companies").keys() - {DEFAULTS},
+            sinks=self._block("sinks") if self._is_block("sinks") else None,
+            roles={role for roles in written.own_roles.values() for role in roles},
+            templates={*templates, *builtin_templates} if self._are_templates_known(templates) else None,
+            with_hours=self._with_hours(),
+        )
+        compiler = RuleCompiler(self.complaints, names)
+        rules = document.value.get("rules")
+        placed = compiler.compile(rules if isinstance(rules, list) else ())
+        if check_templates is not None:
+            complain = partial(self._complain_of_template, template_places)
+            check_templates(templates, complain, fields=_fields_by_template(placed))
+        everyone_else = dict(self._unmatched(compiler))
+        self._check_roles(written, compiler)
+        hours = {slug: schedules[config.hours] for slug, config in written.configs.items() if config.hours in schedules}
+        rule_set = RuleSet(
+            tuple(rule.rule for rule in placed),
+            text_hash(document, *templates.values()),
+            roles=written.roles,
+            everyone_else=everyone_else,
+            hours=hours,
+        )
+        if not self.complaints.problems:
+            self._warn_of_unused_sinks(written, compiler)
+            warn(placed, rule_set, list(names.companies), self.complaints)
+        return Configuration(
+            document=document,
+            company_configs=written.configs,
+            sink_configs=sinks,
+            rules=rule_set,
+            accounts=accounts,
+            schedules=schedules,
+            templates=templates,
+            template_places=template_places,
+            warnings=self.complaints.warnings,
+        )
+
+    # --- blocks -------------------------------------------------------------------------------------------------------
+
+    def _block(self, name: str) -> dict[str, Any]:
+        found = self._document.value.get(name)
+        return found if isinstance(found, dict) else {}
+
+    def _is_block(self, name: str) -> bool:
+        return isinstance(self._document.value.get(name, {}), dict)
+
+    def _accounts(self) -> Iterator[tuple[str, AccountConfig]]:
+        for name, block in self._block("accounts").items():
+            config, problems = validated(AccountConfig, self._document, block, ("accounts", name))
+            self.complaints.add(problems)
+            if config is not None:
+                yield name, config
+
+    def _schedules(self) -> Iterator[tuple[str, Schedule]]:
+        for name, block in self._block("hours").items():
+            loc: Loc = ("hours", name)
+            yield name, parse_schedule(block, partial(self._is_quoted, loc), partial(self._complain_below, loc))
+
+    def _is_quoted(self, loc: Loc, at: Loc) -> bool:
+        return not self._document.character((*loc, *at)).isdigit()
+
+    def _complain_below(self, loc: Loc, at: Loc, problem: str, hint: str = "", *, key: bool = False) -> None:
+        self.complaints.complain((*loc, *at), problem, hint, key=key)
+
+    def _sinks(self) -> Iterator[tuple[str, AnySinkConfig]]:
+        for name, block in self._block("sinks").items():
             loc: Loc = ("sinks", name)
+            if not isinstance(block, dict):
+                continue  # the model of the whole file has said so
             model = SINK_TYPES.get(str(block.get("type")))
             if model is None:
                 hint = did_you_mean(str(block.get("type")), SINK_TYPES) or f"there are: {', '.join(SINK_TYPES)}"
                 problem = "'type' is missing" if "type" not in block else f"unknown sink type '{block['type']}'"
-                self._complain((*loc, "type"), problem, hint)
+                self.complaints.complain((*loc, "type"), problem, hint)
                 continue
-            try:
-                yield name, validate(model, self._document, block, loc)
-            except ConfigError as error:
-                self.problems += error.problems
+            config, problems = validated(model, self._document, block, loc)
+            self.complaints.add(problems)
+            if config is not None:
+                yield name, config
 
-    def rules(self) -> Iterator[Rule]:
-        seen: set[str] = set()
-        for position, rule in enumerate(self._config.rules):
-            loc: Loc = ("rules", position)
-            if rule.id in seen:
-                self._complain((*loc, "id"), f"a second rule with the id '{rule.id}'", "an id names one rule")
-            seen.add(rule.id)
-            companies, when = self._companies(rule, loc), frozenset(self._transitions(rule, loc))
-            yield Rule(
-                id=rule.id,
-                companies=companies,
-                when=when,
-                conditions=self._conditions(rule.if_, when, (*loc, "if")),
-                exceptions=self._conditions(rule.unless, when, (*loc, "unless")),
-                send=tuple(self._sends(rule, loc)),
-            )
+    def _templates(self) -> tuple[dict[str, str], dict[str, Place]]:
+        """The texts by name, and where each begins."""
+        own = {name: text for name, text in self._block("templates").items() if isinstance(text, str)}
+        places = {name: self._document.place(("templates", name)) for name in own}
+        folder = self._document.value.get("templates_folder")
+        if not isinstance(folder, str):
+            return own, places
+        where: Loc = ("templates_folder",)
+        path = Path(self._document.file).parent / folder
+        if not path.is_dir():
+            self.complaints.complain(where, f"there is no folder '{folder}'", "it is relative to this file")
+            return own, places
+        for file in sorted(path.iterdir()):
+            if file.suffix != _TEMPLATE_SUFFIX:
+                continue
+            if file.stem in own:
+                self.complaints.complain(where, f"a second template '{file.stem}': {file}", "a name stands once")
+                continue
+            text = self._template_text(file, where)
+            if text is None:
+                continue
+            own[file.stem] = text
+            places[file.stem] = Place(str(file), 1, 1)
+        return own, places
 
-    def _companies(self, rule: RuleConfig, loc: Loc) -> frozenset[str] | None:
-        if rule.companies == "all":
+    def _are_templates_known(self, found: Mapping[str, str]) -> bool:
+        """Whether *found* are all that were meant: there is no text of another type, and the folder is there."""
+        folder = self._document.value.get("templates_folder")
+        is_there = folder is None or (isinstance(folder, str) and (Path(self._document.file).parent / folder).is_dir())
+        return is_there and self._is_block("templates") and self._block("templates").keys() <= found.keys()
+
+    def _template_text(self, file: Path, where: Loc) -> str | None:
+        """The text of *file*; None, and a complaint, if it has none that can be used."""
+        try:
+            with file.open("rb") as opened:
+                data = opened.read(_MAX_TEMPLATE + 1)
+            if len(data) > _MAX_TEMPLATE:
+                self.complaints.complain(where, f"{file} is longer than {_MAX_TEMPLATE:,} bytes", "shorten it")
+                return None
+            return data.decode()
+        except (OSError, UnicodeDecodeError):
+            self.complaints.complain(where, f"{file} cannot be read as text", "save it as UTF-8")
             return None
-        known = frozenset(self._config.companies)
-        if isinstance(rule.companies, ExceptCompanies):
-            named, where = rule.companies.except_, (*loc, "companies", "except")
-        else:
-            named, where = tuple(rule.companies), (*loc, "companies")
-        for position, name in enumerate(named):
-            if name not in known:
-                hint = did_you_mean(name, self._config.companies)
-                self._complain((*where, position), f"there is no company '{name}'", hint)
-        return known - set(named) if isinstance(rule.companies, ExceptCompanies) else frozenset(named)
 
-    def _transitions(self, rule: RuleConfig, loc: Loc) -> Iterator[Transition]:
-        known = {name.value: name for name in Transition}
-        for position, name in enumerate(rule.when):
-            if name in known:
-                yield known[name]
-            else:
-                hint = did_you_mean(name, known) or f"there are: {', '.join(known)}"
-                self._complain((*loc, "when", position), f"nothing is called '{name}'", hint)
+    def _complain_of_template(self, places: Mapping[str, Place], name: str, line: int, problem: str, hint: str) -> None:
+        """Note *problem* in line number *line* of the template *name*; a text after `|` begins one line below it."""
+        begins = places[name]
+        is_file = not begins.path
+        is_block = not is_file and self._document.character(("templates", name)) in ("|", ">")
+        if is_file or is_block:
+            begins = Place(begins.file, begins.line + line - is_file, 1, begins.path)
+        self.complaints.add([ConfigProblem(problem, begins, hint)])
 
-    def _conditions(self, block: Mapping[str, Any], when: frozenset[Transition], loc: Loc) -> tuple[Condition, ...]:
-        def complain(at: Loc, problem: str, hint: str = "", *, key: bool = False, warning: bool = False) -> None:
-            if not warning:
-                self._complain((*loc, *at), problem, hint, key=key)
+    def _unmatched(self, compiler: RuleCompiler) -> Iterator[tuple[str, To]]:
+        block = self._block("unmatched")
+        config, _told_already = validated(UnmatchedConfig, self._document, block, ("unmatched",))
+        for name in UnmatchedConfig.model_fields:
+            to = getattr(config, name, None)
+            if to is not None:
+                compiler.named(to, ("unmatched", name))
+                yield name, To("unmatched", to, to in compiler.names.roles)
 
-        return compile_conditions(block, when, complain)
+    # --- blocks against each other ------------------------------------------------------------------------------------
 
-    def _sends(self, rule: RuleConfig, loc: Loc) -> Iterator[Send]:
-        seen: set[str] = set()
-        for position, send in enumerate(rule.send):
-            where: Loc = (*loc, "send", position)
-            if send.to not in self._config.sinks:
-                hint = did_you_mean(send.to, self._config.sinks) or "name it under sinks:"
-                self._complain((*where, "to"), f"there is no sink '{send.to}'", hint)
-            send_id = send.id or send.to
-            if send_id in seen:
-                self._complain(where, f"this rule sends to '{send_id}' twice", "give each of them an id")
-            seen.add(send_id)
-            yield Send(send_id, send.to)
+    def _with_hours(self) -> set[str]:
+        """The companies that name a schedule, be the rest of them right or not."""
+        blocks = {slug: block for slug, block in self._block("companies").items() if isinstance(block, dict)}
+        shared = blocks.get(DEFAULTS, {}).get("hours")
+        return {slug for slug, block in blocks.items() if block.get("hours", shared) is not None}
 
-    def _complain(self, loc: Loc, problem: str, hint: str = "", *, key: bool = False) -> None:
-        place = self._document.key_place(loc) if key else self._document.place(loc)
-        self.problems.append(ConfigProblem(problem, place, hint))
+    def _check_companies(self, written: Written) -> None:
+        """That the account and the schedule a company names are there."""
+        for slug, config in written.configs.items():
+            for key, named in (("account", config.account), ("hours", config.hours)):
+                block = "accounts" if key == "account" else key
+                if named is not None and self._is_block(block) and named not in self._block(block):
+                    hint = did_you_mean(named, self._block(block)) or f"name it under {block}:"
+                    what = "schedule" if key == "hours" else key
+                    self.complaints.complain(self._loc_of(slug, key), f"there is no {what} '{named}'", hint)
+
+    def _loc_of(self, slug: str, key: str) -> Loc:
+        """Where a company's *key* is written: in the company or under the defaults."""
+        own: Loc = ("companies", slug, key)
+        return own if self._document.has(own) else ("companies", DEFAULTS, key)
+
+    def _check_roles(self, written: Written, compiler: RuleCompiler) -> None:
+        """That each role leads to a sink and is sent to; one that is not and looks like a setting is a mistake."""
+        sinks = self._block("sinks")
+        placed = [(slug, role, sink) for slug, roles in written.own_roles.items() for role, sink in roles.items()]
+        for slug, role, sink in placed:
+            loc: Loc = ("companies", slug, role)
+            if isinstance(sink, str) and sink not in sinks and compiler.names.sinks is not None:
+                # Repeated only where it is like a sink's name: it may be a secret in the wrong place.
+                near = did_you_mean(sink, sinks)
+                problem = f"there is no sink '{sink}'" if near else "this is the name of no sink"
+                hint = near or f"'{role}' is no setting of a company, so it is read as a role"
+                self.complaints.complain(loc, problem, hint)
+            if role in sinks:
+                self.complaints.complain(loc, f"the role '{role}' has the name of a sink", "rename one", key=True)
+            elif role not in compiler.used:
+                setting = did_you_mean(role, CompanyConfig.model_fields)
+                problem, hint = f"no rule sends to the role '{role}'", setting or "send to it, or take it out"
+                self.complaints.complain(loc, problem, hint, key=True, warning=not setting)
+
+    def _warn_of_unused_sinks(self, written: Written, compiler: RuleCompiler) -> None:
+        used = compiler.used | {sink for roles in written.roles.values() for sink in roles.values()}
+        for name in self._block("sinks"):
+            if name not in used:
+                problem, hint = f"nothing is sent to the sink '{name}'", "send to it, or take it out"
+                self.complaints.complain(("sinks", name), problem, hint, key=True, warning=True)
+
+
+def _fields_by_template(placed: Sequence[Placed]) -> dict[str, set[str]]:
+    """By template that a rule sends with, the fields that can be told at one of that rule's transitions."""
+    fields: dict[str, set[str]] = {}
+    for rule in placed:
+        told = [fields_of(transition) for transition in rule.rule.when]
+        for template in {to.template for to in rule.rule.send if to.template is not None}:
+            fields.setdefault(template, set()).update(*told)
+    return fields

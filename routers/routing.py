@@ -40,7 +40,8 @@ from routers.objects import (
     save_objects,
 )
 from routers.outbox import NewDelivery, existing_keys, insert_deliveries
-from routers.rules.ruleset import RuleSet, Verdict
+from routers.rules.reasons import Reason
+from routers.rules.ruleset import Fired, RuleSet
 from routers.schema import TransitionState
 
 _log = structlog.get_logger(__name__)
@@ -53,7 +54,7 @@ POLL = timedelta(seconds=0.5)
 # A time far from any telephone is a mistake, and at the ends of the calendar none that every database can keep.
 _PLAUSIBLE_YEARS = range(1970, 2200)
 
-ALREADY_TOLD = "already told"
+ALREADY_TOLD = Reason.ALREADY_TOLD.value
 
 T = TypeVar("T")
 
@@ -268,15 +269,17 @@ def _route_one(conn: Connection, work: _Work, read: _Read, rules: RuleSet, now: 
         transition = _transition(item, read, held.id, changed.version, occurred_at, now)
         if not item.superseded:
             transition.rules_hash = rules.hash
-            transition.verdicts = {}
-            for verdict in rules.decide(read.key.company, item.name, facts):
+            decision = rules.decide(read.key.company, item.name, facts)
+            transition.verdicts = decision.reasons
+            for fired in decision.fired:
                 new = {
                     delivery.key: delivery
-                    for delivery in _deliveries(verdict, transition)
-                    if not _is_told(conn, verdict, delivery.key, obj.told, work.deliveries, deliveries)
+                    for delivery in _deliveries(fired, transition)
+                    if not _is_told(conn, fired, delivery.key, obj.told, work.deliveries, deliveries)
                 }
                 deliveries |= new
-                transition.verdicts[verdict.rule.id] = ALREADY_TOLD if verdict.fired and not new else verdict.why
+                if not new:
+                    decision.reasons[fired.rule.id] = ALREADY_TOLD
         transitions.append(transition)
     held.become(changed, read.id)
     work.routed.append((held.id, None, read.reason, read.id))
@@ -300,10 +303,8 @@ def _transition(
     )
 
 
-def _deliveries(verdict: Verdict, transition: TransitionRow) -> list[NewDelivery]:
-    if not verdict.fired:
-        return []
-    rule = verdict.rule
+def _deliveries(fired: Fired, transition: TransitionRow) -> list[NewDelivery]:
+    rule = fired.rule
     about = transition.object_id if rule.speaks_once else transition.id
     return [
         NewDelivery(
@@ -315,17 +316,17 @@ def _deliveries(verdict: Verdict, transition: TransitionRow) -> list[NewDelivery
             send=send.id,
             sink=send.sink,
         )
-        for send in rule.send
+        for send in fired.send
     ]
 
 
-def _is_told(conn: Connection, verdict: Verdict, key: str, told: frozenset[str], *new: dict[str, NewDelivery]) -> bool:
+def _is_told(conn: Connection, fired: Fired, key: str, told: frozenset[str], *new: dict[str, NewDelivery]) -> bool:
     """Whether a rule that speaks once an object has spoken: in this transaction or in an earlier one."""
-    if not verdict.rule.speaks_once:
+    if not fired.rule.speaks_once:
         return False
     if any(key in deliveries for deliveries in new):
         return True
-    return not told.isdisjoint(verdict.rule.when) and bool(existing_keys(conn, [key]))
+    return not told.isdisjoint(fired.rule.when) and bool(existing_keys(conn, [key]))
 
 
 def _own_time(facts: dict[str, Any]) -> datetime | None:

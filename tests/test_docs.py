@@ -12,8 +12,9 @@ import yaml
 
 from receiver.companies import CompanyConfig
 from receiver.schema import metadata
+from routers.blocks import RouterConfig, RuleConfig
 from routers.cli.serving import serve
-from routers.config import RouterConfig, RuleConfig, read_config
+from routers.config import read_config
 from routers.rules.fields import own_fields
 from routers.rules.operators import OPERATORS
 from routers.schema import objects

@@ -37,6 +37,10 @@ REFUSED = {
     "environment_name_with_dash": [
         "3:20 (companies.acme.signing_keys[0]): a secret must be a reference: env:NAME or file:/path"
     ],
+    "keys_under_defaults": [
+        "2:3 (companies): there are defaults, but no company; write at least one company",
+        ("3:5 (companies.defaults.signing_keys): unknown key 'signing_keys'; allowed here: account, hours, time_zone"),
+    ],
     "literal_secret": ["3:20 (companies.acme.signing_keys[0]): a secret must be a reference: env:NAME or file:/path"],
     "literal_secret_of_digits": [
         "3:20 (companies.acme.signing_keys[0]): a secret must be a reference: env:NAME or file:/path",
@@ -55,7 +59,9 @@ REFUSED = {
     ],
     "no_companies": ["1:1: 'companies' is missing"],
     "no_signing_key": ["3:19 (companies.acme.signing_keys): too few entries: 1 or more wanted, found 0"],
-    "reserved_company": ["2:3 (companies.defaults): 'defaults' is reserved"],
+    "role_not_a_name": [
+        ("4:13 (companies.acme.colour): expected text, found a number; put it in quotes"),
+    ],
     "secrets_missing": [
         (
             "4:9 (companies.acme.signing_keys[0]): the environment variable ABSENT_KEY is not set; "
@@ -82,9 +88,6 @@ REFUSED = {
     "unknown_key": ["3:5 (companies.acme.signign_keys): unknown key 'signign_keys'; did you mean 'signing_keys'?"],
     "unknown_key_of_signing_key": [
         "4:32 (companies.acme.signing_keys[0].untill): unknown key 'untill'; did you mean 'until'?"
-    ],
-    "unknown_key_unlike_any": [
-        "4:5 (companies.acme.colour): unknown key 'colour'; allowed here: callrail_id, signing_keys, unsigned"
     ],
     "unsigned_misspelt": [
         (

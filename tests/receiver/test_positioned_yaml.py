@@ -236,6 +236,13 @@ def test_a_key_has_a_place_of_its_own(tmp_path: Path) -> None:
     assert document.key_place(("rules", 0)) == document.place(("rules", 0))
 
 
+def test_it_is_known_whether_a_value_is_in_quotes(tmp_path: Path) -> None:
+    """By the character it begins with, also below a line separator that only YAML takes for the end of a line."""
+    document = document_of(tmp_path, "a: 'x\u2028  y'\nb: \"8:00\"\nc: 8:00\nd: |\n  x\n")
+
+    assert [document.character((name,)) for name in "abcd"] == ["'", '"', "8", "|"]
+
+
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 

@@ -18,7 +18,7 @@ from receiver.events import ReceivedRequest, event_row, insert_events
 from receiver.ids import Prefix, new_id
 from routers.outbox import Delivery, NewDelivery, Tried, insert_deliveries, open_lane, shift_open_times
 from routers.rules.conditions import Condition, compile_conditions
-from routers.rules.ruleset import Rule, RuleSet, Send
+from routers.rules.ruleset import Rule, RuleSet, To
 from routers.schema import DeliveryState, deliveries, objects, transitions, versions
 from routers.transitions import Transition
 
@@ -83,7 +83,7 @@ def a_rule(
         when=looks_at,
         conditions=conditions(if_ or {}, *looks_at),
         exceptions=conditions(unless or {}, *looks_at),
-        send=tuple(Send(sink, sink) for sink in send),
+        send=tuple(To(sink, sink) for sink in send),
     )
 
 

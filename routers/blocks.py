@@ -1,0 +1,114 @@
+"""The blocks of `router.yaml` as they are written: their keys and types, not yet what they mean."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
+
+from receiver.companies import CompaniesConfig
+from receiver.secrets import SecretRef
+from routers.durations import Duration
+from routers.rules.ruleset import DEFAULT_MAX_AGE, OnLate
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", text):
+        raise ValueError("a name is 1 to 64 small letters, digits, '-' and '_', no '-' or '_' first")
+    return text
+
+
+def _some_time(written: timedelta) -> timedelta:
+    if written <= timedelta(0):
+        raise ValueError("this must be longer than 0s")
+    return written
+
+
+Name = Annotated[str, AfterValidator(_name)]
+_SomeTime = Annotated[Duration, AfterValidator(_some_time)]
+
+
+class _Block(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True)
+
+
+class AccountConfig(_Block):
+    """An account at CallRail, for what is asked of its API."""
+
+    account_id: Annotated[str, Field(min_length=1)]
+    """The account's id at CallRail, such as ACC0191..."""
+    api_key: SecretRef
+    """Where its API key is kept: env:NAME or file:/path."""
+
+
+class SendConfig(_Block):
+    """One destination."""
+
+    to: str
+    """A sink, or a role that each company gives to one of its sinks."""
+    id: Name | None = None
+    """Needed only where a rule sends to one sink or role twice."""
+    template: str | None = None
+    """A text of templates: or a built-in one, instead of the transition's own."""
+    expires: _SomeTime | None = None
+    """How long it is still worth sending, like 2h."""
+
+
+class ExceptCompanies(_Block):
+    """All companies but these."""
+
+    except_: Annotated[tuple[str, ...], Field(alias="except", min_length=1)]
+
+
+class RuleConfig(_Block):
+    """One rule: when something happens, if conditions hold, unless one of others does, send it there."""
+
+    id: Name
+    """Its identity in the database. Keep it; the name may change."""
+    was: tuple[Name, ...] = ()
+    """Ids the rule had before, so that a new id tells nobody twice."""
+    name: str | None = None
+    """For people."""
+    companies: Literal["all"] | Annotated[tuple[str, ...], Field(min_length=1)] | ExceptCompanies = "all"
+    """all, a list, or {except: [...]}."""
+    when: Annotated[tuple[str, ...], Field(min_length=1)]
+    """What it looks at. With several it speaks once an object, of whichever comes first."""
+    if_: Annotated[dict[str, Any], Field(alias="if", default_factory=dict)]
+    """Conditions of which all must hold."""
+    unless: Annotated[dict[str, Any], Field(default_factory=dict)]
+    """Conditions of which one is enough to keep the rule silent."""
+    send: Annotated[tuple[SendConfig, ...], Field(min_length=1)] = ()
+    """Whom to tell."""
+    stop: StrictBool = False
+    """When it fires, no later rule is asked."""
+    repeat: StrictBool = False
+    """With several when: speak at each, not once."""
+    mute: StrictBool = False
+    """Record what it decides, and tell nobody."""
+    on_late: OnLate = OnLate.RECORDS_ONLY
+    """What becomes of a message about something older than max_age; records_only: it goes to systems only."""
+    max_age: _SomeTime = DEFAULT_MAX_AGE
+    """How old that is, from the thing's own time, like 24h."""
+
+
+class UnmatchedConfig(_Block):
+    """Whom to tell of what no rule spoke of: a sink or a role for each sort of object."""
+
+    calls: str | None = None
+    texts: str | None = None
+    forms: str | None = None
+
+
+class RouterConfig(CompaniesConfig):
+    """The whole file. What stands in its blocks is read piece by piece, so that one mistake does not hide others."""
+
+    include: tuple[str, ...] = ()
+    accounts: Annotated[dict[Name, Any], Field(default_factory=dict)]
+    hours: Annotated[dict[Name, Any], Field(default_factory=dict)]
+    sinks: Annotated[dict[Name, dict[str, Any]], Field(default_factory=dict)]
+    templates: Annotated[dict[Name, str], Field(default_factory=dict)]
+    templates_folder: str | None = None
+    rules: Annotated[list[Any], Field(default_factory=list)]
+    unmatched: Annotated[UnmatchedConfig, Field(default_factory=UnmatchedConfig)]

@@ -1,0 +1,65 @@
+"""Why somebody was told of something, or was not: a closed list, kept with each transition and shown to operators.
+
+A reason is stored as one short text: a word of the list, with what it is about behind it where there is such a thing,
+like `if duration`, `stopped by missed-open` or `no role alerts`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """The beginning of a stored reason."""
+
+    FIRED = "fired"
+    MUTED = "muted"
+    STOPPED = "stopped by"
+    IF = "if"
+    UNLESS = "unless"
+    NO_ROLE = "no role"
+    ALREADY_TOLD = "already told"
+    LATE = "late"
+    SUPERSEDED = "superseded"
+    NO_RULE = "no rule looks at this"
+    UNMATCHED = "unmatched"
+
+    def about(self, what: str) -> str:
+        """The stored reason, with *what* it is about."""
+        return f"{self.value} {what}"
+
+
+_SENTENCES = {
+    Reason.FIRED: "The rule fired.",
+    Reason.MUTED: "The rule matched, but it is muted (mute: true), so nothing was sent.",
+    Reason.STOPPED: "An earlier rule fired and ends the list (stop: true): {what}.",
+    Reason.IF: "The condition on {what} did not hold.",
+    Reason.UNLESS: "The exception on {what} held.",
+    Reason.NO_ROLE: "The rule matched, but the company has no sink for the role {what}.",
+    Reason.ALREADY_TOLD: "The rule has already spoken of this object, and it speaks once.",
+    Reason.LATE: "It happened longer ago than the rule's max_age.",
+    Reason.SUPERSEDED: "The object was already further when this became known.",
+    Reason.NO_RULE: "No rule of the company looks at this.",
+    Reason.UNMATCHED: "No rule fired, so it went where unmatched: sends it.",
+}
+
+
+def reason_of(stored: str) -> Reason:
+    """Which reason *stored* is.
+
+    Raises:
+        ValueError: It is none of the list.
+    """
+    for reason in Reason:
+        if stored == reason or stored.startswith(f"{reason} "):
+            return reason
+    raise ValueError(f"{stored!r} is no reason")
+
+
+def sentence_of(stored: str) -> str:
+    """*stored* as a sentence for the person who asks why."""
+    reason = reason_of(stored)
+    what = stored.removeprefix(reason).strip()
+    if reason is Reason.FIRED and what:
+        return f"The rule fired {what}."
+    return _SENTENCES[reason].format(what=what)
