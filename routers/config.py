@@ -25,6 +25,7 @@ from routers.rules.fields import did_you_mean, fields_of
 from routers.rules.ruleset import RuleSet, To
 from routers.rules.warnings import warn
 from routers.sinks import SINK_TYPES, AnySinkConfig
+from routers.templates import BUILT_IN_NAMES, check_templates
 
 _TEMPLATE_SUFFIX = ".jinja"
 _MAX_TEMPLATE = 100_000  # bytes
@@ -113,27 +114,30 @@ class CheckTemplates(Protocol):
     ) -> None: ...
 
 
-def read_config(
-    path: Path, *, builtin_templates: Collection[str] = (), check_templates: CheckTemplates | None = None
-) -> Configuration:
+def read_config(path: Path) -> Configuration:
     """The configuration in *path* and the files it includes.
 
-    Args:
-        builtin_templates: Names that a send may give as its template beside those of the file.
-        check_templates: Looks at the templates of the file.
     Raises:
         ConfigError: With every mistake found.
     """
-    checked = check_config(path, builtin_templates=builtin_templates, check_templates=check_templates)
+    checked = check_config(path)
     if checked.configuration is None:
         raise ConfigError(list(checked.problems))
     return checked.configuration
 
 
 def check_config(
-    path: Path, *, builtin_templates: Collection[str] = (), check_templates: CheckTemplates | None = None
+    path: Path,
+    *,
+    builtin_templates: Collection[str] = BUILT_IN_NAMES,
+    check_templates: CheckTemplates | None = check_templates,
 ) -> Checked:
-    """As `read_config`, but nothing is raised."""
+    """As `read_config`, but nothing is raised.
+
+    Args:
+        builtin_templates: Names that a send may give as its template beside those of the file.
+        check_templates: Looks at the templates of the file.
+    """
     try:
         document = read_with_includes(path)
     except ConfigError as error:

@@ -219,13 +219,6 @@ def _object_of(row: Row[Any]) -> Object:
     )
 
 
-def facts_of(
-    company: str, fields: Mapping[str, Any], outcome: str | None, stage: str, details: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """What rules and templates see of one version of an object: its fields and what we know of it beside them."""
-    return {**fields, "company": company, "outcome": outcome, "stage": stage, **(details or {})}
-
-
 # --- transitions -----------------------------------------------------------------------------------------------------
 
 _insert_transitions = BulkInsert(

@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, exists, 
 from receiver.bulk import BulkInsert, BulkUpdate
 from receiver.columns import fixed
 from receiver.ids import Prefix, new_id
-from routers.objects import facts_of
+from routers.facts import facts_of
 from routers.schema import DeliveryState, attempts, deliveries, lanes, objects, transitions, versions
 from routers.transitions import Transition
 
@@ -62,7 +62,7 @@ class Delivery:
     @property
     def facts(self) -> dict[str, Any]:
         """What rules saw when it was decided."""
-        return facts_of(self.company, self.fields, self.outcome, self.stage, self.details)
+        return facts_of(self.company, self.object_type, self.fields, self.outcome, self.stage, self.details)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from receiver.exceptions import DatabaseUnavailable
 from receiver.ids import Prefix, new_id
 from receiver.writer import Writer
 from routers import lifecycle
+from routers.facts import facts_of
 from routers.lifecycle import Event, Happened
 from routers.objects import (
     Held,
@@ -32,7 +33,6 @@ from routers.objects import (
     ObjectTaken,
     TransitionRow,
     claim_received,
-    facts_of,
     insert_transitions,
     lock_objects,
     mark_routed,
@@ -261,7 +261,7 @@ def _route_one(conn: Connection, work: _Work, read: _Read, rules: RuleSet, now: 
         work.routed.append((held.id, repeated, read.reason, read.id))
         return
     changed, happened = lifecycle.apply(obj, read.event)
-    facts = facts_of(read.key.company, changed.fields, changed.outcome, changed.stage.name.lower())
+    facts = facts_of(read.key.company, read.key.type, changed.fields, changed.outcome, changed.stage.name.lower())
     occurred_at = _own_time(facts) or read.received_at
     transitions: list[TransitionRow] = []
     deliveries: dict[str, NewDelivery] = {}

@@ -183,7 +183,7 @@ templates:
   short: A call
   long: |
     A call
-    from {{ nobody }}
+    from {{ customer_name }}
 templates_folder: texts
 unmatched: {calls: alerts, forms: crm}
 rules:
@@ -260,7 +260,7 @@ def test_templates_are_handed_on_as_texts(tmp_path: Path) -> None:
 
     assert dict(configuration.templates) == {
         "short": "A call",
-        "long": "A call\nfrom {{ nobody }}\n",
+        "long": "A call\nfrom {{ customer_name }}\n",
         "from-a-file": "A call\n",
     }
     assert str(configuration.template_places["short"]) == f"{tmp_path}/router.yaml:13:10 (templates.short)"

@@ -1,0 +1,125 @@
+"""What rules and templates see: the fields of one version of an object, and what we know beside them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from callrail.phones import e164
+
+# As carriers and CallRail read them: the whole text is one of these words, whatever its case.
+OPT_OUT_WORDS = frozenset({"stop", "stopall", "unsubscribe", "cancel", "end", "quit", "optout", "revoke"})
+
+_EMAIL = re.compile(r"[^\s@<>,;]{1,64}@[^\s@<>,;]+\.[A-Za-z]{2,24}")
+_MAX_FORM_FIELDS = 200  # of a form with thousands the contact stands at the top
+_MAX_VALUE = 320
+
+
+def facts_of(
+    company: str,
+    type_: str,
+    fields: Mapping[str, Any],
+    outcome: str | None,
+    stage: str,
+    details: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The facts of one version of an object, and of one transition if it has *details*.
+
+    Args:
+        type_: What the object is: call, text, form, ...
+        details: What a transition knows beside the version: changes, before, was_outcome, ...
+    """
+    return {
+        **fields,
+        **_derived(type_, fields),
+        **(details or {}),
+        "company": company,
+        "outcome": outcome,
+        "stage": stage,
+    }
+
+
+def is_opt_out(content: object) -> bool:
+    """Whether a text asks for no more texts."""
+    return isinstance(content, str) and re.sub(r"[\s.!\"'-]", "", content).lower() in OPT_OUT_WORDS
+
+
+def _derived(type_: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    if type_ == "text" and "content" in fields:
+        return {"opt_out": is_opt_out(fields["content"])}
+    if type_ == "form" and "form_data" in fields:
+        return contact_of(fields["form_data"])
+    return {}
+
+
+# --- forms -----------------------------------------------------------------------------------------------------------
+
+
+def contact_of(form_data: object) -> dict[str, str | None]:
+    """Name, e-mail address and number of whoever sent a form, found by the names its site gave the fields and by shape.
+
+    The number is E.164. A part that is not found is None: the form was told, and does not hold it.
+    """
+    told = [(_words(name), text) for name, value in _pairs(form_data) if (text := _text(value))]
+    return {
+        "contact_name": _name(told),
+        "contact_email": _first(told, _EMAIL_NAMES, _email) or _first(told, None, _email),
+        "contact_phone": _first(told, _PHONE_NAMES, e164) or _first(told, None, _bare_number),
+    }
+
+
+_NAME_NAMES = frozenset({"name", "fullname", "yourname", "contactname", "customername"})
+_FIRST_NAMES = frozenset({"firstname", "fname", "givenname", "namefirst", "first"})
+_LAST_NAMES = frozenset({"lastname", "lname", "surname", "familyname", "namelast", "last"})
+_EMAIL_NAMES = ("email", "mail")
+_PHONE_NAMES = ("phone", "mobile", "cell", "telephone", "tel", "contactnumber", "callback")
+_OF_OTHERS = ("company", "business", "user", "pet", "product", "file", "form", "page", "campaign", "utm")
+
+
+def _pairs(form_data: object) -> list[tuple[str, Any]]:
+    if isinstance(form_data, Mapping):
+        return list(form_data.items())[:_MAX_FORM_FIELDS]
+    return []
+
+
+def _words(name: str) -> str:
+    """*name* without what sites write around and between its words: `your-name`, `input_1[first]`."""
+    return re.sub(r"[^a-z]", "", str(name)[:80].lower()).removeprefix("input").removeprefix("field")
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list):
+        value = " ".join(part for part in value if isinstance(part, str))
+    return value.strip() if isinstance(value, str) and len(value) <= _MAX_VALUE else ""
+
+
+def _name(told: list[tuple[str, str]]) -> str | None:
+    first = next((text for name, text in told if name in _FIRST_NAMES), "")
+    last = next((text for name, text in told if name in _LAST_NAMES), "")
+    if first or last:
+        return f"{first} {last}".strip()
+    whole = next((text for name, text in told if name in _NAME_NAMES), None)
+    loose = (text for name, text in told if name.endswith("name") and not name.startswith(_OF_OTHERS))
+    return whole or next(loose, None)
+
+
+def _first(told: list[tuple[str, str]], names: tuple[str, ...] | None, read: Any) -> str | None:
+    """The first value that *read* makes something of, of fields with one of *names* in theirs; None for all fields."""
+    for name, text in told:
+        if names is None or any(part in name for part in names):
+            found: str | None = read(text)
+            if found:
+                return found
+    return None
+
+
+def _email(text: str) -> str | None:
+    found = _EMAIL.search(text)
+    return found.group() if found else None
+
+
+def _bare_number(text: str) -> str | None:
+    """A number in a field whose name does not say so: written as one and as nothing else, with ten digits or more."""
+    is_number = re.fullmatch(r"\+?[\d\s().-]+", text) and len(re.sub(r"\D", "", text)) >= 10
+    return e164(text) if is_number else None
