@@ -187,6 +187,7 @@ class _Checker:
             roles=written.roles,
             everyone_else=everyone_else,
             hours=hours,
+            zones={slug: config.time_zone for slug, config in written.configs.items() if config.time_zone},
         )
         if not self.complaints.problems:
             self._warn_of_unused_sinks(written, compiler)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from callrail.phones import e164
+from routers.hours import open_or_closed
+from routers.rules.ruleset import RuleSet
 
 # As carriers and CallRail read them: the whole text is one of these words, whatever its case.
 OPT_OUT_WORDS = frozenset({"stop", "stopall", "unsubscribe", "cancel", "end", "quit", "optout", "revoke"})
@@ -38,6 +41,27 @@ def facts_of(
         "outcome": outcome,
         "stage": stage,
     }
+
+
+def facts_in_time(
+    rules: RuleSet,
+    company: str,
+    facts: dict[str, Any],
+    *,
+    occurred_at: datetime,
+    received_at: datetime,
+    told_zones: Mapping[str, str],
+) -> dict[str, Any]:
+    """*facts* with what depends on the time: `hours`, if a schedule and a zone are known, and `$received`.
+
+    Args:
+        occurred_at: The thing's own time; the company was open then, or closed.
+        told_zones: By company, the zone its calls told; `time_zone:` in the file goes before it.
+    """
+    told = facts.get("company_time_zone")
+    zone = rules.zones.get(company) or (told if isinstance(told, str) else None) or told_zones.get(company)
+    hours = open_or_closed(rules.hours.get(company), occurred_at, zone)
+    return {**facts, "$received": received_at} | ({"hours": hours} if hours else {})
 
 
 def is_opt_out(content: object) -> bool:

@@ -87,6 +87,7 @@ transitions = Table(
     Column("details", Json, comment="what the version does not tell: what changed, from what"),
     Column("rules_hash", Id, comment="which rules gave the verdicts"),
     Column("verdicts", Json, comment="per rule that looks at this transition: fired, or why not"),
+    Column("reason", Text, comment="why nobody is told of it; null when somebody is"),
     UniqueConstraint("object_id", "name", "n"),
     one_of("state", TransitionState),
 )
@@ -103,7 +104,9 @@ deliveries = Table(
     Column("send", Id, nullable=False),
     Column("generation", Integer, nullable=False),
     Column("sink", Id, nullable=False),
+    Column("template", Id, comment="null for the transition's own"),
     Column("state", Id, nullable=False),
+    Column("expires_at", Instant, comment="after it nobody wants to hear of it"),
     Column("due_at", Instant, nullable=False),
     Column("lease_until", Instant),
     Column("leased_by", Id, comment="the instance that holds it"),
@@ -140,6 +143,13 @@ attempts = Table(
     Column("reason", Text),
 )
 Index("ix_attempts_delivery_id", attempts.c.delivery_id)
+
+time_zones = Table(
+    "time_zones",
+    metadata,
+    Column("company", Id, primary_key=True),
+    Column("time_zone", Text, nullable=False, comment="the newest that a call of the company told"),
+)
 
 lanes = Table(
     "lanes",

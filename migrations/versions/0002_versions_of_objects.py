@@ -1,4 +1,7 @@
-"""versions of objects: what was known after each event, once, instead of a copy with each transition"""
+"""versions of objects: what was known after each event, once, instead of a copy with each transition
+
+And what the rules know by now: a reason for each transition that tells nobody, templates, expiry, told time zones.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ depends_on: str | None = None
 
 # Frozen here: a migration must not change when the program's column types do.
 ID = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+INSTANT = sa.Text().with_variant(postgresql.TIMESTAMP(timezone=True), "postgresql")
 
 
 def upgrade() -> None:
@@ -42,6 +46,20 @@ def upgrade() -> None:
         sa.Column(
             "details", sa.Text(), nullable=True, comment="what the version does not tell: what changed, from what"
         ),
+    )
+    op.add_column(
+        "transitions",
+        sa.Column("reason", sa.Text(), nullable=True, comment="why nobody is told of it; null when somebody is"),
+    )
+    op.add_column("deliveries", sa.Column("template", ID, nullable=True, comment="null for the transition's own"))
+    op.add_column(
+        "deliveries", sa.Column("expires_at", INSTANT, nullable=True, comment="after it nobody wants to hear of it")
+    )
+    op.create_table(
+        "time_zones",
+        sa.Column("company", ID, nullable=False),
+        sa.Column("time_zone", sa.Text(), nullable=False, comment="the newest that a call of the company told"),
+        sa.PrimaryKeyConstraint("company", name=op.f("pk_time_zones")),
     )
     # One version for each event that brought something about, in the order of the events, and then the present one.
     op.execute(
@@ -82,6 +100,10 @@ def downgrade() -> None:
         "UPDATE transitions SET snapshot = (SELECT fields FROM versions WHERE versions.object_id ="
         " transitions.object_id AND versions.version = transitions.version)"
     )
+    op.drop_table("time_zones")
+    op.drop_column("deliveries", "expires_at")
+    op.drop_column("deliveries", "template")
+    op.drop_column("transitions", "reason")
     op.drop_column("transitions", "details")
     op.drop_column("transitions", "version")
     op.drop_table("versions")

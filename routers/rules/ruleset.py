@@ -163,7 +163,7 @@ class _Looking:
 class RuleSet:
     """All rules of an installation. *hash* names exactly these rules in stored rows.
 
-    *roles* and *hours* are by company; *everyone_else* is `unmatched:`, by the sort of object.
+    *roles*, *hours* and *zones* are by company; *everyone_else* is `unmatched:`, by the sort of object.
     """
 
     rules: Sequence[Rule]
@@ -171,6 +171,7 @@ class RuleSet:
     roles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     everyone_else: Mapping[str, To] = field(default_factory=dict)
     hours: Mapping[str, Schedule] = field(default_factory=dict)
+    zones: Mapping[str, str] = field(default_factory=dict)
     _index: dict[tuple[str, Transition], tuple[_Looking, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     def decide(self, company: str, transition: Transition, facts: Facts) -> Decision:
