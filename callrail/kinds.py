@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What CallRail posted. The value is the last segment of the URL path."""
+    """What CallRail posted. The value is the last segment of the URL path; those of the API have none."""
 
     PRE_CALL = "pre_call"
     CALL_ROUTING_COMPLETE = "call_routing_complete"
@@ -24,6 +24,10 @@ class Kind(StrEnum):
     FORM_SUBMISSION = "form_submission"
     CONVERT_ASSIST = "convert_assist"
     VOICE_ASSIST = "voice_assist"
+    # What the API told when asked; nothing posts these.
+    API_CALL = "api_call"
+    API_TEXT = "api_text"
+    API_FORM = "api_form"
     UNKNOWN = "unknown"
 
 
@@ -49,10 +53,15 @@ FAMILY = {
     Kind.FORM_SUBMISSION: Family.FORM,
     Kind.CONVERT_ASSIST: Family.ASSIST,
     Kind.VOICE_ASSIST: Family.ASSIST,
+    Kind.API_CALL: Family.CALL,
+    Kind.API_TEXT: Family.TEXT,
+    Kind.API_FORM: Family.FORM,
     Kind.UNKNOWN: Family.UNKNOWN,
 }
+FROM_API = frozenset({Kind.API_CALL, Kind.API_TEXT, Kind.API_FORM})
+OUTBOUND = frozenset({Kind.OUTBOUND_POST_CALL, Kind.OUTBOUND_CALL_MODIFIED})
 
-_BY_SEGMENT = {kind.value: kind for kind in Kind}
+_BY_SEGMENT = {kind.value: kind for kind in Kind if kind not in FROM_API}
 
 # CallRail documents separate outbound webhooks but also calls post-call "including outbound": the body's direction
 # is the truth (webhooks article against the API reference).

@@ -17,9 +17,10 @@ from urllib.parse import parse_qsl
 import orjson
 
 from callrail.fields import FIELDS, LEGACY_NAMES, FieldType
+from callrail.phones import e164, is_withheld
 
 MAX_DEPTH = 64
-MAX_FORM_FIELDS = 2_000
+MAX_FORM_FIELDS = 20_000
 MAX_KEY = 256
 MAX_OBJECT_ID = 64
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -51,13 +52,18 @@ def read_payload(body: bytes, content_type: str = "") -> Payload:
     return Payload(normalise(raw))
 
 
-def object_id(fields: Fields) -> str | None:
-    """CallRail's id of the call, text or form: `resource_id`, or the numeric `id` of older bodies; None if untold.
+# Where a call's numbers stand as CallRail told them, if they are not told in E.164.
+RAW_NUMBERS = "raw_numbers"
 
-    An absurdly long id is replaced by its hash, so that it can be a key in every database.
-    """
-    told = fields.get("resource_id") or fields.get("id")
-    if not isinstance(told, str | int) or isinstance(told, bool):
+
+def object_id(fields: Fields) -> str | None:
+    """CallRail's id of the call, text or form: `resource_id`, or the numeric `id` of older bodies; None if untold."""
+    return id_text(fields.get("resource_id") or fields.get("id"))
+
+
+def id_text(told: object) -> str | None:
+    """*told* as an id; None if it is none. An absurdly long one is replaced by its hash, to be a key anywhere."""
+    if not isinstance(told, str | int) or isinstance(told, bool) or told == "":
         return None
     text = str(told)
     return text if len(text) <= MAX_OBJECT_ID else "sha256:" + hashlib.sha256(text.encode()).hexdigest()[:48]
@@ -80,7 +86,24 @@ def normalise(raw: dict[str, Any]) -> Fields:
         if value is not _MISFIT:
             fields[name] = value
     _rename_legacy(fields)
+    _read_numbers(fields)
     return fields
+
+
+def _read_numbers(fields: Fields) -> None:
+    """Phone numbers as E.164, withheld ones as told empty; the text that was told is kept under `raw_numbers`.
+
+    What is no number of the world's, a short code for example, stays as it is.
+    """
+    raw: Fields = {}
+    for name in _NUMBERS.intersection(fields):
+        told = fields[name]
+        if isinstance(told, str):
+            number = None if is_withheld(told) else e164(told) or told
+            if number != told:
+                fields[name], raw[name] = number, told
+    if raw:
+        fields[RAW_NUMBERS] = raw
 
 
 def _rename_legacy(fields: Fields) -> None:
@@ -144,6 +167,9 @@ _PARSED = frozenset(
     field.name for field in FIELDS.values() if field.type in (FieldType.BOOLEAN, FieldType.INTEGER, FieldType.LIST)
 )
 _CONVERTER = {field.name: _CONVERTERS[field.type] for field in FIELDS.values() if field.type in _CONVERTERS}
+
+
+_NUMBERS = frozenset(field.name for field in FIELDS.values() if field.type is FieldType.PHONE)
 
 
 def _value(name: str, value: Any) -> Any:

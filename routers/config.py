@@ -25,6 +25,7 @@ from routers.rules.fields import did_you_mean, fields_of
 from routers.rules.ruleset import RuleSet, To
 from routers.rules.warnings import warn
 from routers.sinks import SINK_TYPES, AnySinkConfig
+from routers.sinks.config import Audience
 from routers.templates import BUILT_IN_NAMES, check_templates
 
 _TEMPLATE_SUFFIX = ".jinja"
@@ -187,6 +188,7 @@ class _Checker:
             roles=written.roles,
             everyone_else=everyone_else,
             hours=hours,
+            for_people=frozenset(name for name, sink in sinks.items() if sink.audience is Audience.PEOPLE),
             zones={slug: config.time_zone for slug, config in written.configs.items() if config.time_zone},
         )
         if not self.complaints.problems:

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from types import MappingProxyType
 from typing import Protocol
 
 import structlog
@@ -25,6 +26,7 @@ from receiver.clock import Clock
 from receiver.exceptions import DatabaseUnavailable
 from receiver.writer import Writer
 from routers import outbox
+from routers.filters import zone_of
 from routers.messages import Message
 from routers.outbox import Delivery, Tried
 from routers.outcomes import AuthFailed, Gone, Outcome, Rejected, Retry, Uncertain
@@ -62,6 +64,7 @@ class Dispatcher:
     Args:
         instance: Names this process on the leases it holds.
         templates: What messages are written with; the built-in ones where None.
+        zones: By company, the time zone in which it reads times; the one its call tells where there is none.
     """
 
     def __init__(
@@ -73,13 +76,14 @@ class Dispatcher:
         instance: str,
         rng: random.Random,
         templates: Templates | None = None,
+        zones: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._writer = writer
         self._clock = clock
         self._instance = instance
         templates = templates or built_in_templates()
         self._lanes = [
-            Lane(writer, clock, name, *sink, instance=instance, rng=rng, templates=templates)
+            Lane(writer, clock, name, *sink, instance=instance, rng=rng, templates=templates, zones=zones)
             for name, sink in sinks.items()
         ]
         self._stopping = asyncio.Event()
@@ -106,7 +110,7 @@ class Dispatcher:
         async with asyncio.TaskGroup() as group:
             for lane in self._lanes:
                 group.create_task(lane.run())
-            group.create_task(self._return_expired())
+            group.create_task(self._keep_tidy())
 
     def stop(self) -> None:
         """Claim nothing further; `run` ends when what is on the way is recorded, at the latest after 10 seconds."""
@@ -114,17 +118,24 @@ class Dispatcher:
         for lane in self._lanes:
             lane.stop()
 
-    async def _return_expired(self) -> None:
+    def _tidy_up(self, conn: Connection) -> None:
+        now = self._clock.now(conn)
+        outbox.return_leases(conn, now=now)
+        if expired := outbox.expire(conn, now=now):
+            _log.info("dispatcher.deliveries_expired", deliveries=expired)
+
+    async def _keep_tidy(self) -> None:
+        """Return leases that ran out and end what nobody wants to hear of any more."""
         while not self._stopping.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), RETURN_EVERY.total_seconds())
                 return
             try:
-                await self._writer.run(lambda conn: outbox.return_leases(conn, now=self._clock.now(conn)))
+                await self._writer.run(self._tidy_up)
             except DatabaseUnavailable:
                 pass  # the writer has said so
             except Exception:  # it must not end the lanes beside it
-                _log.exception("dispatcher.leases_not_returned")
+                _log.exception("dispatcher.not_tidied")
 
 
 @dataclass(slots=True)
@@ -156,6 +167,7 @@ class Lane:
     instance: str
     rng: random.Random
     templates: Templates
+    zones: Mapping[str, str]
     _claimed: list[Delivery] = field(default_factory=list)
     _on_the_way: set[asyncio.Task[None]] = field(default_factory=set)
     _results: deque[_Result] = field(default_factory=deque)
@@ -308,7 +320,8 @@ class Lane:
 
     async def _deliver(self, delivery: Delivery) -> Outcome:
         try:
-            message = render(delivery, self.templates)
+            zone = self.zones.get(delivery.company)
+            message = render(delivery, self.templates, zone=zone_of(zone) if zone else None)
         except Exception:
             _log.exception("delivery.not_rendered", id=delivery.id)
             return Rejected("the message could not be made; see the log for this delivery's id")

@@ -33,14 +33,8 @@ def facts_of(
         type_: What the object is: call, text, form, ...
         details: What a transition knows beside the version: changes, before, was_outcome, ...
     """
-    return {
-        **fields,
-        **_derived(type_, fields),
-        **(details or {}),
-        "company": company,
-        "outcome": outcome,
-        "stage": stage,
-    }
+    own = {"company": company, "outcome": outcome, "stage": stage}
+    return {"seen_before": False, **fields, **_derived(type_, fields), **(details or {}), **own}
 
 
 def facts_in_time(
@@ -72,9 +66,13 @@ def is_opt_out(content: object) -> bool:
 def _derived(type_: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     if type_ == "text" and "content" in fields:
         return {"opt_out": is_opt_out(fields["content"])}
-    if type_ == "form" and "form_data" in fields:
-        return contact_of(fields["form_data"])
-    return {}
+    return contact_of(_form_data(fields)) if type_ == "form" else {}
+
+
+def _form_data(fields: Mapping[str, Any]) -> object:
+    """What the form held: an object or, form-encoded, one field of ours for each of its (assumed)."""
+    flat = {name[10:].strip("[]"): value for name, value in fields.items() if name.startswith("form_data[")}
+    return fields.get("form_data") or flat
 
 
 # --- forms -----------------------------------------------------------------------------------------------------------

@@ -7,18 +7,19 @@ sources alone, because a ringing call is posted as `answered: false, call_type: 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
 
-from callrail.fields import OPINIONS
-from callrail.kinds import FAMILY, Family, Kind
-from callrail.payload import Fields
+from callrail.fields import OPINIONS, PLACEHOLDERS
+from callrail.kinds import FAMILY, FROM_API, OUTBOUND, Family, Kind
+from callrail.payload import RAW_NUMBERS, Fields
 from routers.transitions import Transition
 
 # Under this many seconds an unanswered caller gave up; after it nobody came to the phone.
 ABANDONED_BELOW = 15
+_MOST_SEEN = 50  # equal bodies are looked for among so many of a kind
 
 
 class Stage(IntEnum):
@@ -32,12 +33,13 @@ class Stage(IntEnum):
 
 
 class Outcome(StrEnum):
-    """How an inbound call ended. `unknown` means that nothing told so yet."""
+    """How a call ended; `unanswered` is said of outbound calls. `unknown` means that nothing told so yet."""
 
     ANSWERED = "answered"
     MISSED = "missed"
     ABANDONED = "abandoned"
     VOICEMAIL = "voicemail"
+    UNANSWERED = "unanswered"
     UNKNOWN = "unknown"
 
 
@@ -46,6 +48,14 @@ class Source(NamedTuple):
 
     event_id: str
     kind: str
+
+
+class Newest(NamedTuple):
+    """The newest event of a kind, its body's hash, and the beginnings of older hashes."""
+
+    event_id: str
+    sha256: str
+    older: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +70,27 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Object:
-    """One call, text or form, as far as it is known."""
+    """One call, text, form or assistant's answer, as far as it is known."""
 
     stage: Stage = Stage.NEW
     outcome: Outcome | None = None
-    outcome_event: str | None = None
+    outcome_source: Source | None = None
     version: int = 0
     fields: Mapping[str, Any] = field(default_factory=dict)
     sources: Mapping[str, Source] = field(default_factory=dict)
-    newest: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    newest: Mapping[str, Newest] = field(default_factory=dict)
     told: frozenset[str] = frozenset()
 
 
 class Happened(NamedTuple):
-    """A transition, and whether the object was already further when the news of it came."""
+    """A transition, and whether the object was already further when the news of it came.
+
+    *details* are what a transition knows that its version does not tell: what changed, from what.
+    """
 
     name: Transition
     superseded: bool = False
+    details: Mapping[str, Any] | None = None
 
 
 def repeat_of(obj: Object, event: Event) -> str | None:
@@ -85,7 +99,13 @@ def repeat_of(obj: Object, event: Event) -> str | None:
     An older equal body is no repeat: a tag put on, taken off and put on again is told in equal bodies, and is news.
     """
     newest = obj.newest.get(event.kind)
-    return newest[0] if newest is not None and newest[1] == event.sha256 else None
+    return newest.event_id if newest is not None and newest.sha256 == event.sha256 else None
+
+
+def is_seen_before(obj: Object, event: Event) -> bool:
+    """Whether an older event of the kind, not the newest, had the body of *event*."""
+    newest = obj.newest.get(event.kind)
+    return newest is not None and _beginning(event.sha256) in newest.older
 
 
 def renew(obj: Object, repeated: str, event: Event) -> Object:
@@ -96,30 +116,45 @@ def renew(obj: Object, repeated: str, event: Event) -> Object:
     if event.id <= repeated:
         return obj
     source = Source(event.id, event.kind.value)
-    sources = {name: source if held.event_id == repeated else held for name, held in obj.sources.items()}
+    newest = obj.newest[event.kind.value]
+    decided = obj.outcome_source is not None and obj.outcome_source.event_id == repeated
     return replace(
         obj,
-        sources=sources,
-        newest={**obj.newest, event.kind.value: (event.id, event.sha256)},
-        outcome_event=event.id if obj.outcome_event == repeated else obj.outcome_event,
+        sources={name: source if held.event_id == repeated else held for name, held in obj.sources.items()},
+        newest={**obj.newest, event.kind.value: newest._replace(event_id=event.id)},
+        outcome_source=source if decided else obj.outcome_source,
     )
 
 
 def apply(obj: Object, event: Event) -> tuple[Object, list[Happened]]:
     """*obj* after *event*, and what happened. The caller has made sure that *event* is no repeat."""
-    obj = _merge(obj, event)
+    after = _merge(obj, event)
     match FAMILY[event.kind]:
-        case Family.CALL if event.kind in _STAGES:
-            obj, happened = _apply_call(obj, event)
-        case Family.TEXT:
-            name = Transition.TEXT_SENT if event.kind is Kind.TEXT_SENT else Transition.TEXT_RECEIVED
-            obj, happened = replace(obj, stage=Stage.COMPLETE), [Happened(name)]
-        case Family.FORM:
-            obj, happened = replace(obj, stage=Stage.COMPLETE), [Happened(Transition.FORM_SUBMITTED)]
-        case _:
-            obj, happened = replace(obj, stage=Stage.COMPLETE), [Happened(Transition.UNKNOWN_RECEIVED)]
-    news = [item for item in happened if item.name not in obj.told]
-    return replace(obj, told=obj.told | {item.name for item in news}), news
+        case Family.CALL:
+            after, happened = _apply_call(obj, after, event)
+        case Family.ASSIST if event.kind is Kind.VOICE_ASSIST:  # tells of the call that it took
+            after, happened = _raised(after, Stage.ROUTED), [Happened(Transition.ASSIST_ANSWERED)]
+        case family:
+            name = Transition.TEXT_SENT if _is_sent(event) else _AT_ONCE[family]
+            after, happened = replace(after, stage=Stage.COMPLETE), [Happened(name)]
+    news = [item for item in happened if item.name in EACH_VERSION or item.name not in obj.told]
+    return replace(after, told=obj.told | {item.name for item in news if item.name not in EACH_VERSION}), news
+
+
+_AT_ONCE = {
+    Family.TEXT: Transition.TEXT_RECEIVED,
+    Family.FORM: Transition.FORM_SUBMITTED,
+    Family.ASSIST: Transition.ASSIST_COMPLETED,
+    Family.UNKNOWN: Transition.UNKNOWN_RECEIVED,
+}
+
+
+def _is_sent(event: Event) -> bool:
+    return event.kind is Kind.TEXT_SENT or event.fields.get("direction") in ("outgoing", "outbound")
+
+
+# All others happen once an object.
+EACH_VERSION = frozenset({Transition.CALL_CHANGED, Transition.OUTBOUND_CHANGED, Transition.CALL_CORRECTED})
 
 
 # --- calls -----------------------------------------------------------------------------------------------------------
@@ -129,36 +164,62 @@ _STAGES = {
     Kind.CALL_ROUTING_COMPLETE: Stage.ROUTED,
     Kind.POST_CALL: Stage.ENDED,
     Kind.CALL_MODIFIED: Stage.ENDED,
+    Kind.OUTBOUND_POST_CALL: Stage.ENDED,
+    Kind.OUTBOUND_CALL_MODIFIED: Stage.ENDED,
+    Kind.API_CALL: Stage.ENDED,
 }
-# The kinds this module gives a meaning; all others are kept and told as `unknown.received`.
-UNDERSTOOD = frozenset(_STAGES) | {Kind.TEXT_RECEIVED, Kind.TEXT_SENT, Kind.FORM_SUBMISSION}
-
 _STAGE_TRANSITION = {
     Stage.RINGING: Transition.CALL_RINGING,
     Stage.ROUTED: Transition.CALL_ROUTED,
     Stage.ENDED: Transition.CALL_ENDED,
 }
-_OUTCOME_TRANSITION = {
+_INBOUND_OUTCOMES = {
     Outcome.ANSWERED: Transition.CALL_ANSWERED,
     Outcome.MISSED: Transition.CALL_MISSED,
     Outcome.ABANDONED: Transition.CALL_ABANDONED,
     Outcome.VOICEMAIL: Transition.CALL_VOICEMAIL,
 }
+_OUTBOUND_OUTCOMES = {
+    Outcome.ANSWERED: Transition.OUTBOUND_ANSWERED,
+    Outcome.UNANSWERED: Transition.OUTBOUND_UNANSWERED,
+}
+# By outcome, the transitions that tell it.
+OUTCOME_TRANSITIONS = frozenset({*_INBOUND_OUTCOMES.values(), *_OUTBOUND_OUTCOMES.values()})
 
 
-def _apply_call(obj: Object, event: Event) -> tuple[Object, list[Happened]]:
-    stage = stage_of(event)
-    happened = [Happened(_STAGE_TRANSITION[stage], superseded=obj.stage > stage)]
-    obj = replace(obj, stage=max(obj.stage, stage))
-    if stage is not Stage.ENDED:
-        return obj, happened
-    outcome = outcome_of(event.fields)
-    if not _decides(obj, event, outcome):
-        return obj, happened
-    obj = replace(obj, outcome=outcome, outcome_event=event.id)
-    if outcome in _OUTCOME_TRANSITION:
-        happened.append(Happened(_OUTCOME_TRANSITION[outcome]))
-    return obj, happened
+def _apply_call(before: Object, after: Object, event: Event) -> tuple[Object, list[Happened]]:
+    stage, outbound = stage_of(event), is_outbound(event)
+    after = _raised(after, stage)
+    happened: list[Happened] = []
+    if not outbound:
+        happened.append(Happened(_STAGE_TRANSITION[stage], superseded=before.stage > stage))
+    if stage is Stage.ENDED:
+        outcome = _outbound_outcome_of(event.fields) if outbound else outcome_of(event.fields)
+        if _decides(before, event, outcome):
+            after = replace(after, outcome=outcome, outcome_source=Source(event.id, event.kind.value))
+    if after.stage is Stage.ENDED:
+        happened += _of_the_end(before, after, event, outbound=outbound)
+    return after, happened
+
+
+def _of_the_end(before: Object, after: Object, event: Event, *, outbound: bool) -> Iterator[Happened]:
+    """What there is to tell of an ended call beside its end."""
+    changed = _changed(before, after, event)
+    details = {"changes": changed, "$before": {name: before.fields.get(name) for name in _told_before(before, changed)}}
+    outcome = (_OUTBOUND_OUTCOMES if outbound else _INBOUND_OUTCOMES).get(after.outcome or Outcome.UNKNOWN)
+    if after.outcome is not before.outcome and outcome is not None:
+        if before.outcome not in (None, Outcome.UNKNOWN) and not outbound:
+            was = {"was_outcome": before.outcome.value, "changes": ["outcome", *changed]}
+            yield Happened(Transition.CALL_CORRECTED, details={**details, **was})
+        yield Happened(outcome)
+    if after.fields.get("recording"):
+        yield Happened(Transition.CALL_RECORDING_READY)
+    if after.fields.get("transcription") or after.fields.get("conversational_transcript"):
+        yield Happened(Transition.CALL_TRANSCRIPT_READY)
+    if after.fields.get("spam") is True and not outbound:
+        yield Happened(Transition.CALL_SPAM, details=details)
+    if changed and event.kind in _TELLS_CHANGES:
+        yield Happened(Transition.OUTBOUND_CHANGED if outbound else Transition.CALL_CHANGED, details=details)
 
 
 def stage_of(event: Event) -> Stage:
@@ -166,6 +227,11 @@ def stage_of(event: Event) -> Stage:
     stage = _STAGES.get(event.kind, Stage.NEW)
     still_going_on = event.fields.get("call_type") == "in_progress"
     return min(stage, Stage.ROUTED) if still_going_on else stage
+
+
+def is_outbound(event: Event) -> bool:
+    """Whether *event* tells of a call that the company made."""
+    return event.kind in OUTBOUND or (event.kind in FROM_API and event.fields.get("direction") == "outbound")
 
 
 def outcome_of(fields: Fields) -> Outcome:
@@ -185,42 +251,123 @@ def outcome_of(fields: Fields) -> Outcome:
     return Outcome.UNKNOWN
 
 
+def _outbound_outcome_of(fields: Fields) -> Outcome:
+    answered = fields.get("answered")
+    if answered is None:
+        return Outcome.UNKNOWN
+    return Outcome.ANSWERED if answered else Outcome.UNANSWERED
+
+
 def _decides(obj: Object, event: Event, outcome: Outcome) -> bool:
-    """Whether *event* decides the outcome: the newest telling does, and one that tells nothing only for lack of one."""
-    if obj.outcome in (None, Outcome.UNKNOWN):
+    """Whether *event* decides the outcome: the best source does, of equally good ones the newest, and one that tells
+    nothing only for lack of any."""
+    if obj.outcome in (None, Outcome.UNKNOWN) or obj.outcome_source is None:
         return obj.outcome is not outcome
-    return outcome is not Outcome.UNKNOWN and event.id > (obj.outcome_event or "")
+    held = obj.outcome_source
+    return outcome is not Outcome.UNKNOWN and (_rank(event.kind), event.id) > (_rank(held.kind), held.event_id)
+
+
+def _raised(obj: Object, stage: Stage) -> Object:
+    return replace(obj, stage=max(obj.stage, stage))
+
+
+# --- changes ---------------------------------------------------------------------------------------------------------
+
+# Post-calls fill in; these tell that something was changed.
+_TELLS_CHANGES = frozenset({Kind.CALL_MODIFIED, Kind.OUTBOUND_CALL_MODIFIED, Kind.API_CALL})
+# Names under `changes` that are no names of fields, and the fields they mean (documented; an open set).
+_CHANGES = {
+    "tag": "tags",
+    "notes": "note",
+    "transcription_text": "transcription",
+    "auto_score": "lead_status",
+    "manual_score": "lead_status",
+    "summary": "call_summary",
+}
+# What differs from one telling to the next though nobody changed anything: links, counters, times of the telling.
+_RESTLESS = frozenset(
+    {"changes", "timestamp", "updated_at", "created_at", "integration_data", "waveforms", "timeline_url", RAW_NUMBERS}
+    | {"recording_player", "recording_redirect", "prior_calls", "total_calls", "milestones"}
+)
+_LINKS = frozenset({"recording"})  # the same recording under another access key is no change
+
+
+def _changed(before: Object, after: Object, event: Event) -> list[str]:
+    """Names of the fields that *event* changed: those in which our versions differ, and those it says itself.
+
+    Where no ended version was known before there is nothing to compare with, and only what it says counts.
+    """
+    changed: set[str] = set()
+    if before.stage >= Stage.ENDED:
+        changed = {name for name in after.fields if name not in _RESTLESS and _differs(before, after, name)}
+    told = event.fields.get("changes")
+    if isinstance(told, list):
+        changed |= {_CHANGES.get(name, name) for name in told if isinstance(name, str) and name}
+    return sorted(changed)
+
+
+def _differs(before: Object, after: Object, name: str) -> bool:
+    was, now = before.fields.get(name), after.fields[name]
+    return bool(was) is not bool(now) if name in _LINKS else was != now
+
+
+def _told_before(before: Object, names: list[str]) -> list[str]:
+    return [name for name in names if name in before.fields]
 
 
 # --- merging ---------------------------------------------------------------------------------------------------------
 
-# What a source knows best: a call that has ended is told whole, a ringing one in part.
+# What a source knows best: a call that has ended is told whole, a ringing one in part. What the API told is whole too,
+# but may have been asked too early.
 _RANK: dict[str, int] = {Kind.PRE_CALL: 1, Kind.VOICE_ASSIST: 1, Kind.CALL_ROUTING_COMPLETE: 2}
+_API_RANK = 3
 _FULL_RANK = 4
 
-# Before a call has ended these are placeholders, not facts: the call is posted as missed while it rings.
-_PLACEHOLDERS = frozenset({"answered", "call_type", "duration", "voicemail"})
 # Names of the fields this one event changed; no property of the object.
 _OF_THE_EVENT = frozenset({"changes"})
 
 
+def _rank(kind: str) -> int:
+    return _API_RANK if kind in FROM_API else _RANK.get(kind, _FULL_RANK)
+
+
 def _merge(obj: Object, event: Event) -> Object:
-    fields, sources = dict(obj.fields), dict(obj.sources)
     source = Source(event.id, event.kind.value)
     still_going_on = stage_of(event) in (Stage.RINGING, Stage.ROUTED)
-    left_out = _PLACEHOLDERS if still_going_on else _OF_THE_EVENT
+    left_out = PLACEHOLDERS if still_going_on else _OF_THE_EVENT
     told = {name: value for name, value in event.fields.items() if name not in left_out}
+    fields, sources = obj.fields, obj.sources
     news = {
         name: value
         for name, value in told.items()
         if name not in sources or _precedence(name, value, source) > _precedence(name, fields[name], sources[name])
     }
-    fields.update(news)
-    sources.update(dict.fromkeys(news, source))
-    newest = dict(obj.newest)
-    if event.id > newest.get(event.kind, ("", ""))[0]:
-        newest[event.kind.value] = (event.id, event.sha256)
-    return replace(obj, fields=fields, sources=sources, newest=newest, version=obj.version + 1)
+    return replace(
+        obj,
+        fields={**fields, **news},
+        sources={**sources, **dict.fromkeys(news, source)},
+        newest=_with_newest(obj.newest, event),
+        version=obj.version + 1,
+    )
+
+
+def _with_newest(newest: Mapping[str, Newest], event: Event) -> Mapping[str, Newest]:
+    held = newest.get(event.kind)
+    if held is None or held.event_id == event.id:
+        older = held.older if held is not None else ()
+        return {**newest, event.kind.value: Newest(event.id, event.sha256, older)}
+    if event.id < held.event_id:
+        return {**newest, event.kind.value: held._replace(older=_seen(held.older, event.sha256))}
+    return {**newest, event.kind.value: Newest(event.id, event.sha256, _seen(held.older, held.sha256))}
+
+
+def _seen(older: tuple[str, ...], sha256: str) -> tuple[str, ...]:
+    beginning = _beginning(sha256)
+    return older if beginning in older or len(older) == _MOST_SEEN else tuple(sorted((*older, beginning)))
+
+
+def _beginning(sha256: str) -> str:
+    return sha256[:12]
 
 
 def _precedence(name: str, value: Any, source: Source) -> tuple[bool, bool, int, str]:
@@ -229,7 +376,7 @@ def _precedence(name: str, value: Any, source: Source) -> tuple[bool, bool, int,
     A fact: something beats nothing, then the better source, then the newer. An opinion: the newest full object, even
     if it says nothing; before there is one, as with a fact.
     """
-    rank = _RANK.get(source.kind, _FULL_RANK)
-    if rank == _FULL_RANK and name in OPINIONS:
+    rank = _rank(source.kind)
+    if rank >= _API_RANK and name in OPINIONS:
         return (True, True, 0, source.event_id)
     return (False, value is not None, rank, source.event_id)

@@ -13,7 +13,7 @@ from receiver.bulk import BulkInsert, BulkUpdate
 from receiver.columns import fixed
 from receiver.ids import Prefix, new_id
 from receiver.schema import EventState, events
-from routers.lifecycle import Object, Outcome, Source, Stage
+from routers.lifecycle import Newest, Object, Outcome, Source, Stage
 from routers.schema import TransitionState, objects, transitions, versions
 from routers.transitions import Transition
 
@@ -42,6 +42,8 @@ class TransitionRow:
     details: dict[str, Any] | None = None
     rules_hash: str | None = None
     verdicts: dict[str, str] | None = None
+    reason: str | None = None
+    n: int = 0
 
 
 # --- events ----------------------------------------------------------------------------------------------------------
@@ -95,10 +97,12 @@ _update_objects = BulkUpdate(
     objects.c.stage,
     objects.c.outcome,
     objects.c.outcome_event,
+    objects.c.outcome_kind,
     objects.c.version,
     objects.c.sources,
     objects.c.newest,
     objects.c.told,
+    objects.c.matched,
     objects.c.updated_at,
     key=[objects.c.id],
 )
@@ -128,6 +132,7 @@ class Held:
     id: str
     stored: int
     object: Object
+    matched: bool = False
     changed: bool = False
     versions: list[tuple[str, Object]] = field(default_factory=list)
 
@@ -157,10 +162,10 @@ def save_objects(conn: Connection, held: Mapping[ObjectKey, Held], *, now: datet
     Raises:
         ObjectTaken: One of the new ones is no longer new.
     """
-    new = [(item.id, *key, *_values(item.object), now, now) for key, item in held.items() if _is_new(item)]
+    new = [(item.id, *key, *_values(item), now, now) for key, item in held.items() if _is_new(item)]
     if _insert_objects(conn, new) < len(new):
         raise ObjectTaken
-    known = [(*_values(item.object), now, item.id) for item in held.values() if item.changed and not _is_new(item)]
+    known = [(*_values(item), now, item.id) for item in held.values() if item.changed and not _is_new(item)]
     _update_objects(conn, known)
     _insert_versions(conn, [_version(item.id, *version) for item in held.values() for version in item.versions])
 
@@ -171,18 +176,23 @@ def _is_new(item: Held) -> bool:
 
 
 def _held(row: Row[Any] | None) -> Held:
-    return Held(new_id(Prefix.OBJECT), 0, Object()) if row is None else Held(row.id, row.version, _object_of(row))
+    if row is None:
+        return Held(new_id(Prefix.OBJECT), 0, Object())
+    return Held(row.id, row.version, _object_of(row), matched=row.matched)
 
 
-def _values(obj: Object) -> tuple[Any, ...]:
+def _values(item: Held) -> tuple[Any, ...]:
+    obj = item.object
+    decided_by = obj.outcome_source or (None, None)
     return (
         obj.stage.name.lower(),
         obj.outcome,
-        obj.outcome_event,
+        *decided_by,
         obj.version,
         _grouped(obj),
-        obj.newest,
+        {kind: [*newest] for kind, newest in obj.newest.items()},
         sorted(obj.told),
+        item.matched,
     )
 
 
@@ -205,7 +215,7 @@ def _object_of(row: Row[Any]) -> Object:
     return Object(
         stage=Stage[row.stage.upper()],
         outcome=Outcome(row.outcome) if row.outcome else None,
-        outcome_event=row.outcome_event,
+        outcome_source=Source(row.outcome_event, row.outcome_kind) if row.outcome_event else None,
         version=row.version,
         fields=row.fields,
         sources={
@@ -214,7 +224,10 @@ def _object_of(row: Row[Any]) -> Object:
             for source in [Source(event_id, kind)]
             for name in names
         },
-        newest={kind: (event_id, sha256) for kind, (event_id, sha256) in row.newest.items()},
+        newest={
+            kind: Newest(event_id, sha256, *map(tuple, older))
+            for kind, (event_id, sha256, *older) in row.newest.items()
+        },
         told=frozenset(row.told),
     )
 
@@ -236,6 +249,7 @@ _insert_transitions = BulkInsert(
     transitions.c.details,
     transitions.c.rules_hash,
     transitions.c.verdicts,
+    transitions.c.reason,
 )
 
 
@@ -249,7 +263,7 @@ def insert_transitions(conn: Connection, rows: Iterable[TransitionRow]) -> None:
                 row.object_id,
                 row.company,
                 row.name,
-                0,
+                row.n,
                 row.event_id,
                 row.occurred_at,
                 row.created_at,
@@ -258,6 +272,7 @@ def insert_transitions(conn: Connection, rows: Iterable[TransitionRow]) -> None:
                 row.details,
                 row.rules_hash,
                 row.verdicts,
+                row.reason,
             )
             for row in rows
         ],

@@ -7,13 +7,13 @@ what an earlier holder still has to say is not heard.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, exists, func, or_, select, update
 
 from receiver.bulk import BulkInsert, BulkUpdate
 from receiver.columns import fixed
@@ -38,6 +38,8 @@ class NewDelivery:
     rule: str
     send: str
     sink: str
+    template: str | None = None
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,9 @@ _insert_deliveries = BulkInsert(
     deliveries.c.send,
     deliveries.c.generation,
     deliveries.c.sink,
+    deliveries.c.template,
     deliveries.c.state,
+    deliveries.c.expires_at,
     deliveries.c.due_at,
     deliveries.c.fence,
     deliveries.c.attempts,
@@ -115,7 +119,9 @@ def insert_deliveries(conn: Connection, new: Iterable[NewDelivery], *, now: date
             item.send,
             0,
             item.sink,
+            item.template,
             DeliveryState.PENDING,
+            item.expires_at,
             now,
             0,
             0,
@@ -126,7 +132,7 @@ def insert_deliveries(conn: Connection, new: Iterable[NewDelivery], *, now: date
     _insert_deliveries(conn, rows)
 
 
-def existing_keys(conn: Connection, keys: Sequence[str]) -> set[str]:
+def existing_keys(conn: Connection, keys: Collection[str]) -> set[str]:
     """Those of *keys* that deliveries have already."""
     return set(conn.execute(_existing_keys, {"keys": list(keys)}).scalars()) if keys else set()
 
@@ -140,6 +146,7 @@ _due = (
         deliveries.c.sink == bindparam("lane"),
         deliveries.c.state == fixed(DeliveryState.PENDING),
         deliveries.c.due_at <= bindparam("now"),
+        or_(deliveries.c.expires_at.is_(None), deliveries.c.expires_at > bindparam("now")),
         ~_paused,
     )
     .order_by(deliveries.c.due_at, deliveries.c.id)
@@ -165,6 +172,7 @@ _claimed = (
         deliveries.c.attempts,
         deliveries.c.rule,
         deliveries.c.company,
+        deliveries.c.template,
         objects.c.type,
         objects.c.object_id,
         transitions.c.name,
@@ -214,6 +222,7 @@ def claim_due(
             outcome=row.outcome,
             fields=row.fields,
             details=row.details,
+            template=row.template,
         )
         for row in conn.execute(_claimed, {"ids": ids})
     ]
@@ -346,6 +355,52 @@ def shift_open_times(conn: Connection, by: timedelta) -> None:
 
 
 _is_open = deliveries.c.state.in_([fixed(DeliveryState.PENDING), *_HELD])
+
+
+# --- ending without being sent ---------------------------------------------------------------------------------------
+
+EXPIRED = "late: what happened is longer ago than the rule's max_age, or its expires is over"
+SUPERSEDED = "superseded: the outcome was corrected before this was sent"
+_UNSENT = (fixed(DeliveryState.PENDING), fixed(DeliveryState.LEASED))
+
+
+def expire(conn: Connection, *, now: datetime) -> int:
+    """End the pending deliveries that nobody wants to hear of any more. How many those were."""
+    ended = {"state": DeliveryState.EXPIRED.value, "reason": EXPIRED, "finished_at": now}
+    return conn.execute(
+        update(deliveries)
+        .where(deliveries.c.state == fixed(DeliveryState.PENDING), deliveries.c.expires_at <= now)
+        .values(ended)
+    ).rowcount
+
+
+def turn_to(conn: Connection, transition_id: str, keys: Sequence[str]) -> None:
+    """Deliveries of *keys* that are not sent yet tell of the transition *transition_id* instead of their own.
+
+    One in a dispatcher's hands is taken from it, because it holds the old text.
+    """
+    conn.execute(
+        update(deliveries)
+        .where(deliveries.c.key.in_(keys), deliveries.c.state.in_(_UNSENT))
+        .values(
+            transition_id=transition_id,
+            state=DeliveryState.PENDING.value,
+            lease_until=None,
+            leased_by=None,
+            fence=deliveries.c.fence + 1,
+        )
+    )
+
+
+def supersede(conn: Connection, object_id: str, name: str, *, now: datetime) -> None:
+    """End what is not sent yet of the transition *name* of an object: it proved wrong."""
+    told = select(transitions.c.id).where(transitions.c.object_id == object_id, transitions.c.name == name)
+    ended = {"state": DeliveryState.SUPERSEDED.value, "reason": SUPERSEDED, "finished_at": now}
+    conn.execute(
+        update(deliveries)
+        .where(deliveries.c.transition_id.in_(told), deliveries.c.state.in_(_UNSENT))
+        .values(lease_until=None, leased_by=None, **ended)
+    )
 
 
 # --- lanes -----------------------------------------------------------------------------------------------------------

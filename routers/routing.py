@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,16 +17,15 @@ from typing import Any, TypeVar
 import structlog
 from sqlalchemy import Connection, exc
 
-from callrail.kinds import FAMILY, Family, Kind, kind_of
-from callrail.payload import object_id, read_payload
+from callrail.kinds import FAMILY, FROM_API, Family, Kind, kind_of
+from callrail.payload import Fields, id_text, object_id, read_payload
 from receiver.clock import Clock
 from receiver.database import is_data_error
 from receiver.exceptions import DatabaseUnavailable
-from receiver.ids import Prefix, new_id
 from receiver.writer import Writer
 from routers import lifecycle
-from routers.facts import facts_of
-from routers.lifecycle import Event, Happened
+from routers.deciding import Decided, Decider, Occasion
+from routers.lifecycle import Event
 from routers.objects import (
     Held,
     ObjectKey,
@@ -39,10 +38,11 @@ from routers.objects import (
     record_failure,
     save_objects,
 )
-from routers.outbox import NewDelivery, existing_keys, insert_deliveries
-from routers.rules.reasons import Reason
-from routers.rules.ruleset import Fired, RuleSet
-from routers.schema import TransitionState
+from routers.outbox import NewDelivery, existing_keys, insert_deliveries, supersede, turn_to
+from routers.rules.ruleset import RuleSet
+from routers.transitions import Transition
+from routers.zones import remember_zone
+from routers.zones import told_zones as read_told_zones
 
 _log = structlog.get_logger(__name__)
 
@@ -51,30 +51,26 @@ MAX_BATCH = 24
 MAX_TRIES = 5
 POLL = timedelta(seconds=0.5)
 
-# A time far from any telephone is a mistake, and at the ends of the calendar none that every database can keep.
-_PLAUSIBLE_YEARS = range(1970, 2200)
-
-ALREADY_TOLD = Reason.ALREADY_TOLD.value
-
 T = TypeVar("T")
 
 
 class Router:
     """Routes whatever waits, until stopped.
 
-    Args:
+    Attributes:
         on_deliveries: Called after a COMMIT that put deliveries into the outbox.
+        zones: By company, the newest time zone that a call of it told.
     """
 
-    def __init__(
-        self, writer: Writer, clock: Clock, rules: RuleSet, *, on_deliveries: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, writer: Writer, clock: Clock, rules: RuleSet) -> None:
         self._writer = writer
         self._clock = clock
         self._rules = rules
-        self._on_deliveries = on_deliveries
+        self.on_deliveries: Callable[[], None] = lambda: None
         self._wake = asyncio.Event()
         self._stopping = False
+        self.zones: dict[str, str] = {}
+        self._are_zones_read = False
 
     def hint(self) -> None:
         """There may be something to route."""
@@ -102,7 +98,7 @@ class Router:
 
     async def _route_batch(self) -> int:
         try:
-            report = await self._writer.run(partial(route, clock=self._clock, rules=self._rules, limit=MAX_BATCH))
+            report = await self._writer.run(partial(self._in_writer, limit=MAX_BATCH))
         except DatabaseUnavailable:
             raise
         except ObjectTaken:
@@ -110,9 +106,20 @@ class Router:
         except Exception as error:  # one event's data broke the statement: find it by taking each alone
             _log.warning("routing.batch_failed", error=type(error).__name__)
             return await self._route_singly()
-        if report.deliveries:
-            self._on_deliveries()
+        self._after(report)
         return report.events
+
+    def _in_writer(self, conn: Connection, *, limit: int) -> Report:
+        if not self._are_zones_read:
+            self.zones.update(read_told_zones(conn))
+            self._are_zones_read = True
+        return route(conn, self._clock, self._rules, limit=limit, told_zones=self.zones)
+
+    def _after(self, report: Report) -> None:
+        """What follows from a COMMIT."""
+        self.zones.update(report.zones)
+        if report.deliveries:
+            self.on_deliveries()
 
     async def _route_singly(self) -> int:
         for _ in range(MAX_BATCH):
@@ -125,8 +132,7 @@ class Router:
             except _NotRouted as failed:
                 await self._writer.run(failed.note)
                 continue
-            if report.deliveries:
-                self._on_deliveries()
+            self._after(report)
             if not report.events:
                 return 0
         return MAX_BATCH
@@ -134,10 +140,11 @@ class Router:
 
 @dataclass(slots=True)
 class Report:
-    """How much one transaction did."""
+    """How much one transaction did, and which time zones of companies it learned."""
 
     events: int = 0
     deliveries: int = 0
+    zones: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -160,25 +167,53 @@ class _Work:
     routed: list[tuple[str, str | None, str | None, str]] = field(default_factory=list)
     transitions: list[TransitionRow] = field(default_factory=list)
     deliveries: dict[str, NewDelivery] = field(default_factory=dict)
+    turned: dict[str, list[str]] = field(default_factory=dict)
+    corrected: list[tuple[str, Transition]] = field(default_factory=list)
+    zones: dict[str, str] = field(default_factory=dict)
+
+    def keys_there(self, conn: Connection, keys: Collection[str]) -> Collection[str]:
+        """Those of *keys* that have deliveries, written in this transaction or in an earlier one."""
+        return self.deliveries.keys() & keys or existing_keys(conn, keys)
+
+    def add(self, decided: Decided, our_id: str) -> None:
+        """What was decided of one event of an object."""
+        self.transitions += decided.transitions
+        self.deliveries |= decided.deliveries
+        self.turned |= decided.turned
+        self.corrected += [(our_id, name) for name in decided.corrected]
 
 
-def route(conn: Connection, clock: Clock, rules: RuleSet, *, limit: int) -> Report:
-    """Route up to *limit* received events within the transaction of *conn*."""
-    return route_claimed(conn, claim_received(conn, limit=limit), clock, rules)
+def route(
+    conn: Connection, clock: Clock, rules: RuleSet, *, limit: int, told_zones: Mapping[str, str] | None = None
+) -> Report:
+    """Route up to *limit* received events within the transaction of *conn*.
+
+    Args:
+        told_zones: By company, the time zone its calls told; read from the store where None.
+    """
+    return route_claimed(conn, claim_received(conn, limit=limit), clock, rules, told_zones)
 
 
-def route_claimed(conn: Connection, claimed: Sequence[Any], clock: Clock, rules: RuleSet) -> Report:
+def route_claimed(
+    conn: Connection,
+    claimed: Sequence[Any],
+    clock: Clock,
+    rules: RuleSet,
+    told_zones: Mapping[str, str] | None = None,
+) -> Report:
     """Route events that this transaction has claimed."""
     if not claimed:
         return Report()
     now = clock.now(conn)
     events = [read for row in claimed if (read := _tolerantly(conn, row, _read, row)) is not None]
     work = _Work(objects=lock_objects(conn, (read.key for read in events)))
+    zones = read_told_zones(conn) if told_zones is None else told_zones
+    decider = Decider(rules, zones, partial(work.keys_there, conn))
     # The furthest first: what waited while we were down and is over by now is then recorded and not told.
     for read in sorted(events, key=lambda read: lifecycle.stage_of(read.event), reverse=True):
-        _tolerantly(conn, read, _route_one, conn, work, read, rules, now)
-    _write(conn, work, now)
-    return Report(events=len(claimed), deliveries=len(work.deliveries))
+        _tolerantly(conn, read, _route_one, work, read, decider, now)
+    _write(conn, work, zones, now)
+    return Report(events=len(claimed), deliveries=len(work.deliveries), zones=work.zones)
 
 
 def _tolerantly(conn: Connection, event: Any, think: Callable[..., T], *args: Any) -> T | None:
@@ -235,116 +270,81 @@ def _not_routed(event: Any, error: Exception) -> _NotRouted:
 
 # --- one event: decides, writes nothing ------------------------------------------------------------------------------
 
-_TYPES = {Family.CALL: "call", Family.TEXT: "text", Family.FORM: "form"}
+_TYPES = {
+    Family.CALL: "call",
+    Family.TEXT: "text",
+    Family.FORM: "form",
+    Family.ASSIST: "assist",
+    Family.UNKNOWN: "unknown",
+}
 
 
 def _read(row: Any) -> _Read:
     payload = read_payload(row.body, row.content_type)
     posted = Kind(row.kind)
     kind = kind_of(posted, payload.fields)
-    type_ = _TYPES.get(FAMILY[kind], "unknown") if kind in lifecycle.UNDERSTOOD else "unknown"
-    # Without an id of CallRail's, and for what we do not understand yet, each event is an object of its own.
-    identity = (object_id(payload.fields) if type_ != "unknown" else None) or row.id
     odd = f"posted as {posted}, but the body looks like {kind}" if kind is not posted else None
     event = Event(row.id, kind, payload.fields, row.sha256.hex())
-    key = ObjectKey(row.company, type_, identity)
+    key = ObjectKey(row.company, *identity_of(kind, payload.fields, row.id))
     return _Read(row.id, row.received_at, row.attempts, key, event, payload.problem or odd)
 
 
-def _route_one(conn: Connection, work: _Work, read: _Read, rules: RuleSet, now: datetime) -> None:
+def identity_of(kind: Kind, fields: Fields, event_id: str) -> tuple[str, str]:
+    """The type of what *fields* tell of, and CallRail's id of it. Where it tells none each event is its own object."""
+    match kind:
+        case Kind.UNKNOWN:
+            return "unknown", event_id
+        case Kind.VOICE_ASSIST:  # tells of the call that the assistant took
+            return "call", id_text(fields.get("call_id")) or event_id
+        case Kind.CONVERT_ASSIST:  # one call or text may be looked at more than once
+            about = id_text(fields.get("last_interaction_resource_id"))
+            looked = f"{about}:{fields.get('timestamp')}:{fields.get('interaction_count')}"
+            return "assist", (id_text(looked) if about else None) or event_id
+        case _:
+            return _TYPES[FAMILY[kind]], object_id(fields) or event_id
+
+
+def _route_one(work: _Work, read: _Read, decider: Decider, now: datetime) -> None:
     """Add to *work* what one event brings about; all of it or, if this fails, nothing."""
-    held = work.objects[read.key]
-    obj = held.object
-    repeated = lifecycle.repeat_of(obj, read.event)
+    held, event = work.objects[read.key], read.event
+    before = held.object
+    repeated = lifecycle.repeat_of(before, event)
     if repeated is not None:
-        held.become(lifecycle.renew(obj, repeated, read.event), read.id)
+        held.become(lifecycle.renew(before, repeated, event), read.id)
         work.routed.append((held.id, repeated, read.reason, read.id))
         return
-    changed, happened = lifecycle.apply(obj, read.event)
-    facts = facts_of(read.key.company, read.key.type, changed.fields, changed.outcome, changed.stage.name.lower())
-    occurred_at = _own_time(facts) or read.received_at
-    transitions: list[TransitionRow] = []
-    deliveries: dict[str, NewDelivery] = {}
-    for item in happened:
-        transition = _transition(item, read, held.id, changed.version, occurred_at, now)
-        if not item.superseded:
-            transition.rules_hash = rules.hash
-            decision = rules.decide(read.key.company, item.name, facts)
-            transition.verdicts = decision.reasons
-            for fired in decision.fired:
-                new = {
-                    delivery.key: delivery
-                    for delivery in _deliveries(fired, transition)
-                    if not _is_told(conn, fired, delivery.key, obj.told, work.deliveries, deliveries)
-                }
-                deliveries |= new
-                if not new:
-                    decision.reasons[fired.rule.id] = ALREADY_TOLD
-        transitions.append(transition)
-    held.become(changed, read.id)
-    work.routed.append((held.id, None, read.reason, read.id))
-    work.transitions += transitions
-    work.deliveries |= deliveries
-
-
-def _transition(
-    item: Happened, read: _Read, object_id: str, version: int, occurred_at: datetime, now: datetime
-) -> TransitionRow:
-    return TransitionRow(
-        id=new_id(Prefix.TRANSITION),
-        object_id=object_id,
+    after, happened = lifecycle.apply(before, event)
+    occasion = Occasion(
         company=read.key.company,
-        name=item.name,
+        type=read.key.type,
+        object_id=held.id,
+        before=before,
+        after=after,
         event_id=read.id,
-        occurred_at=occurred_at,
-        created_at=now,
-        state=TransitionState.SUPERSEDED if item.superseded else TransitionState.ROUTED,
-        version=version,
+        received_at=read.received_at,
+        now=now,
+        is_matched=held.matched,
+        is_live=event.kind not in FROM_API,
+        seen_before=lifecycle.is_seen_before(before, event),
     )
+    decided = decider.decide(occasion, happened)
+    held.become(after, read.id)
+    held.matched = decided.is_matched
+    work.routed.append((held.id, None, read.reason, read.id))
+    work.add(decided, held.id)
+    if read.key.type == "call" and isinstance(zone := event.fields.get("company_time_zone"), str):
+        work.zones[read.key.company] = zone
 
 
-def _deliveries(fired: Fired, transition: TransitionRow) -> list[NewDelivery]:
-    rule = fired.rule
-    about = transition.object_id if rule.speaks_once else transition.id
-    return [
-        NewDelivery(
-            key=f"{about}:{rule.id}:{send.id}:0",
-            transition_id=transition.id,
-            object_id=transition.object_id,
-            company=transition.company,
-            rule=rule.id,
-            send=send.id,
-            sink=send.sink,
-        )
-        for send in fired.send
-    ]
-
-
-def _is_told(conn: Connection, fired: Fired, key: str, told: frozenset[str], *new: dict[str, NewDelivery]) -> bool:
-    """Whether a rule that speaks once an object has spoken: in this transaction or in an earlier one."""
-    if not fired.rule.speaks_once:
-        return False
-    if any(key in deliveries for deliveries in new):
-        return True
-    return not told.isdisjoint(fired.rule.when) and bool(existing_keys(conn, [key]))
-
-
-def _own_time(facts: dict[str, Any]) -> datetime | None:
-    """The thing's own time as CallRail tells it; None if it tells none that can be read."""
-    for name in ("start_time", "submitted_at", "timestamp", "received_at", "created_at"):
-        told = facts.get(name)
-        if isinstance(told, str):
-            try:
-                moment = datetime.fromisoformat(told)
-            except ValueError:
-                continue
-            if moment.tzinfo is not None and moment.year in _PLAUSIBLE_YEARS:
-                return moment
-    return None
-
-
-def _write(conn: Connection, work: _Work, now: datetime) -> None:
+def _write(conn: Connection, work: _Work, told_zones: Mapping[str, str], now: datetime) -> None:
     save_objects(conn, work.objects, now=now)
     insert_transitions(conn, work.transitions)
     insert_deliveries(conn, work.deliveries.values(), now=now)
     mark_routed(conn, work.routed)
+    for transition_id, keys in work.turned.items():
+        turn_to(conn, transition_id, keys)
+    for our_id, name in work.corrected:
+        supersede(conn, our_id, name, now=now)
+    work.zones = {company: zone for company, zone in work.zones.items() if told_zones.get(company) != zone}
+    for company, zone in work.zones.items():
+        remember_zone(conn, company, zone)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from sqlalchemy import Column, ForeignKey, Index, Integer, Table, Text, UniqueConstraint
+from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, Table, Text, UniqueConstraint, and_, false
 
 from receiver.columns import Id, Instant, Json
 from receiver.schema import metadata, one_of, waiting_index
@@ -51,10 +51,12 @@ objects = Table(
     Column("stage", Id, nullable=False),
     Column("outcome", Id),
     Column("outcome_event", Id, comment="events.id of the event that decided the outcome"),
+    Column("outcome_kind", Id, comment="that event's kind: a better source may revise it"),
     Column("version", Integer, nullable=False, comment="how many events were applied"),
     Column("sources", Json, nullable=False, comment="per event: its kind and the fields it is the source of"),
     Column("newest", Json, nullable=False, comment="per kind: the newest event and its sha256"),
     Column("told", Json, nullable=False, comment="names of the transitions that happen once and did"),
+    Column("matched", Boolean, nullable=False, server_default=false(), comment="a rule has spoken of it"),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
     UniqueConstraint("company", "type", "object_id"),
@@ -130,6 +132,12 @@ waiting_index(
     "ix_deliveries_leased",
     deliveries.c.lease_until,
     where=deliveries.c.state.in_([DeliveryState.LEASED.value, DeliveryState.SENDING.value]),
+)
+
+waiting_index(
+    "ix_deliveries_expiring",
+    deliveries.c.expires_at,
+    where=and_(deliveries.c.state == DeliveryState.PENDING.value, deliveries.c.expires_at.is_not(None)),
 )
 
 attempts = Table(

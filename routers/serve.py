@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import socket
+from collections import ChainMap
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -30,6 +31,7 @@ from routers.dispatcher import Dispatcher, Limits, Sink
 from routers.migrate import is_current
 from routers.outbox import shift_open_times
 from routers.routing import Router
+from routers.templates import Templates
 
 _log = structlog.get_logger(__name__)
 
@@ -124,8 +126,18 @@ async def _dispatching(plan: Plan, database: Database, writer: Writer, stop: asy
     """Routing and all lanes."""
     clock: Clock = WallClock(shift_open_times) if database.is_sqlite else DatabaseClock()
     sinks = build_sinks(plan.configuration)
-    dispatcher = Dispatcher(writer, clock, sinks, instance=new_id(Prefix.INSTANCE), rng=random.Random())  # noqa: S311
-    router = Router(writer, clock, plan.configuration.rules, on_deliveries=dispatcher.hint)
+    rules = plan.configuration.rules
+    router = Router(writer, clock, rules)
+    dispatcher = Dispatcher(
+        writer,
+        clock,
+        sinks,
+        instance=new_id(Prefix.INSTANCE),
+        rng=random.Random(),  # noqa: S311
+        templates=Templates.of(plan.configuration.templates),
+        zones=ChainMap({**rules.zones}, router.zones),
+    )
+    router.on_deliveries = dispatcher.hint
     writer.on_stored = router.hint
     await dispatcher.start(alone=database.is_sqlite)
     tasks = [asyncio.create_task(router.run()), asyncio.create_task(dispatcher.run())]

@@ -61,6 +61,25 @@ def upgrade() -> None:
         sa.Column("time_zone", sa.Text(), nullable=False, comment="the newest that a call of the company told"),
         sa.PrimaryKeyConstraint("company", name=op.f("pk_time_zones")),
     )
+    op.add_column(
+        "objects",
+        sa.Column("outcome_kind", ID, nullable=True, comment="that event's kind: a better source may revise it"),
+    )
+    op.add_column(
+        "objects",
+        sa.Column(
+            "matched", sa.Boolean(), nullable=False, server_default=sa.false(), comment="a rule has spoken of it"
+        ),
+    )
+    op.execute("UPDATE objects SET matched = true WHERE id IN (SELECT object_id FROM deliveries)")
+    op.execute("UPDATE objects SET outcome_kind = (SELECT kind FROM events WHERE events.id = objects.outcome_event)")
+    op.create_index(
+        "ix_deliveries_expiring",
+        "deliveries",
+        ["expires_at"],
+        sqlite_where=sa.text("state = 'pending' AND expires_at IS NOT NULL"),
+        postgresql_where=sa.text("state = 'pending' AND expires_at IS NOT NULL"),
+    )
     # One version for each event that brought something about, in the order of the events, and then the present one.
     op.execute(
         "UPDATE transitions SET version = ranked.version FROM (SELECT id, dense_rank() OVER (PARTITION BY object_id"
@@ -101,6 +120,9 @@ def downgrade() -> None:
         " transitions.object_id AND versions.version = transitions.version)"
     )
     op.drop_table("time_zones")
+    op.drop_column("objects", "matched")
+    op.drop_column("objects", "outcome_kind")
+    op.drop_index("ix_deliveries_expiring", "deliveries")
     op.drop_column("deliveries", "expires_at")
     op.drop_column("deliveries", "template")
     op.drop_column("transitions", "reason")

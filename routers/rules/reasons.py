@@ -22,6 +22,8 @@ class Reason(StrEnum):
     LATE = "late"
     SUPERSEDED = "superseded"
     NO_RULE = "no rule looks at this"
+    NONE_FIRED = "no rule fired"
+    OPT_OUT = "opt-out"
     UNMATCHED = "unmatched"
 
     def about(self, what: str) -> str:
@@ -40,6 +42,8 @@ _SENTENCES = {
     Reason.LATE: "It happened longer ago than the rule's max_age.",
     Reason.SUPERSEDED: "The object was already further when this became known.",
     Reason.NO_RULE: "No rule of the company looks at this.",
+    Reason.NONE_FIRED: "Rules look at this, and the conditions of none were right; each has its own reason.",
+    Reason.OPT_OUT: "The text asks for no more texts, and the rule does not ask about opt_out.",
     Reason.UNMATCHED: "No rule fired, so it went where unmatched: sends it.",
 }
 

@@ -86,6 +86,10 @@ class Rule:
         """A rule that looks at several transitions speaks once an object, unless it is to repeat itself."""
         return len(self.when) > 1 and not self.repeat
 
+    def asks(self, name: str) -> bool:
+        """Whether a condition of it asks about the field *name*."""
+        return any(name in test.fields for test in (*self.conditions, *self.exceptions))
+
     def looks_at(self, company: str, transition: Transition) -> bool:
         return transition in self.when and (self.companies is None or company in self.companies)
 
@@ -163,7 +167,8 @@ class _Looking:
 class RuleSet:
     """All rules of an installation. *hash* names exactly these rules in stored rows.
 
-    *roles*, *hours* and *zones* are by company; *everyone_else* is `unmatched:`, by the sort of object.
+    *roles*, *hours* and *zones* are by company; *everyone_else* is `unmatched:`, by the sort of object;
+    *for_people* are the sinks that people read.
     """
 
     rules: Sequence[Rule]
@@ -172,6 +177,7 @@ class RuleSet:
     everyone_else: Mapping[str, To] = field(default_factory=dict)
     hours: Mapping[str, Schedule] = field(default_factory=dict)
     zones: Mapping[str, str] = field(default_factory=dict)
+    for_people: frozenset[str] = frozenset()
     _index: dict[tuple[str, Transition], tuple[_Looking, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     def decide(self, company: str, transition: Transition, facts: Facts) -> Decision:
@@ -180,6 +186,10 @@ class RuleSet:
         fired: list[Fired] = []
         known: dict[_Holds, bool] = {}
         looking = self._looking(company, transition)
+        if transition is Transition.TEXT_RECEIVED and facts.get("opt_out") is True:
+            # Who asks for no more texts is no news of a lead; a rule that wants it says so.
+            reasons = {rule.rule.id: Reason.OPT_OUT.value for rule in looking if not rule.rule.asks("opt_out")}
+            looking = tuple(rule for rule in looking if rule.rule.asks("opt_out"))
         for position, rule in enumerate(looking):
             for holds, wanted, reason, is_shared in rule.tests:
                 answer = known.get(holds) if is_shared else holds(facts)

@@ -17,7 +17,18 @@ from hypothesis import strategies as st
 from callrail.fields import OPINIONS
 from callrail.kinds import Kind
 from callrail.payload import Fields, read_payload
-from routers.lifecycle import Event, Happened, Object, Outcome, Stage, apply, outcome_of, renew, repeat_of
+from routers.lifecycle import (
+    Event,
+    Happened,
+    Object,
+    Outcome,
+    Stage,
+    apply,
+    is_seen_before,
+    outcome_of,
+    renew,
+    repeat_of,
+)
 from routers.simulator import Story, life_cycle
 from routers.transitions import Transition
 
@@ -151,7 +162,7 @@ def test_merging_is_commutative_and_associative(told: list[tuple[Kind, Fields]],
 
 @given(st.lists(st.tuples(st.sampled_from([*ONE_EACH, Kind.CALL_MODIFIED]), fields_told), min_size=1, max_size=5))
 def test_merging_is_idempotent(told: list[tuple[Kind, Fields]]) -> None:
-    """An event applied a second time changes nothing but the count, and nothing happens anew."""
+    """An event applied a second time changes nothing but the count, and what happens once does not happen anew."""
     events = [an_event(number, kind, fields) for number, (kind, fields) in enumerate(told, 1)]
     obj = Object()
     for event in events:
@@ -160,7 +171,7 @@ def test_merging_is_idempotent(told: list[tuple[Kind, Fields]]) -> None:
     for event in events:
         again, happened = apply(obj, event)
         assert replace(again, version=obj.version) == obj
-        assert not happened
+        assert {item.name for item in happened} <= {Transition.CALL_CHANGED}  # its `changes` are told again
 
 
 # --- law 2 -----------------------------------------------------------------------------------------------------------
@@ -331,7 +342,7 @@ def test_an_outcome_told_first_by_a_modified_call_counts() -> None:
     """A post-call that was lost is made up for by what comes after it."""
     _, happened = after([an_event(1, Kind.CALL_MODIFIED, {"answered": True, "changes": ["tags"]})])
 
-    assert told(happened) == [Transition.CALL_ANSWERED, Transition.CALL_ENDED]
+    assert told(happened) == [Transition.CALL_ANSWERED, Transition.CALL_CHANGED, Transition.CALL_ENDED]
 
 
 def test_a_modified_call_that_tells_no_outcome_leaves_the_known_one() -> None:
@@ -341,7 +352,7 @@ def test_a_modified_call_that_tells_no_outcome_leaves_the_known_one() -> None:
     obj, happened = after(events)
 
     assert obj.outcome is Outcome.ANSWERED
-    assert told(happened) == [Transition.CALL_ANSWERED, Transition.CALL_ENDED]
+    assert told(happened) == [Transition.CALL_ANSWERED, Transition.CALL_CHANGED, Transition.CALL_ENDED]
 
 
 def test_an_older_telling_of_the_outcome_does_not_revise_a_newer_one() -> None:
@@ -381,10 +392,9 @@ def test_equal_bodies_of_two_kinds_repeat_nothing() -> None:
         (Kind.TEXT_RECEIVED, Transition.TEXT_RECEIVED),
         (Kind.TEXT_SENT, Transition.TEXT_SENT),
         (Kind.FORM_SUBMISSION, Transition.FORM_SUBMITTED),
-        (Kind.OUTBOUND_POST_CALL, Transition.UNKNOWN_RECEIVED),
-        (Kind.OUTBOUND_CALL_MODIFIED, Transition.UNKNOWN_RECEIVED),
-        (Kind.CONVERT_ASSIST, Transition.UNKNOWN_RECEIVED),
-        (Kind.VOICE_ASSIST, Transition.UNKNOWN_RECEIVED),
+        (Kind.CONVERT_ASSIST, Transition.ASSIST_COMPLETED),
+        (Kind.API_TEXT, Transition.TEXT_RECEIVED),
+        (Kind.API_FORM, Transition.FORM_SUBMITTED),
         (Kind.UNKNOWN, Transition.UNKNOWN_RECEIVED),
     ],
 )
@@ -394,3 +404,217 @@ def test_what_is_complete_as_it_arrives_happens_once(kind: Kind, transition: Tra
 
     assert obj.stage is Stage.COMPLETE
     assert happened == [Happened(transition)]
+
+
+# --- what becomes of a call after its end -----------------------------------------------------------------------------
+
+MISSED: Fields = {"answered": False, "call_type": "missed", "duration": 40}
+ANSWERED: Fields = {"answered": True, "call_type": "answered", "duration": 40}
+
+
+def names(*events: Event) -> list[list[Transition]]:
+    """What each of *events* brings about, in order."""
+    obj, every = Object(), []
+    for event in events:
+        obj, happened = after([event], obj)
+        every.append([item.name for item in happened])
+    return every
+
+
+def last(*events: Event) -> Happened:
+    """The last thing that the last of *events* brings about."""
+    obj = Object()
+    for event in events:
+        obj, happened = after([event], obj)
+    return happened[-1]
+
+
+def test_call_changed_tells_what_was_before_and_what_changed() -> None:
+    """Our own versions hold both; CallRail tells the names alone, some of them not names of fields."""
+    ended = an_event(1, Kind.POST_CALL, {**ANSWERED, "tags": ["vip"], "note": None, "transcription": None})
+    modified = an_event(
+        2, Kind.CALL_MODIFIED, {**ANSWERED, "tags": None, "note": "call back", "changes": ["tag", "transcription_text"]}
+    )
+
+    changed = last(ended, modified)
+
+    assert changed.name is Transition.CALL_CHANGED
+    assert changed.details == {
+        "changes": ["note", "tags", "transcription"],
+        "$before": {"note": None, "tags": ["vip"], "transcription": None},
+    }
+
+
+def test_call_changed_happens_once_a_version() -> None:
+    """A tag on, off and on again is three changes."""
+    tags = [["vip"], None, ["vip"]]
+    events = [an_event(1, Kind.POST_CALL, {**ANSWERED, "tags": None})]
+    events += [an_event(number, Kind.CALL_MODIFIED, {**ANSWERED, "tags": told}) for number, told in enumerate(tags, 2)]
+
+    assert names(*events)[1:] == [[Transition.CALL_CHANGED]] * 3
+
+
+def test_a_modified_call_in_which_nothing_changed_is_no_change() -> None:
+    """Other links to the same recording, and other counters, are no news."""
+    ended = an_event(1, Kind.POST_CALL, {**ANSWERED, "recording": "https://a?access_key=1", "total_calls": 1})
+    modified = an_event(2, Kind.CALL_MODIFIED, {**ANSWERED, "recording": "https://a?access_key=2", "total_calls": 2})
+
+    assert names(ended, modified)[1] == []
+
+
+def test_a_post_call_that_comes_late_fills_in_and_changes_nothing() -> None:
+    """What it adds was so when the call ended."""
+    modified = an_event(1, Kind.CALL_MODIFIED, {**ANSWERED, "changes": ["tags"], "tags": ["vip"]})
+    late = an_event(2, Kind.POST_CALL, {**ANSWERED, "campaign": "spring", "tags": ["vip"]})
+
+    assert names(modified, late)[1] == []
+
+
+def test_a_revised_outcome_is_corrected_and_told_anew() -> None:
+    """From what to what, and the new outcome's own transition."""
+    obj, _ = after([an_event(1, Kind.POST_CALL, MISSED)])
+    obj, happened = after([an_event(2, Kind.CALL_MODIFIED, ANSWERED)], obj)
+
+    assert obj.outcome is Outcome.ANSWERED
+    assert [item.name for item in happened] == [
+        Transition.CALL_CORRECTED,
+        Transition.CALL_ANSWERED,
+        Transition.CALL_CHANGED,
+    ]
+    assert happened[0].details == {
+        "was_outcome": "missed",
+        "changes": ["outcome", "answered", "call_type"],
+        "$before": {"answered": False, "call_type": "missed"},
+    }
+
+
+def test_each_revision_is_corrected_and_an_outcome_is_told_once() -> None:
+    """Missed, answered and missed again: two corrections, and no second message of a missed call."""
+    events = [an_event(1, Kind.POST_CALL, MISSED)]
+    events += [an_event(number, Kind.CALL_MODIFIED, told) for number, told in ((2, ANSWERED), (3, MISSED))]
+
+    assert names(*events)[2] == [Transition.CALL_CORRECTED, Transition.CALL_CHANGED]
+
+
+def test_an_outcome_that_was_unknown_is_told_and_not_corrected() -> None:
+    """Nothing untrue was said."""
+    unknown = an_event(1, Kind.POST_CALL, {"duration": 40})
+
+    assert Transition.CALL_CORRECTED not in names(unknown, an_event(2, Kind.CALL_MODIFIED, MISSED))[1]
+
+
+@pytest.mark.parametrize("first", [Kind.POST_CALL, Kind.CALL_MODIFIED])
+def test_what_the_api_told_does_not_revise_a_webhooks_outcome(first: Kind) -> None:
+    """It may have been asked too early; a webhook revises what it told."""
+    webhook, api = an_event(1, first, MISSED), an_event(2, Kind.API_CALL, ANSWERED)
+
+    assert after([webhook, api])[0].outcome is Outcome.MISSED
+    assert after([api, replace(webhook, id=an_event(3, first, {}).id)])[0].outcome is Outcome.MISSED
+
+
+def test_a_newer_answer_of_the_api_revises_an_older_one() -> None:
+    """Asked once more after the call had really ended."""
+    early, later = an_event(1, Kind.API_CALL, MISSED), an_event(2, Kind.API_CALL, ANSWERED)
+
+    assert after([early, later])[0].outcome is Outcome.ANSWERED
+
+
+def test_opinions_of_the_api_overrule_by_receipt() -> None:
+    """Law 3: an API re-read overrules, and is overruled by what is received later."""
+    post = an_event(1, Kind.POST_CALL, {"tags": ["a"]})
+    read = an_event(2, Kind.API_CALL, {"tags": ["b"]})
+    modified = an_event(3, Kind.CALL_MODIFIED, {"tags": None})
+
+    assert after([read, post])[0].fields["tags"] == ["b"]
+    assert after([modified, read, post])[0].fields["tags"] is None
+
+
+def test_spam_is_told_once() -> None:
+    """Marked, unmarked and marked again."""
+    events = [an_event(1, Kind.POST_CALL, {**MISSED, "spam": False})]
+    events += [
+        an_event(n, Kind.CALL_MODIFIED, {**MISSED, "spam": spam}) for n, spam in ((2, True), (3, False), (4, True))
+    ]
+
+    every = names(*events)
+    assert every[1] == [Transition.CALL_SPAM, Transition.CALL_CHANGED]
+    assert [Transition.CALL_SPAM in happened for happened in every] == [False, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "transition"),
+    [
+        ("recording", "https://app.example/recording", Transition.CALL_RECORDING_READY),
+        ("transcription", "Hello?", Transition.CALL_TRANSCRIPT_READY),
+        ("conversational_transcript", [{"speaker": "caller", "phrase": "Hello?"}], Transition.CALL_TRANSCRIPT_READY),
+    ],
+)
+@pytest.mark.parametrize(
+    "kinds", [(Kind.POST_CALL, Kind.CALL_MODIFIED), (Kind.OUTBOUND_POST_CALL, Kind.OUTBOUND_CALL_MODIFIED)]
+)
+def test_what_comes_late_is_ready_once(
+    field: str, value: Any, transition: Transition, kinds: tuple[Kind, Kind]
+) -> None:
+    """With the post-call if it was there by then, else with the first modified call that tells it."""
+    ended, modified = kinds
+    without, with_it = {**ANSWERED, field: None}, {**ANSWERED, field: value}
+
+    assert transition in names(an_event(1, ended, with_it))[0]
+    late = names(
+        an_event(1, ended, without), an_event(2, modified, with_it), an_event(3, modified, {**with_it, "note": "x"})
+    )
+    assert [transition in happened for happened in late] == [False, True, False]
+
+
+# --- the other kinds -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "outcome", "happened"),
+    [
+        ({"answered": True}, Outcome.ANSWERED, [Transition.OUTBOUND_ANSWERED]),
+        ({"answered": False, "voicemail": True}, Outcome.UNANSWERED, [Transition.OUTBOUND_UNANSWERED]),
+        ({"duration": 20}, Outcome.UNKNOWN, []),
+    ],
+)
+def test_an_outbound_call_is_answered_or_not(fields: Fields, outcome: Outcome, happened: list[Transition]) -> None:
+    """It never is a missed call of ours, and nothing is said where nothing is told."""
+    obj, told_of_it = after([an_event(1, Kind.OUTBOUND_POST_CALL, {**fields, "direction": "outbound"})])
+
+    assert (obj.stage, obj.outcome) == (Stage.ENDED, outcome)
+    assert [item.name for item in told_of_it] == happened
+
+
+def test_an_outbound_call_that_is_modified_has_changed() -> None:
+    """With before and after, like an inbound one."""
+    ended = an_event(1, Kind.OUTBOUND_POST_CALL, {"answered": True, "note": None})
+    changed = last(ended, an_event(2, Kind.OUTBOUND_CALL_MODIFIED, {"answered": True, "note": "quoted"}))
+
+    assert changed == Happened(Transition.OUTBOUND_CHANGED, details={"changes": ["note"], "$before": {"note": None}})
+
+
+def test_the_voice_assistant_answers_a_call_that_goes_on() -> None:
+    """Its webhook tells of the call: that is put through, and nothing else is known by it."""
+    events = [an_event(1, Kind.PRE_CALL, RINGING), an_event(2, Kind.VOICE_ASSIST, {"call_id": "CAL1"})]
+
+    obj, happened = after(events)
+
+    assert (obj.stage, obj.outcome) == (Stage.ROUTED, None)
+    assert [item.name for item in happened] == [Transition.CALL_RINGING, Transition.ASSIST_ANSWERED]
+
+
+def test_a_text_the_api_tells_is_received_or_sent() -> None:
+    """By its direction."""
+    assert names(an_event(1, Kind.API_TEXT, {"direction": "outgoing"})) == [[Transition.TEXT_SENT]]
+    assert names(an_event(1, Kind.API_TEXT, {"direction": "incoming"})) == [[Transition.TEXT_RECEIVED]]
+
+
+def test_an_older_equal_body_is_applied_and_known_to_be_seen_before() -> None:
+    """A -> B -> A: the third is news, and says that its body is not new."""
+    on = an_event(1, Kind.CALL_MODIFIED, {"tags": ["x"]})
+    off = an_event(2, Kind.CALL_MODIFIED, {"tags": None})
+    obj, _ = after([on, off])
+
+    assert is_seen_before(obj, replace(on, id=an_event(3, Kind.CALL_MODIFIED, {}).id))
+    assert not is_seen_before(obj, an_event(3, Kind.CALL_MODIFIED, {"tags": ["y"]}))
+    assert not is_seen_before(obj, replace(on, kind=Kind.POST_CALL))

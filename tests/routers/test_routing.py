@@ -9,7 +9,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,9 +20,11 @@ from receiver.database import Database
 from receiver.events import insert_events
 from receiver.schema import EventState, events
 from receiver.writer import Writer
+from routers.config import read_config
 from routers.objects import ObjectKey, ObjectTaken, lock_objects
-from routers.outbox import NewDelivery, insert_deliveries
-from routers.routing import ALREADY_TOLD, MAX_TRIES, Report, Router, route
+from routers.outbox import NewDelivery, claim_due, expire, insert_deliveries, mark_sending, open_lane
+from routers.routing import MAX_TRIES, Report, Router, route
+from routers.rules.reasons import Reason
 from routers.rules.ruleset import FIRED, RuleSet
 from routers.schema import DeliveryState, deliveries, objects, transitions, versions
 from routers.simulator import Story, life_cycle
@@ -186,8 +189,10 @@ def test_a_rule_with_several_transitions_speaks_once_in_one_transaction(database
 
         assert [(row.name, row.verdicts) for row in rows_of(database, transitions)] == [
             ("call.ended", {"once": FIRED}),
-            ("call.missed", {"once": ALREADY_TOLD}),
-            ("call.answered", {"once": ALREADY_TOLD}),
+            ("call.missed", {"once": Reason.ALREADY_TOLD}),
+            ("call.corrected", {}),
+            ("call.answered", {"once": Reason.ALREADY_TOLD}),
+            ("call.changed", {}),
         ]
         assert len(rows_of(database, deliveries)) == 1
 
@@ -201,8 +206,8 @@ def test_a_rule_with_several_transitions_speaks_once_over_several_transactions(d
 
         assert [row.verdicts for row in rows_of(database, transitions)] == [
             {"once": FIRED},
-            {"once": ALREADY_TOLD},
-            {"once": ALREADY_TOLD},
+            {"once": Reason.ALREADY_TOLD},
+            {"once": Reason.ALREADY_TOLD},
         ]
         assert len(rows_of(database, deliveries)) == 1
 
@@ -250,13 +255,6 @@ def test_equal_ids_of_two_companies_are_two_objects(database_url: str) -> None:
         pytest.param("post_call", b"{", "the body is not valid JSON", id="broken"),
         pytest.param("post_call", b"[1]", "the body is not an object", id="list"),
         pytest.param("post_call", b"{}", "posted as post_call, but the body looks like unknown", id="no-fields"),
-        pytest.param("outbound_post_call", b'{"resource_id":"CAL1","call_type":"outbound"}', None, id="outbound"),
-        pytest.param(
-            "post_call",
-            b'{"resource_id":"CAL1","call_type":"outbound","direction":"outbound"}',
-            "posted as post_call, but the body looks like outbound_post_call",
-            id="outbound-posted-as-inbound",
-        ),
     ],
 )
 def test_what_is_not_understood_is_kept_and_told_as_unknown(
@@ -474,3 +472,280 @@ def somebody_waits_for_a_lock(database: Database) -> bool:
     asked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     with database.reading.connect() as conn:
         return bool(conn.exec_driver_sql(asked).scalar_one())
+
+
+# --- what rules are asked, and what becomes of their answers ----------------------------------------------------------
+
+ANSWERED = {**MISSED, "call_type": "answered", "answered": True}
+TEXT = {"resource_id": "SCI1", "message_type": "sms", "source_number": "770-555-0123", "content": "Can you come?"}
+
+
+def configured(tmp_path: Path, rules: str, *, companies: str = "  acme: {signing_keys: [env:ACME]}") -> RuleSet:
+    """The rules of a file with a sink for systems, `crm`, and one for people, `desk`."""
+    path = tmp_path / "router.yaml"
+    path.write_text(
+        f"hours:\n  days: {{mon-fri: '08:00-18:00'}}\ncompanies:\n{companies}\nsinks:\n"
+        "  crm: {type: webhook, url: 'https://crm.example', signing_secrets: [env:CRM]}\n  desk: {type: stdout}\n"
+        f"{rules}\n"
+    )
+    return read_config(path).rules
+
+
+def told(database: Database) -> list[tuple[str, str, str]]:
+    """Each delivery's rule, sink and state."""
+    return [(row.rule, row.sink, row.state) for row in rows_of(database, deliveries)]
+
+
+def reasons(database: Database) -> dict[str, str | None]:
+    """Why nobody is told, by transition."""
+    return {row.name: row.reason for row in rows_of(database, transitions)}
+
+
+def test_what_no_rule_matches_is_still_seen(database_url: str, tmp_path: Path) -> None:
+    """`unmatched` is told once an object, and only of what a person would want to see."""
+    rules = configured(tmp_path, "unmatched: {calls: desk, texts: crm}")
+    fresh = {**MISSED, "start_time": NOW.isoformat()}
+    with opened(database_url) as database:
+        store(database, ("pre_call", RINGING), ("post_call", fresh), ("call_modified", {**fresh, **ANSWERED}))
+        store(database, ("text_received", TEXT), ("form_submission", {"resource_id": "FRM1", "form_data": {"a": "b"}}))
+        for _ in range(5):
+            route_once(database, rules, limit=1)
+
+        assert told(database) == [("unmatched", "desk", "pending"), ("unmatched", "crm", "pending")]
+        happened = {row.name: row for row in rows_of(database, transitions)}
+    assert happened["call.missed"].verdicts == {"unmatched": "unmatched"}
+    assert [happened[name].reason for name in ("call.missed", "call.answered", "form.submitted")] == [
+        None,
+        "no rule looks at this",
+        "no rule looks at this",
+    ]
+
+
+def test_an_object_of_which_a_rule_has_spoken_is_not_unmatched(database_url: str, tmp_path: Path) -> None:
+    """It rang, and somebody heard of it; a muted rule counts too."""
+    rules = configured(
+        tmp_path,
+        "unmatched: {calls: desk, texts: desk}\nrules:\n  - {id: rings, when: [call.ringing], send: [{to: crm}]}\n"
+        "  - {id: quiet, when: [text.received], mute: true, send: [{to: crm}]}",
+    )
+    with opened(database_url) as database:
+        store(database, ("pre_call", RINGING))
+        route_once(database, rules)
+        store(database, ("post_call", MISSED), ("text_received", TEXT))
+        route_once(database, rules)
+
+        assert told(database) == [("rings", "crm", "pending")]
+        assert reasons(database)["text.received"] == "muted"
+
+
+def test_a_correction_ends_what_is_not_sent_of_the_wrong_outcome(database_url: str, tmp_path: Path) -> None:
+    """Nobody hears of a missed call that was answered; who is told of corrections hears of that."""
+    rules = configured(
+        tmp_path,
+        "rules:\n  - {id: missed, when: [call.missed], send: [{to: crm}]}\n"
+        "  - {id: fixed, when: [call.corrected], if: {was_outcome: missed}, send: [{to: crm}]}\n"
+        "  - {id: answered, when: [call.answered], send: [{to: crm}]}",
+    )
+    with opened(database_url) as database:
+        store(database, ("post_call", MISSED))
+        route_once(database, rules)
+        store(database, ("call_modified", ANSWERED))
+        route_once(database, rules)
+
+        assert told(database) == [
+            ("missed", "crm", "superseded"),
+            ("fixed", "crm", "pending"),
+            ("answered", "crm", "pending"),
+        ]
+
+
+def test_a_rule_that_looks_at_both_outcomes_tells_the_right_one_if_it_is_not_too_late(
+    database_url: str, tmp_path: Path
+) -> None:
+    """It speaks once: of the new outcome while it has not sent the old one, also out of a dispatcher's hands."""
+    rules = configured(tmp_path, "rules:\n  - {id: any-end, when: [call.missed, call.answered], send: [{to: crm}]}")
+    with opened(database_url) as database:
+        store(database, ("post_call", MISSED))
+        route_once(database, rules)
+        with database.writing.begin() as conn:
+            open_lane(conn, "crm")
+            (claimed,) = claim_due(conn, sink="crm", now=NOW, lease_until=NOW, instance="in_1", limit=9)
+        store(database, ("call_modified", ANSWERED))
+        route_once(database, rules)
+        with database.writing.begin() as conn:
+            assert mark_sending(conn, [claimed], lease_until=NOW) == []
+            (again,) = claim_due(conn, sink="crm", now=NOW, lease_until=NOW, instance="in_1", limit=9)
+
+    assert claimed.transition is Transition.CALL_MISSED
+    assert (again.id, again.transition, again.facts["outcome"]) == (claimed.id, Transition.CALL_ANSWERED, "answered")
+
+
+def test_what_happened_too_long_ago_is_told_to_systems_only(database_url: str, tmp_path: Path) -> None:
+    """Nobody's phone rings for yesterday; the age counts from the thing's own time."""
+    rules = configured(
+        tmp_path,
+        "rules:\n  - {id: both, when: [call.missed], send: [{to: crm}, {to: desk}]}\n"
+        "  - {id: never, when: [call.missed], on_late: ignore, max_age: 1h, send: [{to: crm}]}\n"
+        "  - {id: always, when: [call.missed], on_late: deliver, send: [{to: desk}]}\n"
+        "  - {id: worth-2h, when: [call.missed], on_late: deliver, send: [{to: crm, expires: 2h}]}",
+    )
+    yesterday = (NOW - timedelta(hours=25)).isoformat()
+    with opened(database_url) as database:
+        store(database, ("post_call", {**MISSED, "start_time": yesterday}))
+        route_once(database, rules)
+
+        assert told(database) == [("both", "crm", "pending"), ("always", "desk", "pending")]
+        verdicts = {row.name: row.verdicts for row in rows_of(database, transitions)}["call.missed"]
+    assert verdicts == {"both": "fired", "never": "late", "always": "fired", "worth-2h": "late"}
+
+
+def test_what_expires_before_it_is_sent_is_ended(database_url: str, tmp_path: Path) -> None:
+    """It is not claimed any more, and its row says why."""
+    rules = configured(tmp_path, "rules:\n  - {id: soon, when: [call.missed], send: [{to: crm, expires: 2h}]}")
+    with opened(database_url) as database:
+        store(database, ("post_call", {**MISSED, "start_time": NOW.isoformat()}))
+        route_once(database, rules)
+        later = NOW + timedelta(hours=2)
+        with database.writing.begin() as conn:
+            open_lane(conn, "crm")
+            assert claim_due(conn, sink="crm", now=later, lease_until=later, instance="in_1", limit=9) == []
+            assert expire(conn, now=NOW) == 0
+            assert expire(conn, now=later) == 1
+
+        (row,) = rows_of(database, deliveries)
+    assert (row.state, row.finished_at) == ("expired", later)
+    assert row.reason.startswith("late:")
+
+
+def test_a_renamed_rule_does_not_speak_again(database_url: str, tmp_path: Path) -> None:
+    """`was` keeps its identity."""
+    first = configured(tmp_path, "rules:\n  - {id: old, when: [call.ringing, call.missed], send: [{to: crm}]}")
+    renamed = configured(
+        tmp_path, "rules:\n  - {id: new, was: [old], when: [call.ringing, call.missed], send: [{to: crm}]}"
+    )
+    with opened(database_url) as database:
+        store(database, ("pre_call", RINGING))
+        route_once(database, first)
+        store(database, ("post_call", MISSED))
+        route_once(database, renamed)
+
+        assert told(database) == [("old", "crm", "pending")]
+        assert reasons(database)["call.missed"] == "already told"
+
+
+def test_a_rule_speaks_once_also_of_what_happens_again(database_url: str, tmp_path: Path) -> None:
+    """With several `when` once an object, though call.changed happens each version; with repeat each time."""
+    rules = configured(
+        tmp_path,
+        "rules:\n  - {id: once, when: [call.changed, call.spam], send: [{to: crm}]}\n"
+        "  - {id: each, when: [call.changed, call.spam], repeat: true, send: [{to: crm}]}",
+    )
+    with opened(database_url) as database:
+        for kind, tags in (("post_call", None), ("call_modified", ["a"]), ("call_modified", ["b"])):
+            store(database, (kind, {**MISSED, "tags": tags}))
+            route_once(database, rules)
+
+        assert [rule for rule, _, _ in told(database)] == ["once", "each", "each"]
+
+
+@pytest.mark.parametrize("content", ["STOP", " stop. ", "Unsubscribe"])
+def test_a_text_that_opts_out_is_no_news_of_a_lead(database_url: str, tmp_path: Path, content: str) -> None:
+    """Only a rule that asks about it hears of it."""
+    rules = configured(
+        tmp_path,
+        "unmatched: {texts: desk}\nrules:\n  - {id: texts, when: [text.received], send: [{to: crm}]}\n"
+        "  - {id: opt-outs, when: [text.received], if: {opt_out: true}, send: [{to: crm}]}",
+    )
+    with opened(database_url) as database:
+        store(database, ("text_received", {**TEXT, "content": content}))
+        route_once(database, rules)
+
+        assert [rule for rule, _, _ in told(database)] == ["opt-outs"]
+        (row,) = rows_of(database, transitions)
+    assert row.verdicts == {"texts": "opt-out", "opt-outs": "fired"}
+
+
+@pytest.mark.parametrize(("moment", "hours"), [("2026-03-10T12:00:00Z", "open"), ("2026-03-10T23:30:00Z", "closed")])
+def test_hours_are_those_of_the_company_when_it_happened(
+    database_url: str, tmp_path: Path, moment: str, hours: str
+) -> None:
+    """By the zone that a call told; a text tells none, and is of the same company."""
+    rules = configured(
+        tmp_path,
+        "rules:\n  - {id: open, when: [text.received], if: {hours: open}, send: [{to: crm}]}\n"
+        "  - {id: closed, when: [text.received], if: {hours: closed}, send: [{to: crm}]}",
+        companies="  acme: {signing_keys: [env:ACME], hours: days}",
+    )
+    with opened(database_url) as database:
+        store(database, ("post_call", {**MISSED, "company_time_zone": "America/New_York"}))
+        route_once(database, rules)
+        store(database, ("text_received", {**TEXT, "timestamp": moment}))
+        route_once(database, rules)
+
+        assert [rule for rule, _, _ in told(database)] == [hours]
+
+
+def test_hours_of_a_company_whose_zone_nobody_told_are_not_told(database_url: str, tmp_path: Path) -> None:
+    """Neither open nor closed."""
+    rules = configured(
+        tmp_path,
+        "rules:\n  - {id: open, when: [text.received], if: {hours: open}, send: [{to: crm}]}\n"
+        "  - {id: closed, when: [text.received], unless: {hours: open}, if: {hours: {not: open}}, send: [{to: crm}]}",
+        companies="  acme: {signing_keys: [env:ACME], hours: days}",
+    )
+    with opened(database_url) as database:
+        store(database, ("text_received", {**TEXT, "timestamp": NOW.isoformat()}))
+        route_once(database, rules)
+
+        assert told(database) == []
+        assert reasons(database) == {"text.received": "no rule fired"}
+
+
+def test_a_change_and_back_says_that_it_was_seen_before(database_url: str) -> None:
+    """The third of three is news all the same."""
+    untagged = {**MISSED, "tags": ""}
+    bodies = [{**MISSED, "tags": tags} for tags in (["vip"], [], ["vip"])]
+    with opened(database_url) as database:
+        store(database, ("post_call", untagged), *(("call_modified", body) for body in bodies))
+        route_once(database)
+
+        changed = [row for row in rows_of(database, transitions) if row.name == "call.changed"]
+    assert [row.n for row in changed] == [2, 3, 4]
+    assert [row.details["$before"]["tags"] for row in changed] == [None, ["vip"], None]
+    assert [row.details.get("seen_before") for row in changed] == [None, None, True]
+
+
+def test_a_voice_assistant_and_its_call_are_one_object(database_url: str) -> None:
+    """Its webhook tells the call's id under another name, and no company."""
+    with opened(database_url) as database:
+        store(database, ("pre_call", RINGING), ("voice_assist", {"call_id": "CAL1", "tracking_number": "+17705550123"}))
+        route_once(database)
+
+        (obj,) = rows_of(database, objects)
+        assert (obj.type, obj.object_id, obj.stage) == ("call", "CAL1", "routed")
+        assert {row.name for row in rows_of(database, transitions)} == {"call.ringing", "assist.answered"}
+
+
+def test_each_look_of_the_assistant_is_an_object(database_url: str) -> None:
+    """The same call may be looked at again; the same answers twice are a repeat."""
+    looks: list[dict[str, Any]] = [
+        {"last_interaction_resource_id": "CAL1", "answers": [], "interaction_count": count} for count in (1, 2)
+    ]
+    with opened(database_url) as database:
+        store(database, *(("convert_assist", look) for look in (*looks, looks[0])))
+        route_once(database)
+
+        assert [row.type for row in rows_of(database, objects)] == ["assist", "assist"]
+        assert [row.name for row in rows_of(database, transitions)] == ["assist.completed", "assist.completed"]
+
+
+def test_numbers_are_kept_in_one_writing(database_url: str) -> None:
+    """E.164, with what was told beside it; a withheld one is no number."""
+    with opened(database_url) as database:
+        store(database, ("text_received", {**TEXT, "destination_number": "anonymous"}))
+        route_once(database)
+
+        (known,) = rows_of(database, versions)
+    assert known.fields["source_number"] == "+17705550123"
+    assert known.fields["destination_number"] is None
+    assert known.fields["raw_numbers"] == {"source_number": "770-555-0123", "destination_number": "anonymous"}

@@ -38,20 +38,29 @@ SAMPLES = SHARED / "callrail" / "samples"
 MEANING = {
     "pre_call.json": ("pre_call", ["call.ringing"]),
     "call_routing_complete.json": ("call_routing_complete", ["call.routed"]),
-    "post_call.json": ("post_call", ["call.ended", "call.answered"]),
+    "post_call.json": (
+        "post_call",
+        ["call.ended", "call.answered", "call.recording_ready", "call.transcript_ready"],
+    ),
     "post_call.recording_not_ready.json": ("post_call", ["call.ended", "call.answered"]),
     "post_call.form_urlencoded.txt": ("post_call", ["call.ended", "call.answered"]),
-    "call_modified.json": ("call_modified", ["call.ended", "call.answered"]),
+    "call_modified.json": (
+        "call_modified",
+        ["call.ended", "call.answered", "call.recording_ready", "call.transcript_ready", "call.changed"],
+    ),
     "text_message_received.json": ("text_received", ["text.received"]),
     "text_message_received.mms.json": ("text_received", ["text.received"]),
     "text_message_received.docs_literal.json": ("text_received", ["text.received"]),
     "text_message_sent.json": ("text_sent", ["text.sent"]),
     "form_submission.json": ("form_submission", ["form.submitted"]),
     "form_submission.docs_literal.json": ("form_submission", ["form.submitted"]),
-    "outbound_post_call.json": ("outbound_post_call", ["unknown.received"]),
-    "outbound_call_modified.json": ("outbound_call_modified", ["unknown.received"]),
-    "convert_assist_complete.json": ("convert_assist", ["unknown.received"]),
-    "voice_assist_call_answered.observed.json": ("voice_assist", ["unknown.received"]),
+    "outbound_post_call.json": ("outbound_post_call", ["outbound.answered", "call.recording_ready"]),
+    "outbound_call_modified.json": (
+        "outbound_call_modified",
+        ["outbound.answered", "call.recording_ready", "outbound.changed"],
+    ),
+    "convert_assist_complete.json": ("convert_assist", ["assist.completed"]),
+    "voice_assist_call_answered.observed.json": ("voice_assist", ["assist.answered"]),
     "test_ping.observed.json": ("unknown", ["unknown.received"]),
 }
 

@@ -1,0 +1,257 @@
+"""Whom to tell: from what happened to transitions with their verdicts, and the deliveries these make necessary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from receiver.ids import Prefix, new_id
+from routers.facts import facts_in_time, facts_of
+from routers.lifecycle import EACH_VERSION, OUTCOME_TRANSITIONS, Happened, Object, Outcome
+from routers.objects import TransitionRow
+from routers.outbox import NewDelivery
+from routers.rules.reasons import Reason, reason_of
+from routers.rules.ruleset import Fired, OnLate, Rule, RuleSet, Send
+from routers.schema import TransitionState
+from routers.transitions import Transition
+
+# A time far from any telephone is a mistake, and at the ends of the calendar none that every database can keep.
+_PLAUSIBLE_YEARS = range(1970, 2200)
+_OWN_TIMES = ("start_time", "submitted_at", "timestamp", "received_at", "created_at")
+
+UNMATCHED = "unmatched"  # the rule that `unmatched:` is
+
+KeysThere = Callable[[Collection[str]], Collection[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """An event that was applied to an object: *before* became *after*.
+
+    *object_id* is ours. *is_matched*: a rule has spoken of the object before. *is_live*: the event came when the thing
+    happened or was changed, and was not fetched later.
+    """
+
+    company: str
+    type: str
+    object_id: str
+    before: Object
+    after: Object
+    event_id: str
+    received_at: datetime
+    now: datetime
+    is_matched: bool = False
+    is_live: bool = True
+    seen_before: bool = False
+
+
+@dataclass(slots=True)
+class Decided:
+    """What is to be written of one occasion.
+
+    *turned* are the keys of deliveries that are to tell of another transition if they are not sent yet, by that one's
+    id; *corrected* are transitions of the object that proved wrong.
+    """
+
+    is_matched: bool
+    transitions: list[TransitionRow] = field(default_factory=list)
+    deliveries: dict[str, NewDelivery] = field(default_factory=dict)
+    turned: dict[str, list[str]] = field(default_factory=dict)
+    corrected: list[Transition] = field(default_factory=list)
+
+
+class Decider:
+    """Asks the rules.
+
+    Args:
+        told_zones: By company, the time zone its calls told.
+        keys_there: Which of some idempotency keys have deliveries already.
+    """
+
+    def __init__(self, rules: RuleSet, told_zones: Mapping[str, str], keys_there: KeysThere) -> None:
+        self._rules = rules
+        self._told_zones = told_zones
+        self._keys_there = keys_there
+
+    def decide(self, occasion: Occasion, happened: Iterable[Happened]) -> Decided:
+        """The transitions that *happened* are, and whom to tell of them."""
+        obj = occasion.after
+        facts = facts_of(occasion.company, occasion.type, obj.fields, obj.outcome, obj.stage.name.lower())
+        own_time = _own_time(facts) or occasion.received_at
+        decided = Decided(occasion.is_matched)
+        for item in happened:
+            transition = _transition(occasion, item, own_time)
+            decided.transitions.append(transition)
+            if item.superseded:
+                transition.reason = Reason.SUPERSEDED.value
+                continue
+            self._ask(occasion, transition, decided, {**facts, **(transition.details or {})})
+            if item.name is Transition.CALL_CORRECTED and occasion.before.outcome is not None:
+                decided.corrected.append(_TOLD_BY[occasion.before.outcome])
+        return decided
+
+    def _ask(self, occasion: Occasion, transition: TransitionRow, decided: Decided, facts: dict[str, Any]) -> None:
+        """Let each rule that looks at *transition* have its say, and note it."""
+        rules, name = self._rules, Transition(transition.name)
+        facts = facts_in_time(
+            rules,
+            occasion.company,
+            facts,
+            occurred_at=transition.occurred_at,
+            received_at=occasion.received_at,
+            told_zones=self._told_zones,
+        )
+        decision = rules.decide(occasion.company, name, facts)
+        transition.rules_hash, transition.verdicts = rules.hash, decision.reasons
+        made = 0
+        for fired in decision.fired:
+            new, silent = self._deliveries(occasion, transition, decided, fired)
+            decided.deliveries |= new
+            made += len(new)
+            if not new:
+                decision.reasons[fired.rule.id] = silent.value
+        was_matched = decided.is_matched
+        decided.is_matched = was_matched or decision.is_matched
+        if was_matched and not decision.is_matched and name in OUTCOME_TRANSITIONS:
+            self._turn_unmatched(occasion, transition, decided)
+        unmatched = None if decided.is_matched or _is_opt_out(facts, name) else rules.unmatched(occasion.company, name)
+        if unmatched is not None:
+            delivery = _delivery(transition, _unmatched_key(transition, unmatched), UNMATCHED, unmatched)
+            decided.deliveries[delivery.key] = delivery
+            decided.is_matched = True
+            decision.reasons[UNMATCHED] = Reason.UNMATCHED.value
+        elif not made:
+            transition.reason = _why_nobody(decision.reasons.values())
+
+    def _turn_unmatched(self, occasion: Occasion, transition: TransitionRow, decided: Decided) -> None:
+        """What `unmatched` has not sent yet of an outcome that was corrected tells of the new one."""
+        send = self._rules.unmatched(occasion.company, Transition(transition.name))
+        if send is not None:
+            decided.turned.setdefault(transition.id, []).append(_unmatched_key(transition, send))
+
+    def _deliveries(
+        self, occasion: Occasion, transition: TransitionRow, decided: Decided, fired: Fired
+    ) -> tuple[dict[str, NewDelivery], Reason]:
+        """The deliveries of a rule that fired, by key; and why there are none, if there are none."""
+        new: dict[str, NewDelivery] = {}
+        silent = Reason.LATE
+        for send in fired.send:
+            expires_at = self._expires_at(fired.rule, send, transition.occurred_at)
+            if expires_at is not None and expires_at <= occasion.now:
+                continue
+            key, *earlier = _keys(transition, fired.rule, send)
+            if fired.rule.speaks_once and self._is_told(occasion, decided, fired.rule, [key, *earlier]):
+                silent = Reason.ALREADY_TOLD
+                if transition.name in OUTCOME_TRANSITIONS:
+                    decided.turned.setdefault(transition.id, []).extend([key, *earlier])
+                continue
+            new[key] = _delivery(transition, key, fired.rule.id, send, expires_at)
+        return new, silent
+
+    def _is_told(self, occasion: Occasion, decided: Decided, rule: Rule, keys: list[str]) -> bool:
+        """Whether a rule that speaks once an object has spoken: in this transaction or in an earlier one."""
+        if not decided.deliveries.keys().isdisjoint(keys):
+            return True
+        before = occasion.before
+        may_have = not before.told.isdisjoint(rule.when) or (
+            before.version > 0 and not EACH_VERSION.isdisjoint(rule.when)
+        )
+        return may_have and bool(self._keys_there(keys))
+
+    def _expires_at(self, rule: Rule, send: Send, occurred_at: datetime) -> datetime | None:
+        """After when nobody wants to hear of it; None if that is never."""
+        is_bounded = rule.on_late is OnLate.IGNORE or (
+            rule.on_late is OnLate.RECORDS_ONLY and send.sink in self._rules.for_people
+        )
+        bounds = [rule.max_age] if is_bounded else []
+        bounds += [send.expires] if send.expires is not None else []
+        return occurred_at + min(bounds) if bounds else None
+
+
+_TOLD_BY = {
+    Outcome.ANSWERED: Transition.CALL_ANSWERED,
+    Outcome.MISSED: Transition.CALL_MISSED,
+    Outcome.ABANDONED: Transition.CALL_ABANDONED,
+    Outcome.VOICEMAIL: Transition.CALL_VOICEMAIL,
+}
+# What an ended call brings about when it ends; all else comes of it later, at the time we are told.
+_AT_THE_END = frozenset(
+    {Transition.CALL_RINGING, Transition.CALL_ROUTED, Transition.CALL_ENDED, *OUTCOME_TRANSITIONS}
+    | {Transition.TEXT_RECEIVED, Transition.TEXT_SENT, Transition.FORM_SUBMITTED, Transition.ASSIST_ANSWERED}
+    | {Transition.ASSIST_COMPLETED, Transition.UNKNOWN_RECEIVED}
+)
+
+
+def _transition(occasion: Occasion, item: Happened, own_time: datetime) -> TransitionRow:
+    details = {**(item.details or {}), **({"seen_before": True} if occasion.seen_before else {})}
+    is_later = occasion.is_live and item.name not in _AT_THE_END and bool(occasion.before.told)
+    return TransitionRow(
+        id=new_id(Prefix.TRANSITION),
+        object_id=occasion.object_id,
+        company=occasion.company,
+        name=item.name,
+        n=occasion.after.version if item.name in EACH_VERSION else 0,
+        event_id=occasion.event_id,
+        occurred_at=occasion.received_at if is_later else own_time,
+        created_at=occasion.now,
+        state=TransitionState.SUPERSEDED if item.superseded else TransitionState.ROUTED,
+        version=occasion.after.version,
+        details=details or None,
+    )
+
+
+def _keys(transition: TransitionRow, rule: Rule, send: Send) -> list[str]:
+    """The idempotency key of *send*, then those it had under earlier ids of the rule."""
+    about = transition.object_id if rule.speaks_once else transition.id
+    return [f"{about}:{rule_id}:{send.id}:0" for rule_id in (rule.id, *rule.previous)]
+
+
+def _unmatched_key(transition: TransitionRow, send: Send) -> str:
+    return f"{transition.object_id}:{UNMATCHED}:{send.id}:0"
+
+
+def _delivery(
+    transition: TransitionRow, key: str, rule: str, send: Send, expires_at: datetime | None = None
+) -> NewDelivery:
+    return NewDelivery(
+        key=key,
+        transition_id=transition.id,
+        object_id=transition.object_id,
+        company=transition.company,
+        rule=rule,
+        send=send.id,
+        sink=send.sink,
+        template=send.template,
+        expires_at=expires_at,
+    )
+
+
+# The best reason first: what would have told somebody and did not says more than a condition that failed.
+_TELLING = (Reason.ALREADY_TOLD, Reason.MUTED, Reason.LATE, Reason.NO_ROLE, Reason.OPT_OUT)
+
+
+def _why_nobody(reasons: Collection[str]) -> str:
+    if not reasons:
+        return Reason.NO_RULE.value
+    found = {reason_of(reason) for reason in reasons}
+    return next((reason for reason in _TELLING if reason in found), Reason.NONE_FIRED).value
+
+
+def _is_opt_out(facts: Mapping[str, Any], name: Transition) -> bool:
+    return name is Transition.TEXT_RECEIVED and facts.get("opt_out") is True
+
+
+def _own_time(facts: Mapping[str, Any]) -> datetime | None:
+    """The thing's own time as CallRail tells it; None if it tells none that can be read."""
+    for name in _OWN_TIMES:
+        told = facts.get(name)
+        if isinstance(told, str):
+            try:
+                moment = datetime.fromisoformat(told)
+            except ValueError:
+                continue
+            if moment.tzinfo is not None and moment.year in _PLAUSIBLE_YEARS:
+                return moment
+    return None
