@@ -34,7 +34,7 @@ def facts_of(
         details: What a transition knows beside the version: changes, before, was_outcome, ...
     """
     own = {"company": company, "outcome": outcome, "stage": stage}
-    return {"seen_before": False, **fields, **_derived(type_, fields), **(details or {}), **own}
+    return {**fields, **_derived(type_, fields), **(details or {}), **own}
 
 
 def facts_in_time(
@@ -46,7 +46,7 @@ def facts_in_time(
     received_at: datetime,
     told_zones: Mapping[str, str],
 ) -> dict[str, Any]:
-    """*facts* with what depends on the time: `hours`, if a schedule and a zone are known, and `$received`.
+    """*facts* with what is known beside the object: `hours`, if schedule and zone are known, `seen_before`, `$received`.
 
     Args:
         occurred_at: The thing's own time; the company was open then, or closed.
@@ -55,7 +55,8 @@ def facts_in_time(
     told = facts.get("company_time_zone")
     zone = rules.zones.get(company) or (told if isinstance(told, str) else None) or told_zones.get(company)
     hours = open_or_closed(rules.hours.get(company), occurred_at, zone)
-    return {**facts, "$received": received_at} | ({"hours": hours} if hours else {})
+    in_time = {"seen_before": False, **facts, "$received": received_at}
+    return in_time | {"hours": hours} if hours else in_time
 
 
 def is_opt_out(content: object) -> bool:

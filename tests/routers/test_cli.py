@@ -326,7 +326,7 @@ def test_an_event_shows_what_it_brought_about(looked: Looked) -> None:
 
     assert (shown["object"]["stage"], shown["object"]["outcome"]) == ("ended", "voicemail")
     assert shown["signed_with"] == "01234567"
-    ended, voicemail = shown["happened"]
+    ended, voicemail, *_ready = shown["happened"]
     assert (ended["transition"], ended["verdicts"], ended["deliveries"]) == ("call.ended", "no rule", [])
     assert (voicemail["transition"], voicemail["verdicts"]) == ("call.voicemail", {"voicemails": "fired"})
     (told,) = voicemail["deliveries"]
