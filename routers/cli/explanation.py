@@ -10,8 +10,11 @@ from typing import Any
 import click
 
 from routers.cli.output import local, plain, print_one
-from routers.explaining import Happening, RuleWhy, Told, Why
+from routers.explaining import Happening, RuleWhy, Told, Why, in_words
+from routers.rules.reasons import Reason
 from routers.rules.ruleset import Send
+
+_NO_RULE = in_words(Reason.NO_RULE.value)
 
 
 @dataclass(slots=True)
@@ -105,10 +108,10 @@ def _delivery(delivery: dict[str, Any]) -> Iterator[str]:
 
 def _why(why: Why) -> Iterator[str]:
     happening = why.happening
-    id_ = f" ({happening.id})" if happening.id else ""
+    id_ = f", {happening.id}" if happening.id else ""
     yield f"{_bold(happening.name)} on {_when(happening)}{id_}"
-    if why.nobody:
-        yield f"  Nobody was told: {why.nobody}"
+    if why.nobody and (why.rules or why.nobody != _NO_RULE):  # else the next line says it better
+        yield f"  Nobody was told: {plain(why.nobody)}"
     if all(rule.fired is None for rule in why.rules):
         yield f"  {_nobody_looks(why)}"
         yield from (f"    {one.rule} looks at {', '.join(one.when)}" for one in why.near)
