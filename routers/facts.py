@@ -46,7 +46,7 @@ def facts_in_time(
     received_at: datetime,
     told_zones: Mapping[str, str],
 ) -> dict[str, Any]:
-    """*facts* with what is known beside the object: `hours`, if schedule and zone are known, `seen_before`, `$received`.
+    """*facts* with what is known beside the object: `hours`, if it can be known, `seen_before`, `$received`.
 
     Args:
         occurred_at: The thing's own time; the company was open then, or closed.
