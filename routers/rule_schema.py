@@ -49,17 +49,22 @@ def router_schema() -> Schema:
         rule[block] = _ref("Conditions") | {"description": rule[block]["description"]}
     defs |= {"Conditions": _conditions(), "Operators": _operators(), "Hours": _hours()}
     properties = whole["properties"]
-    properties["companies"] = {
+    companies = {
         "type": "object",
         "minProperties": 1,
         "properties": {DEFAULTS: _ref("DefaultsConfig")},
         "additionalProperties": _ref("CompanyConfig"),
         "propertyNames": {"pattern": _NAME},
     }
-    properties["accounts"] = _named(_ref("AccountConfig"))
-    properties["hours"] = _named(_ref("Hours"))
-    properties["sinks"] = _named(_sink())
-    properties["rules"] = {"type": "array", "items": _ref("RuleConfig")}
+    blocks: Schema = {
+        "companies": companies,
+        "accounts": _named(_ref("AccountConfig")),
+        "hours": _named(_ref("Hours")),
+        "sinks": _named(_sink()),
+        "rules": {"type": "array", "items": _ref("RuleConfig")},
+    }
+    for name, block in blocks.items():
+        properties[name] = block | {"description": properties[name]["description"]}
     return {"$schema": _DIALECT, "title": "router.yaml of callrail-router", **_without(whole, "title"), "$defs": defs}
 
 
