@@ -11,8 +11,14 @@ import click
 import pytest
 import yaml
 
-from routers import reference
 from routers.cli import cli
+from routers.reference import pages
+from routers.reference.__main__ import FOLDER as WRITTEN_TO
+from routers.reference.__main__ import main
+from routers.reference.fields import where_told
+from routers.reference.markdown import COMMAND
+from routers.reference.operators import EXAMPLES
+from routers.reference.transitions import HAPPENS
 from routers.rule_schema import router_schema
 from routers.rules.conditions import compile_conditions
 from routers.rules.fields import fields_at, told_at
@@ -20,8 +26,8 @@ from routers.rules.operators import OPERATORS
 from routers.rules.reasons import Reason, reason_of
 from routers.transitions import Transition
 
-FOLDER = Path(__file__).parent.parent / reference.FOLDER
-PAGES = reference.pages()
+FOLDER = Path(__file__).parent.parent / WRITTEN_TO
+PAGES = pages()
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -30,34 +36,36 @@ def test_the_page_is_what_the_program_says(name: str) -> None:
     path = FOLDER / name
     kept = path.read_text(encoding="utf-8") if path.exists() else ""
 
-    assert kept == PAGES[name], f"docs/reference/{name} is stale; run: {reference.COMMAND}"
+    assert kept == PAGES[name], f"docs/reference/{name} is stale; run: {COMMAND}"
 
 
 def test_there_is_no_page_that_nothing_writes() -> None:
     """A page that was renamed leaves no old copy behind."""
-    assert {path.name for path in FOLDER.iterdir()} == PAGES.keys(), f"run: {reference.COMMAND}"
+    assert {path.name for path in FOLDER.iterdir()} == PAGES.keys(), f"run: {COMMAND}"
 
 
-def test_the_command_writes_all_pages_and_takes_away_others(tmp_path: Path) -> None:
-    """`make reference` needs no clean-up by hand."""
-    (tmp_path / "old.md").write_text("# Old")
+def test_the_command_writes_all_pages_and_takes_away_those_it_wrote_before(tmp_path: Path) -> None:
+    """`make reference` needs no clean-up by hand, and in a wrong folder deletes nobody's page."""
+    (tmp_path / "old.md").write_text(PAGES["cli.md"])
+    (tmp_path / "mine.md").write_text("# Mine")
 
-    reference.main(tmp_path)
+    main(tmp_path)
 
-    assert {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()} == PAGES
+    kept = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
+    assert kept == {**PAGES, "mine.md": "# Mine"}
 
 
 @pytest.mark.parametrize("transition", Transition)
 def test_every_transition_is_described(transition: Transition) -> None:
     """A new transition needs a sentence, and stands in the page with the webhooks that feed it."""
-    assert transition in reference.HAPPENS
-    assert f"| `{transition}` | {reference.HAPPENS[transition]} |" in PAGES["transitions.md"]
+    assert transition in HAPPENS
+    assert f"| `{transition}` | {HAPPENS[transition]} |" in PAGES["transitions.md"]
 
 
 @pytest.mark.parametrize("name", OPERATORS)
 def test_every_operator_has_an_example_that_is_right(name: str) -> None:
     """The example of the page compiles without a complaint, and uses the operator."""
-    block = yaml.safe_load(f"{{{reference.EXAMPLES[name]}}}")
+    block = yaml.safe_load(f"{{{EXAMPLES[name]}}}")
     complaints: list[str] = []
 
     def complain(_at: object, problem: str, _hint: str = "", **_more: object) -> None:
@@ -75,7 +83,7 @@ def test_where_a_field_is_told_says_neither_more_nor_less(name: str) -> None:
     page = PAGES["fields.md"]
     words = dict(re.findall(r"^\| ([a-z ]+) \| (`.*`) \|$", page, re.MULTILINE))
     words["everywhere"] = ", ".join(f"`{transition}`" for transition in Transition)
-    said = ", ".join(words.get(word, word) for word in reference.where_told(name).split(", "))
+    said = ", ".join(words.get(word, word) for word in where_told(name).split(", "))
 
     assert {f"`{told}`" for told in told_at(name)} | {"`unknown.received`"} == {*said.split(", "), "`unknown.received`"}
     assert f"| `{name}` | " in page
