@@ -103,10 +103,16 @@ def _jump(midnight: datetime) -> datetime | None:
 
 def open_or_closed(schedule: Schedule | None, moment: datetime, zone: str | None) -> str | None:
     """What the field `hours` is at *moment*: None, not told, where there is no schedule or no zone we know."""
-    tz = _zone(zone) if zone else None
-    if schedule is None or tz is None:
+    local = in_zone(moment, zone)
+    if schedule is None or local is None:
         return None
-    return OPEN if schedule.is_open(moment.astimezone(tz)) else CLOSED
+    return OPEN if schedule.is_open(local) else CLOSED
+
+
+def in_zone(moment: datetime, zone: str | None) -> datetime | None:
+    """*moment* on the clock of *zone*; None if it is no zone we know."""
+    tz = _zone(zone) if zone else None
+    return moment.astimezone(tz) if tz is not None else None
 
 
 @lru_cache(1000)  # CallRail names the zone, so there is no end to them

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from receiver.ids import Prefix, id_range
-from routers.schema import DeliveryState, attempts, deliveries, objects, transitions
+from routers.schema import DeliveryState, attempts, deliveries, objects, transitions, versions
 
 
 def newest_deliveries(
@@ -56,6 +56,34 @@ def transitions_of_event(conn: Connection, event_id: str, object_id: str | None)
     """What an event brought about, in the order it happened."""
     query = select(transitions).where(transitions.c.object_id == object_id, transitions.c.event_id == event_id)
     return conn.execute(query.order_by(transitions.c.id)).all()
+
+
+def find_transitions(conn: Connection, written: str) -> Sequence[Row[Any]]:
+    """The transitions whose id begins as *written*; at most two, which is enough to know that it is not unique."""
+    first, last = id_range(Prefix.TRANSITION, written)
+    return conn.execute(select(transitions).where(transitions.c.id.between(first, last)).limit(2)).all()
+
+
+def transition_with(conn: Connection, transition_id: str) -> Row[Any]:
+    """The transition that a delivery is of."""
+    return conn.execute(select(transitions).where(transitions.c.id == transition_id)).one()
+
+
+def version_of(conn: Connection, object_id: str, version: int) -> Row[Any] | None:
+    """What was known of an object in one of its versions; None if that is not stored."""
+    query = select(versions).where(versions.c.object_id == object_id, versions.c.version == version)
+    return conn.execute(query).one_or_none()
+
+
+def spoken_before(conn: Connection, object_id: str, transition_id: str) -> dict[str, str]:
+    """By rule, the first transition of an object that it told of, before the transition *transition_id*."""
+    query = (
+        select(deliveries.c.rule, transitions.c.name)
+        .join(transitions, transitions.c.id == deliveries.c.transition_id)
+        .where(transitions.c.object_id == object_id, transitions.c.id < transition_id)
+        .order_by(deliveries.c.id.desc())  # so that the first is kept
+    )
+    return {row.rule: row.name for row in conn.execute(query)}
 
 
 def objects_of(conn: Connection, ids: Sequence[str]) -> dict[str, Row[Any]]:

@@ -19,6 +19,7 @@ _COMMANDS = {
     "simulate": "routers.cli.playing",
     "events": "routers.cli.looking",
     "deliveries": "routers.cli.looking",
+    "explain": "routers.cli.explain",
     "rules": "routers.cli.rules",
     "urls": "routers.cli.urls",
 }

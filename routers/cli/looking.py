@@ -13,18 +13,25 @@ from callrail.payload import read_payload
 from receiver.database import open_database
 from receiver.events import find_events, newest_events
 from receiver.exceptions import DatabaseUnavailable
+from receiver.ids import BadId
 from receiver.schema import EventState
 from routers import ledger
 from routers.cli.database_errors import told_plainly
 from routers.cli.options import database_option, limit_option, output_option
 from routers.cli.output import masked, print_one, print_rows
-from routers.schema import DeliveryState
+from routers.explaining import Stored, Told, in_words, nobody_of
+from routers.schema import DeliveryState, TransitionState
 
-_personal_option = click.option("--show-personal", is_flag=True, help="Do not mask names, numbers and texts.")
+personal_option = click.option("--show-personal", is_flag=True, help="Do not mask names, numbers and texts.")
 
 
 @contextmanager
-def _reading(database_url: str) -> Iterator[Connection]:
+def reading(database_url: str) -> Iterator[Connection]:
+    """A connection for looking.
+
+    Raises:
+        DatabaseUnavailable: With the remedy.
+    """
     database = open_database(database_url)
     try:
         if database.is_missing:
@@ -35,11 +42,18 @@ def _reading(database_url: str) -> Iterator[Connection]:
         database.dispose()
 
 
-def _only(found: Sequence[Row[Any]], what: str, written: str) -> Row[Any]:
+def only(found: Sequence[Row[Any]], what: str, written: str) -> Row[Any]:
+    """The one row that was found.
+
+    Raises:
+        click.ClickException: There is none.
+        BadId: There are several.
+    """
     if not found:
         raise click.ClickException(f"there is no {what} {written}")
     if len(found) > 1:
-        raise click.ClickException(f"several {what}s begin with {written}; write more of the id")
+        plural = f"{what.removesuffix('y')}ies" if what.endswith("y") else f"{what}s"
+        raise BadId(f"several {plural} begin with {written}; write more of the id")
     return found[0]
 
 
@@ -59,7 +73,7 @@ def events() -> None:
 @click.option("--state", type=click.Choice([state.value for state in EventState]), help="In this state only.")
 def list_events(database_url: str, output: str, limit: int, company: str | None, state: str | None) -> None:
     """The newest events first."""
-    with _reading(database_url) as conn:
+    with reading(database_url) as conn:
         found = newest_events(conn, limit=limit, company=company, state=EventState(state) if state else None)
         objects = ledger.objects_of(conn, [row.object_id for row in found if row.object_id])
     rows = [
@@ -81,11 +95,11 @@ def list_events(database_url: str, output: str, limit: int, company: str | None,
 @click.argument("event_id")
 @database_option
 @output_option
-@_personal_option
+@personal_option
 def show_event(event_id: str, database_url: str, output: str, show_personal: bool) -> None:
     """One event: what it said, what it brought about, and who was told or why not."""
-    with _reading(database_url) as conn:
-        row = _only(find_events(conn, event_id), "event", event_id)
+    with reading(database_url) as conn:
+        row = only(find_events(conn, event_id), "event", event_id)
         happened = [_transition(conn, item) for item in ledger.transitions_of_event(conn, row.id, row.object_id)]
         obj = ledger.objects_of(conn, [row.object_id]).get(row.object_id) if row.object_id else None
     payload = read_payload(row.body, row.content_type)
@@ -98,28 +112,44 @@ def show_event(event_id: str, database_url: str, output: str, show_personal: boo
         "note": row.reason,
         "repeat_of": row.repeat_of,
         "signed_with": row.key_fingerprint,
-        "object": _object(obj) if obj is not None else None,
+        "object": object_shown(obj) if obj is not None else None,
         "happened": happened,
         "body": masked(payload.fields, show_personal=show_personal) or payload.problem,
     }
     print_one(shown, output=output)
 
 
-def _object(obj: Row[Any]) -> dict[str, Any]:
+def object_shown(obj: Row[Any]) -> dict[str, Any]:
+    """One call, text or form as it is shown."""
     return {"type": obj.type, "id": obj.object_id, "stage": obj.stage, "outcome": obj.outcome, "version": obj.version}
 
 
 def _transition(conn: Connection, row: Row[Any]) -> dict[str, Any]:
-    told = [
-        {"delivery": item.id, "sink": item.sink, "rule": item.rule, "state": item.state, "reason": item.reason}
-        for item in ledger.deliveries_of(conn, row.id)
-    ]
+    stored = stored_of(conn, row)
     return {
+        "id": row.id,
         "transition": row.name,
         "state": row.state,
-        "verdicts": row.verdicts or ("the object was already further" if row.state == "superseded" else "no rule"),
-        "deliveries": told,
+        "nobody_told": nobody_of(stored, is_superseded=row.state == TransitionState.SUPERSEDED),
+        "verdicts": [
+            {"rule": rule, "verdict": verdict, "meaning": in_words(verdict)}
+            for rule, verdict in stored.verdicts.items()
+        ],
+        "deliveries": [
+            {"delivery": told.id, "sink": told.sink, "rule": told.rule, "state": told.state, "reason": told.reason}
+            for told in stored.deliveries
+        ],
     }
+
+
+def stored_of(conn: Connection, row: Row[Any]) -> Stored:
+    """What was kept of a transition when it was routed, and who was told of it."""
+    return Stored(
+        row.verdicts or {},
+        row.reason,
+        row.rules_hash,
+        [Told(item.id, item.rule, item.sink, item.state, item.reason) for item in ledger.deliveries_of(conn, row.id)],
+    )
 
 
 # --- deliveries ------------------------------------------------------------------------------------------------------
@@ -138,7 +168,7 @@ def deliveries() -> None:
 @click.option("--state", type=click.Choice([state.value for state in DeliveryState]), help="In this state only.")
 def list_deliveries(database_url: str, output: str, limit: int, sink: str | None, state: str | None) -> None:
     """The newest deliveries first."""
-    with _reading(database_url) as conn:
+    with reading(database_url) as conn:
         found = ledger.newest_deliveries(conn, limit=limit, sink=sink, state=DeliveryState(state) if state else None)
     rows = [
         {
@@ -163,23 +193,18 @@ def list_deliveries(database_url: str, output: str, limit: int, sink: str | None
 @output_option
 def show_delivery(delivery_id: str, database_url: str, output: str) -> None:
     """One delivery with every try."""
-    with _reading(database_url) as conn:
-        row = _only(ledger.find_deliveries(conn, delivery_id), "delivery", delivery_id)
-        tries = [
-            {
-                "started_at": item.started_at,
-                "milliseconds": item.milliseconds,
-                "outcome": item.outcome,
-                "reason": item.reason,
-            }
-            for item in ledger.attempts_of(conn, row.id)
-        ]
+    with reading(database_url) as conn:
+        row = only(ledger.find_deliveries(conn, delivery_id), "delivery", delivery_id)
+        about = ledger.transition_with(conn, row.transition_id)
+        verdict = (about.verdicts or {}).get(row.rule)
+        tries = tries_of(conn, row.id)
     shown = {
         "id": row.id,
         "transition": row.name,
         "event": row.event_id,
         "company": row.company,
         "rule": row.rule,
+        "verdict": in_words(verdict) if verdict is not None else None,
         "sink": row.sink,
         "state": row.state,
         "reason": row.reason,
@@ -191,3 +216,16 @@ def show_delivery(delivery_id: str, database_url: str, output: str) -> None:
         "attempts": tries,
     }
     print_one(shown, output=output)
+
+
+def tries_of(conn: Connection, delivery_id: str) -> list[dict[str, Any]]:
+    """Every try of a delivery as it is shown, oldest first."""
+    return [
+        {
+            "started_at": item.started_at,
+            "milliseconds": item.milliseconds,
+            "outcome": item.outcome,
+            "reason": item.reason,
+        }
+        for item in ledger.attempts_of(conn, delivery_id)
+    ]

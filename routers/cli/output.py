@@ -12,6 +12,8 @@ import click
 import orjson
 
 from callrail.fields import FIELDS
+from routers.rules.fields import own_fields
+from routers.rules.values import shown
 
 _EMAIL = re.compile(r"[^@\s]+@([^@\s]+\.[^@\s]+)")
 _DIGIT = re.compile(r"\d")
@@ -28,6 +30,8 @@ _PERSONAL = frozenset(
     """.split()  # noqa: SIM905  (a list of this length is read more easily as words)
 )
 _SHOWN = frozenset(FIELDS) - _PERSONAL
+# Of what we know beside CallRail's fields, only what is found in a form is of a person.
+_SHOWN_FACTS = _SHOWN | {name for name in own_fields() if not name.startswith("contact_")}
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], *, output: str, empty: str) -> None:
@@ -58,6 +62,11 @@ def masked(fields: Mapping[str, Any], *, show_personal: bool) -> dict[str, Any]:
     if show_personal:
         return dict(fields)
     return {name: value if name in _SHOWN else _mask(value) for name, value in fields.items()}
+
+
+def masked_fact(name: str, value: Any) -> str:
+    """What a rule found in the field *name*, with dots below objects, as it reads with personal data masked."""
+    return shown(value if name.partition(".")[0] in _SHOWN_FACTS else _mask(value))
 
 
 def _mask(value: Any) -> Any:
@@ -104,10 +113,11 @@ def _short(text: str) -> str:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return local(value) if isinstance(value, datetime) else _plain(str(value))
+    return local(value) if isinstance(value, datetime) else plain(str(value))
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """*text*, which anybody may have sent, without what could steer a terminal."""
     return "".join(char if char.isprintable() else "�" for char in text)
 
 
@@ -115,7 +125,7 @@ def _tree(value: Mapping[str, Any], indent: str) -> list[str]:
     width = max((len(name) for name in value), default=0)
     lines: list[str] = []
     for name, item in value.items():
-        label = f"{indent}{click.style(_plain(name).replace('_', ' ').ljust(width), dim=True)}"
+        label = f"{indent}{click.style(plain(name).replace('_', ' ').ljust(width), dim=True)}"
         if isinstance(item, Mapping) and item:
             lines += [label, *_tree(item, indent + "  ")]
         elif isinstance(item, list) and item and isinstance(item[0], Mapping):

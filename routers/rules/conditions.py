@@ -9,13 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from routers.rules.blocks import FieldNode, Node, read_block
-from routers.rules.questions import UNTOLD, Ask, Complain, Facts, Test, Truth, all_true, any_true, deny, getter
-from routers.rules.values import shown
+from routers.rules.questions import (
+    UNTOLD,
+    Ask,
+    Complain,
+    Facts,
+    Show,
+    Test,
+    Truth,
+    all_true,
+    any_true,
+    as_found,
+    deny,
+    getter,
+)
 from routers.transitions import Transition
 
-__all__ = ["Complain", "Condition", "Facts", "Finding", "compile_conditions"]
+__all__ = ["Complain", "Condition", "Facts", "Finding", "Show", "as_found", "compile_conditions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +39,12 @@ class Finding:
     sentence: str
 
 
+class Explain(Protocol):
+    """Says what is found in some facts; *show* says how a value reads, so that what is personal can be masked."""
+
+    def __call__(self, facts: Facts, show: Show = as_found) -> Finding: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """One line of a rule. *field* is the field asked about, or `all`, `any`, `not`; *fields* are all it asks about."""
@@ -33,7 +52,7 @@ class Condition:
     field: str
     fields: frozenset[str]
     holds: Callable[[Facts], bool]
-    explain: Callable[[Facts], Finding]
+    explain: Explain
     reading: str
 
 
@@ -56,7 +75,7 @@ def _compiled(node: Node) -> Condition:
         field=node.name if isinstance(node, FieldNode) else node.word,
         fields=frozenset(_fields(node)),
         holds=_fast(node),
-        explain=lambda facts: _explain(node, facts),
+        explain=lambda facts, show=as_found: _explain(node, facts, show),
         reading=_reading(node),
     )
 
@@ -108,10 +127,10 @@ def _truth_of_field(node: FieldNode) -> Callable[[Facts], Truth]:
     return lambda facts: None if (found := get(facts)) is UNTOLD else of(found)
 
 
-def _explain(node: Node, facts: Facts) -> Finding:
+def _explain(node: Node, facts: Facts, show: Show) -> Finding:
     if isinstance(node, FieldNode):
-        return _explain_field(node, facts)
-    findings = [_explain(inner, facts) for inner in node.nodes]
+        return _explain_field(node, facts, show)
+    findings = [_explain(inner, facts, show) for inner in node.nodes]
     truths = [finding.holds for finding in findings]
     match node.word:
         case "any":
@@ -127,14 +146,14 @@ def _explain(node: Node, facts: Facts) -> Finding:
     return Finding(deny(together) if node.word == "not" else together, start + "; ".join(told))
 
 
-def _explain_field(node: FieldNode, facts: Facts) -> Finding:
+def _explain_field(node: FieldNode, facts: Facts, show: Show) -> Finding:
     wanted, value = _wanted(node.question.reads), getter(node.name)(facts)
     if isinstance(node.question, Ask):
-        found = node.question.found(facts)
+        found = node.question.found(facts, show)
         return Finding(node.question.of(facts), f"{node.name}: {found}, wanted {wanted}")
     if value is UNTOLD:
         return Finding(None, f"{node.name}: not told yet")
-    return Finding(node.question.of(value), f"{node.name}: is {shown(value)}, wanted {wanted}")
+    return Finding(node.question.of(value), f"{node.name}: is {show(node.name, value)}, wanted {wanted}")
 
 
 def _wanted(reads: str) -> str:

@@ -26,6 +26,7 @@ from routers.rules.questions import (
     Facts,
     Fast,
     Question,
+    Show,
     Test,
     Truth,
     conjunction,
@@ -453,15 +454,15 @@ def _before(facts: Facts, name: str) -> Any:
     return (facts.get("$before") or {}).get(name)
 
 
-def _history(name: str) -> Callable[[Facts], str]:
-    def found(facts: Facts) -> str:
+def _history(name: str) -> Callable[[Facts, Show], str]:
+    def found(facts: Facts, show: Show) -> str:
         match _has_changed(facts, name):
             case None:
                 return "what changed is not known"
             case False:
                 return "did not change"
             case True:
-                return f"was {shown(_before(facts, name))}, is {shown(facts.get(name))}"
+                return f"was {show(name, _before(facts, name))}, is {show(name, facts.get(name))}"
 
     return found
 
@@ -529,9 +530,9 @@ def _within(asked: Asked, wanted: object, at: At) -> Question | None:
         instant = instant_of(found)
         return instant is not None and received - instant <= limit
 
-    def found_in_words(facts: Facts) -> str:
+    def found_in_words(facts: Facts, show: Show) -> str:
         found = get(facts)
-        return "not told yet" if found is UNTOLD else f"is {shown(found)}"
+        return "not told yet" if found is UNTOLD else f"is {show(asked.name, found)}"
 
     words = f"at most {wanted} before the webhook came"
     return Ask(f"is {words}", f"is not {words}", ask, found_in_words)

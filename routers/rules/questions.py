@@ -11,6 +11,7 @@ from typing import Any
 
 from callrail.fields import FieldType
 from routers.rules.fields import RuleField
+from routers.rules.values import shown
 from routers.transitions import Transition
 
 Facts = Mapping[str, Any]
@@ -18,8 +19,14 @@ At = tuple[str | int, ...]
 Truth = bool | None  # None: nobody knows
 Complain = Callable[..., None]
 Fast = Callable[[str], Callable[[Facts], bool]]
+Show = Callable[[str, Any], str]  # the name of a field, with its dots, and what was found: how that reads
 
 UNTOLD: Any = object()
+
+
+def as_found(_name: str, found: Any) -> str:
+    """What was found as it reads, masked nowhere."""
+    return shown(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,7 @@ class Ask:
     reads: str
     denied: str
     of: Callable[[Facts], Truth]
-    found: Callable[[Facts], str]
+    found: Callable[[Facts, Show], str]
 
 
 Question = Test | Ask

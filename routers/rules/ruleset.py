@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from routers.hours import Schedule
-from routers.rules.conditions import Condition, Facts, Finding
+from routers.rules.conditions import Condition, Facts, Finding, Show, as_found
 from routers.rules.reasons import Reason, reason_of
 from routers.transitions import Transition
 
@@ -204,20 +204,27 @@ class RuleSet:
         return to.resolve(self.roles.get(company, {})) if to is not None else None
 
     def explain(
-        self, company: str, transition: Transition, facts: Facts, *, local: datetime | None = None
+        self,
+        company: str,
+        transition: Transition,
+        facts: Facts,
+        *,
+        local: datetime | None = None,
+        show: Show = as_found,
     ) -> list[Explanation]:
         """Why each rule that looks at *transition* did what it did.
 
         Args:
             local: The thing's own time in the company's zone, to say when a closed company opens next.
+            show: How a value found reads; masks what is personal.
         """
         reasons = self.decide(company, transition, facts).reasons
         opens = self._opens(company, local)
         explained = []
         for looking in self._looking(company, transition):
             rule = looking.rule
-            asked = [_asked(Reason.IF, condition, facts, opens) for condition in rule.conditions]
-            asked += [_asked(Reason.UNLESS, exception, facts, opens) for exception in rule.exceptions]
+            asked = [_asked(Reason.IF, condition, facts, opens, show) for condition in rule.conditions]
+            asked += [_asked(Reason.UNLESS, exception, facts, opens, show) for exception in rule.exceptions]
             explained.append(Explanation(rule, reasons[rule.id], tuple(asked)))
         return explained
 
@@ -267,8 +274,8 @@ def _fired(rule: Rule, send: Sequence[Send]) -> str:
     return Reason.FIRED.about(f"(no role {', '.join(left_out)})") if left_out else FIRED
 
 
-def _asked(under: Reason, condition: Condition, facts: Facts, opens: str) -> Asked:
-    finding = condition.explain(facts)
+def _asked(under: Reason, condition: Condition, facts: Facts, opens: str, show: Show) -> Asked:
+    finding = condition.explain(facts, show)
     keeps_silent = (finding.holds is True) is (under is Reason.UNLESS)
     if keeps_silent and opens and "hours" in condition.fields and facts.get("hours") == "closed":
         finding = Finding(finding.holds, finding.sentence + opens)

@@ -327,10 +327,32 @@ def test_an_event_shows_what_it_brought_about(looked: Looked) -> None:
     assert (shown["object"]["stage"], shown["object"]["outcome"]) == ("ended", "voicemail")
     assert shown["signed_with"] == "01234567"
     ended, voicemail = shown["happened"]
-    assert (ended["transition"], ended["verdicts"], ended["deliveries"]) == ("call.ended", "no rule", [])
-    assert (voicemail["transition"], voicemail["verdicts"]) == ("call.voicemail", {"voicemails": "fired"})
+    assert (ended["transition"], ended["verdicts"], ended["deliveries"]) == ("call.ended", [], [])
+    assert ended["nobody_told"] == "No rule of the company looks at this."
+    assert (voicemail["transition"], voicemail["nobody_told"]) == ("call.voicemail", None)
+    assert voicemail["verdicts"] == [{"rule": "voicemails", "verdict": "fired", "meaning": "The rule fired."}]
     (told,) = voicemail["deliveries"]
     assert (told["delivery"], told["sink"], told["state"]) == (looked.delivered, "crm", "delivered")
+
+
+def test_what_nobody_was_told_of_has_a_sentence(sqlite_url: str) -> None:
+    """Each verdict too: a condition that did not hold, and what was known too late."""
+    body = {"resource_id": "CAL1", "call_type": "missed", "answered": False, "duration": 30, "spam": True}
+    with opened(sqlite_url) as database, database.writing.begin() as conn:
+        event_id = receive(conn, "post_call", body)
+        route(conn, FixedClock(), rule_set(a_rule(unless={"spam": True})), limit=1)
+        late = receive(conn, "pre_call", body)
+        route(conn, FixedClock(), rule_set(), limit=1)
+    environ = {"CALLRAIL_ROUTER_DATABASE_URL": sqlite_url}
+
+    ended, missed = orjson.loads(run("events", "show", event_id, "-o", "json", environ=environ).out)["happened"]
+    (ringing,) = orjson.loads(run("events", "show", late, "-o", "json", environ=environ).out)["happened"]
+
+    assert ended["nobody_told"] == "No rule of the company looks at this."
+    assert missed["verdicts"] == [{"rule": "r", "verdict": "unless spam", "meaning": "The exception on spam held."}]
+    assert missed["nobody_told"]
+    assert ringing["nobody_told"] == "The object was already further when this became known."
+    assert "The exception on spam held." in run("events", "show", event_id, environ=environ).out
 
 
 def test_a_repeat_shows_what_it_repeats(looked: Looked) -> None:
@@ -346,6 +368,7 @@ def test_a_delivery_shows_every_try(looked: Looked) -> None:
 
     assert [item["reason"] for item in shown["attempts"]] == ["HTTP 500: oops", "HTTP 200"]
     assert (shown["state"], shown["event"], shown["due_at"]) == ("delivered", looked.by_kind["post_call"], None)
+    assert shown["verdict"] == "The rule fired."
     dead = looked.show("deliveries", "show", looked.dead).out
     assert "rejected: HTTP 400" in dead
     assert looked.dead in dead
@@ -360,7 +383,7 @@ def test_any_unique_beginning_of_an_id_is_taken(looked: Looked) -> None:
         assert looked.json("events", "show", written)["id"] == event_id
     several = run("events", "show", event_id[:6], environ=environ)
     assert (several.code, several.err) == (
-        1,
+        2,
         f"Error: several events begin with {event_id[:6]}; write more of the id\n",
     )
     absent = run("events", "show", "ev_vvvv", environ=environ)

@@ -1,0 +1,326 @@
+"""`explain`: why each rule fired or did not, for what is stored or for the webhook in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+from sqlalchemy import Connection, Row
+
+from callrail.kinds import FAMILY, Kind, kind_of
+from callrail.payload import Payload, object_id, read_payload
+from receiver.events import find_events
+from receiver.exceptions import DatabaseUnavailable
+from receiver.ids import BadId, Prefix
+from receiver.intake import MAX_BODY_BYTES
+from receiver.schema import EventState
+from routers import ledger
+from routers.cli.explanation import Explained, print_explained
+from routers.cli.looking import object_shown, only, personal_option, reading, stored_of, tries_of
+from routers.cli.options import config_option, database_option, output_option
+from routers.cli.output import masked_fact
+from routers.explaining import Happening, Why, supposed, zone_of
+from routers.explaining import explain as explain_all
+from routers.facts import facts_in_time, facts_of
+from routers.hours import in_zone
+from routers.rules.conditions import Show, as_found
+from routers.rules.fields import did_you_mean
+from routers.schema import TransitionState
+from routers.transitions import Transition
+from routers.zones import told_zones
+
+if TYPE_CHECKING:
+    from routers.config import Configuration
+
+
+@click.command()
+@click.argument("what", required=False)
+@click.option("--file", type=click.File("rb"), help="Explain the webhook whose raw body is in this file; - for stdin.")
+@click.option("--kind", help="What the webhook in the file was posted as, like post_call.")
+@click.option("--company", help="Whose webhook it is.")
+@config_option
+@click.option(
+    "--rules",
+    "trial",
+    type=click.Path(path_type=Path),
+    help="Ask the rules of this file, a whole router.yaml, instead. A trial: nothing is sent.",
+)
+@database_option
+@output_option
+@personal_option
+def explain(
+    what: str | None,
+    file: BinaryIO | None,
+    kind: str | None,
+    company: str | None,
+    config: Path,
+    trial: Path | None,
+    database_url: str,
+    output: str,
+    show_personal: bool,
+) -> None:
+    """Say why each rule fired or did not, in words.
+
+    WHAT is the id of an event (ev_...), of one transition (tr_...) or of a delivery (dl_...), or as much of it as is
+    unique. Nothing is sent and nothing is changed.
+    """
+    from routers.config import read_config
+
+    if (what is None) is (file is None):
+        raise click.UsageError("Name one thing to explain: an id like ev_06h10chs, or a webhook with --file.")
+    if file is None and (kind is not None or company is not None):
+        raise click.UsageError("--kind and --company say what is in a file; write --file too.")
+    configuration = read_config(trial or config)
+    asker = _Asker(configuration, trial or config, trial is not None, as_found if show_personal else masked_fact)
+    if what is not None:
+        _check_letters(what)
+        with reading(database_url) as conn:
+            explained = _of_id(conn, asker, what)
+    elif file is not None:
+        explained = _of_file(asker, file, kind, company, lambda: _told_zones(database_url))
+    print_explained(explained, output=output)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asker:
+    """The rules that are asked, and how what is found reads."""
+
+    configuration: Configuration
+    path: Path
+    is_trial: bool
+    show: Show
+
+    def explained(self, company: str, happenings: Sequence[Happening]) -> Explained:
+        rules = self.configuration.rules
+        notes = []
+        if company not in self.configuration.company_configs:
+            notes.append(f"{self.path} has no company '{company}', so only rules for all companies look at this.")
+        elif company in rules.hours and any(happening.local is None for happening in happenings):
+            hint = f"write time_zone: under {company} in {self.path}"
+            notes.append(f"No time zone of {company} is known, so hours is not told; {hint}.")
+        return Explained(self.path, self.is_trial, explain_all(rules, happenings, show=self.show), notes)
+
+
+# --- what is stored --------------------------------------------------------------------------------------------------
+
+
+_FINDERS: dict[Prefix, tuple[str, Callable[[Connection, str], Sequence[Row[Any]]]]] = {
+    Prefix.EVENT: ("event", find_events),
+    Prefix.TRANSITION: ("transition", ledger.find_transitions),
+    Prefix.DELIVERY: ("delivery", ledger.find_deliveries),
+}
+
+
+def _letters(what: str) -> str:
+    """The letters in front of an id; empty if it is written without."""
+    return what.strip().lower().rpartition("_")[0]
+
+
+def _check_letters(what: str) -> None:
+    if _letters(what) not in ("", *_FINDERS):
+        raise BadId(f"'{what}' is the id of nothing that can be explained; write one that begins with ev_, tr_ or dl_")
+
+
+def _of_id(conn: Connection, asker: _Asker, what: str) -> Explained:
+    """The event, transition or delivery whose id begins as *what*."""
+    letters = _letters(what)
+    asked = {prefix: finder for prefix, finder in _FINDERS.items() if letters in ("", prefix)}
+    found = [(prefix, row) for prefix, (_, find) in asked.items() for row in find(conn, what)]
+    name = next(iter(asked.values()))[0] if letters else "event, transition or delivery"
+    row = only([row for _, row in found], name, what)
+    if found[0][0] is Prefix.EVENT:
+        return _of_event(conn, asker, row)
+    if found[0][0] is Prefix.TRANSITION:
+        return _of_transition(conn, asker, row)
+    return _of_delivery(conn, asker, row)
+
+
+def _of_event(conn: Connection, asker: _Asker, row: Row[Any]) -> Explained:
+    rows = [item for item in ledger.transitions_of_event(conn, row.id, row.object_id) if _is_known(item)]
+    explained = asker.explained(row.company, _happenings(conn, asker, rows, row.received_at))
+    explained.event = _event(row)
+    explained.object = _object(conn, row.object_id)
+    if not rows:
+        explained.notes.append(_why_nothing(row))
+    return explained
+
+
+def _is_known(row: Row[Any]) -> bool:
+    """Whether this version knows such a transition; a later one may have routed it."""
+    return row.name in list(Transition)
+
+
+def _why_nothing(row: Row[Any]) -> str:
+    """Why an event brought nothing about."""
+    if row.repeat_of:
+        return f"Nothing new happened: it repeats {row.repeat_of}. Explain that one."
+    if row.state == EventState.FAILED:
+        return f"Nothing happened: it could not be routed ({row.reason or 'no reason is stored'})."
+    if row.state == EventState.RECEIVED:
+        return "Nothing happened yet: it waits to be routed. If it goes on waiting, no dispatcher is running."
+    return "Nothing happened that rules can look at: it told nothing new of its call, text or form."
+
+
+def _of_transition(conn: Connection, asker: _Asker, row: Row[Any]) -> Explained:
+    if not _is_known(row):
+        raise click.ClickException(f"{row.name} is known to another version of callrail-router only; use that one")
+    (event,) = find_events(conn, row.event_id) or (None,)
+    happenings = _happenings(conn, asker, [row], event.received_at if event is not None else row.created_at)
+    explained = asker.explained(row.company, happenings)
+    explained.event = _event(event) if event is not None else None
+    explained.object = _object(conn, row.object_id)
+    return explained
+
+
+def _of_delivery(conn: Connection, asker: _Asker, row: Row[Any]) -> Explained:
+    """The transition that is told, the rule that tells it first."""
+    explained = _of_transition(conn, asker, ledger.transition_with(conn, row.transition_id))
+    explained.whys = [_rule_first(why, row.rule) for why in explained.whys]
+    explained.delivery = {
+        "id": row.id,
+        "rule": row.rule,
+        "sink": row.sink,
+        "state": row.state,
+        "reason": row.reason,
+        "due_at": row.due_at if row.finished_at is None else None,
+        "finished_at": row.finished_at,
+        "attempts": tries_of(conn, row.id),
+    }
+    return explained
+
+
+def _rule_first(why: Why, rule: str) -> Why:
+    return replace(why, rules=sorted(why.rules, key=lambda one: one.rule != rule))
+
+
+def _happenings(conn: Connection, asker: _Asker, rows: Sequence[Row[Any]], received_at: datetime) -> list[Happening]:
+    objects = ledger.objects_of(conn, [row.object_id for row in rows])
+    zones = told_zones(conn)
+    return [_happening(conn, asker, row, objects[row.object_id].type, received_at, zones) for row in rows]
+
+
+def _happening(
+    conn: Connection, asker: _Asker, row: Row[Any], type_: str, received_at: datetime, zones: dict[str, str]
+) -> Happening:
+    rules = asker.configuration.rules
+    version = ledger.version_of(conn, row.object_id, row.version)
+    stored = replace(stored_of(conn, row), spoken=ledger.spoken_before(conn, row.object_id, row.id))
+    facts, zone = None, None
+    if version is not None:
+        known = facts_of(row.company, type_, version.fields, version.outcome, version.stage, row.details)
+        zone = zone_of(rules, row.company, known, zones)
+        facts = facts_in_time(
+            rules, row.company, known, occurred_at=row.occurred_at, received_at=received_at, told_zones=zones
+        )
+    return Happening(
+        Transition(row.name),
+        row.company,
+        facts,
+        row.occurred_at,
+        in_zone(row.occurred_at, zone),
+        row.state == TransitionState.SUPERSEDED,
+        stored,
+        row.id,
+    )
+
+
+def _event(row: Row[Any]) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "received_at": row.received_at,
+        "company": row.company,
+        "kind": row.kind,
+        "state": row.state,
+        "note": row.reason,
+        "repeat_of": row.repeat_of,
+    }
+
+
+def _object(conn: Connection, object_id: str | None) -> dict[str, Any] | None:
+    found = ledger.objects_of(conn, [object_id]) if object_id else {}
+    return object_shown(found[object_id]) if object_id in found else None
+
+
+# --- what is in a file -----------------------------------------------------------------------------------------------
+
+
+def _of_file(
+    asker: _Asker,
+    file: BinaryIO,
+    kind: str | None,
+    company: str | None,
+    zones: Callable[[], dict[str, str]],
+) -> Explained:
+    """What the webhook in *file* would bring about, if nothing were known of its call, text or form."""
+    posted, company = _kind(kind), _company(asker, company)
+    payload = _payload(file)
+    is_kind = kind_of(posted, payload.fields)
+    happenings = supposed(
+        asker.configuration.rules,
+        company,
+        is_kind,
+        payload.fields,
+        received_at=datetime.now(UTC),
+        told_zones=zones(),
+    )
+    explained = asker.explained(company, happenings)
+    explained.event = {"file": file.name, "company": company, "kind": is_kind.value}
+    explained.object = {"type": FAMILY[is_kind].value, "id": object_id(payload.fields)}
+    explained.notes.insert(
+        0, "It is taken as the first that is told of its object. Nothing is stored and nothing sent."
+    )
+    if is_kind is not posted:
+        shape = "is none" if is_kind is Kind.UNKNOWN else f"looks like {is_kind}"
+        explained.notes.append(f"You wrote --kind {posted}, but the body {shape}.")
+    return explained
+
+
+def _payload(file: BinaryIO) -> Payload:
+    body = file.read(MAX_BODY_BYTES + 1)
+    if len(body) > MAX_BODY_BYTES:
+        raise click.UsageError(f"{file.name} is larger than {MAX_BODY_BYTES} bytes, and no webhook is.")
+    payload = read_payload(body)
+    if payload.problem or not payload.fields:
+        problem = payload.problem or "the body tells nothing"
+        raise click.UsageError(
+            f"{file.name} is no webhook: {problem}; write the raw body CallRail posts, JSON or form."
+        )
+    return payload
+
+
+def _kind(written: str | None) -> Kind:
+    if written is None:
+        raise click.UsageError("CallRail names the kind of a webhook nowhere in it; write one, like --kind post_call.")
+    kinds = [kind.value for kind in Kind]
+    name = written.replace("-", "_").lower()
+    if name not in kinds:
+        raise click.UsageError(f"There is no kind '{written}'; {did_you_mean(name, kinds) or _there_are(kinds)}")
+    return Kind(name)
+
+
+def _company(asker: _Asker, written: str | None) -> str:
+    known = list(asker.configuration.company_configs)
+    if written is None:
+        raise click.UsageError(f"Say whose webhook it is with --company; {_there_are(known)}")
+    if written not in known:
+        hint = did_you_mean(written, known) or _there_are(known)
+        raise click.UsageError(f"{asker.path} has no company '{written}'; {hint}")
+    return written
+
+
+def _there_are(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    return f"there are: {', '.join(names[:20])}{more}"
+
+
+def _told_zones(database_url: str) -> dict[str, str]:
+    """The zones that calls told; none where there is no database, which a file does not need."""
+    try:
+        with reading(database_url) as conn:
+            return told_zones(conn)
+    except DatabaseUnavailable:
+        return {}
