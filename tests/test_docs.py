@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import re
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 
 from receiver.schema import metadata
 from routers.blocks import RouterConfig
+from routers.cli import cli
 from routers.config import check_config, read_config
+from routers.scenarios import SCENARIOS
 from routers.schema import objects
 from routers.sinks import SINK_TYPES
 from routers.transitions import Transition
@@ -75,6 +79,29 @@ def _leads_somewhere(page: Path, link: str) -> bool:
         return target.exists()
     headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
     return anchor in {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def written_commands() -> list[str]:
+    """What the pages tell readers to type: in blocks at the start of a line, in text between backticks."""
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    found = re.findall(r"^(?:\$ |\.venv/bin/)?callrail-router ([^#\n]+)|`callrail-router ([^`]+)`", text, re.MULTILINE)
+    return sorted({(block or inline).strip() for block, inline in found})
+
+
+@pytest.mark.parametrize("written", written_commands())
+def test_a_command_that_a_page_tells_to_type_is_one(written: str) -> None:
+    """Each command, its options and the names of scenarios exist."""
+    command: click.Command | None = cli
+    words = written.split()
+    while isinstance(command, click.Group) and words and words[0].isalpha():
+        command = command.get_command(click.Context(command), words.pop(0))
+        assert command is not None
+    assert command is not None
+    options = {name for param in command.params for name in param.opts} | {"--help", "-h"}
+
+    assert [word for word in words if word.startswith("-") and word not in options | {"-"}] == []
+    scenarios = [after for word, after in pairwise(words) if word == "--scenario"]
+    assert [name for name in scenarios if name not in {*SCENARIOS, "all"}] == []
 
 
 @pytest.mark.parametrize("transition", list(Transition))
