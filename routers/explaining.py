@@ -16,7 +16,7 @@ from routers.facts import facts_in_time, facts_of
 from routers.hours import in_zone
 from routers.lifecycle import Event, Object, apply
 from routers.rules.conditions import Facts, Show, as_found
-from routers.rules.reasons import Reason, sentence_of
+from routers.rules.reasons import Reason, reason_of, sentence_of
 from routers.rules.ruleset import Explanation, RuleSet, Send, nearest
 from routers.transitions import Transition
 
@@ -93,6 +93,11 @@ class RuleWhy:
     then: str | None = None
     then_sentence: str | None = None
     deliveries: Sequence[Told] = ()
+
+    @property
+    def is_kept_by_condition(self) -> bool:
+        """Whether it is silent for one of the *misses*, and not for something outside its conditions."""
+        return self.reason is not None and reason_of(self.reason) in (Reason.IF, Reason.UNLESS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,8 +245,8 @@ _SORTS = {"call": "call", "outbound": "call", "text": "text", "form": "form", "a
 
 def _unmatched(rules: RuleSet, happening: Happening, has_matched: bool, spoken: Mapping[str, str]) -> str | None:
     """What `unmatched` does with it, in a sentence; None if it has nothing to say of such a transition."""
-    send = rules.unmatched(happening.company, happening.name)
-    if send is None or happening.facts is None:
+    to = rules.unmatched_at(happening.name)
+    if to is None or happening.facts is None:
         return None
     if has_matched:
         return "It is not asked, because a rule has spoken."
@@ -250,6 +255,9 @@ def _unmatched(rules: RuleSet, happening: Happening, has_matched: bool, spoken: 
         return f"It is not asked, because a rule has spoken of this {_sort(happening)} at {others[0]}."
     if UNMATCHED_RULE in spoken:
         return f"It has told of this {_sort(happening)} at {spoken[UNMATCHED_RULE]}, and it tells once."
+    send = rules.unmatched(happening.company, happening.name)
+    if send is None:
+        return f"No rule fires, and {happening.company} has no sink for the role {to.name}."
     role = f" (role {send.role})" if send.role else ""
     return f"No rule fires, so it goes to {send.sink}{role}."
 

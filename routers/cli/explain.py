@@ -108,11 +108,13 @@ class _Asker:
 # --- what is stored --------------------------------------------------------------------------------------------------
 
 
-_FINDERS: dict[Prefix, tuple[str, Callable[[Connection, str], Sequence[Row[Any]]]]] = {
-    Prefix.EVENT: ("event", find_events),
-    Prefix.TRANSITION: ("transition", ledger.find_transitions),
-    Prefix.DELIVERY: ("delivery", ledger.find_deliveries),
+_Find = Callable[[Connection, str], Sequence[Row[Any]]]
+_FINDERS: dict[Prefix, tuple[str, str, _Find]] = {
+    Prefix.EVENT: ("event", "events", find_events),
+    Prefix.TRANSITION: ("transition", "transitions", ledger.find_transitions),
+    Prefix.DELIVERY: ("delivery", "deliveries", ledger.find_deliveries),
 }
+_ANY = ("event, transition or delivery", "events, transitions or deliveries")
 
 
 def _letters(what: str) -> str:
@@ -129,9 +131,9 @@ def _of_id(conn: Connection, asker: _Asker, what: str) -> Explained:
     """The event, transition or delivery whose id begins as *what*."""
     letters = _letters(what)
     asked = {prefix: finder for prefix, finder in _FINDERS.items() if letters in ("", prefix)}
-    found = [(prefix, row) for prefix, (_, find) in asked.items() for row in find(conn, what)]
-    name = next(iter(asked.values()))[0] if letters else "event, transition or delivery"
-    row = only([row for _, row in found], name, what)
+    found = [(prefix, row) for prefix, (*_, find) in asked.items() for row in find(conn, what)]
+    one, several, *_ = next(iter(asked.values())) if letters else _ANY
+    row = only([row for _, row in found], one, what, several=several)
     if found[0][0] is Prefix.EVENT:
         return _of_event(conn, asker, row)
     if found[0][0] is Prefix.TRANSITION:

@@ -12,7 +12,7 @@ import click
 from routers.cli.output import local, plain, print_one
 from routers.explaining import Happening, RuleWhy, Told, Why, in_words
 from routers.rules.reasons import Reason
-from routers.rules.ruleset import Send
+from routers.rules.ruleset import FIRED, Send
 
 _NO_RULE = in_words(Reason.NO_RULE.value)
 
@@ -149,7 +149,7 @@ def _rule(rule: RuleWhy, *, is_stored: bool) -> Iterator[str]:
         yield f"  {mark} {rule.rule}{name} {'is not asked' if rule.fired is None else 'does not fire'}"
     shown = rule.findings if rule.fired else rule.misses
     yield from (f"      {plain(line)}" for line in shown)
-    if not rule.fired and not rule.misses:
+    if not rule.is_kept_by_condition and rule.reason != FIRED:
         yield f"      {plain(rule.sentence)}"
     if rule.note:
         yield f"      But {rule.note}."

@@ -42,9 +42,11 @@ def reading(database_url: str) -> Iterator[Connection]:
         database.dispose()
 
 
-def only(found: Sequence[Row[Any]], what: str, written: str) -> Row[Any]:
+def only(found: Sequence[Row[Any]], what: str, written: str, *, several: str | None = None) -> Row[Any]:
     """The one row that was found.
 
+    Args:
+        several: The plural of *what*, if it is not made by an s.
     Raises:
         click.ClickException: There is none.
         BadId: There are several.
@@ -52,8 +54,7 @@ def only(found: Sequence[Row[Any]], what: str, written: str) -> Row[Any]:
     if not found:
         raise click.ClickException(f"there is no {what} {written}")
     if len(found) > 1:
-        plural = f"{what.removesuffix('y')}ies" if what.endswith("y") else f"{what}s"
-        raise BadId(f"several {plural} begin with {written}; write more of the id")
+        raise BadId(f"several {several or f'{what}s'} begin with {written}; write more of the id")
     return found[0]
 
 
@@ -194,7 +195,7 @@ def list_deliveries(database_url: str, output: str, limit: int, sink: str | None
 def show_delivery(delivery_id: str, database_url: str, output: str) -> None:
     """One delivery with every try."""
     with reading(database_url) as conn:
-        row = only(ledger.find_deliveries(conn, delivery_id), "delivery", delivery_id)
+        row = only(ledger.find_deliveries(conn, delivery_id), "delivery", delivery_id, several="deliveries")
         about = ledger.transition_with(conn, row.transition_id)
         verdict = (about.verdicts or {}).get(row.rule)
         tries = tries_of(conn, row.id)
@@ -206,9 +207,11 @@ def show_delivery(delivery_id: str, database_url: str, output: str) -> None:
         "rule": row.rule,
         "verdict": in_words(verdict) if verdict is not None else None,
         "sink": row.sink,
+        "template": row.template,
         "state": row.state,
         "reason": row.reason,
         "created_at": row.created_at,
+        "expires_at": row.expires_at,
         "due_at": row.due_at if row.finished_at is None else None,
         "finished_at": row.finished_at,
         "remote_id": row.remote_id,

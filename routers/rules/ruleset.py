@@ -200,8 +200,12 @@ class RuleSet:
 
     def unmatched(self, company: str, transition: Transition) -> Send | None:
         """Whom to tell of *transition* where no rule fired for the object; None if nobody."""
-        to = self.everyone_else.get(_UNMATCHED.get(transition, ""))
+        to = self.unmatched_at(transition)
         return to.resolve(self.roles.get(company, {})) if to is not None else None
+
+    def unmatched_at(self, transition: Transition) -> To | None:
+        """Where `unmatched` sends *transition*, whatever the company; None if it does not look at it."""
+        return self.everyone_else.get(_UNMATCHED.get(transition, ""))
 
     def explain(
         self,

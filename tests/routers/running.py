@@ -89,7 +89,9 @@ class Ran:
     err: str
 
 
-def run(*arguments: str | Path, environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Ran:
+def run(
+    *arguments: str | Path, environ: Mapping[str, str] | None = None, cwd: Path | None = None, stdin: str | None = None
+) -> Ran:
     """Run the installed command to its end."""
     done = subprocess.run(
         [_COMMAND, *arguments],
@@ -98,6 +100,7 @@ def run(*arguments: str | Path, environ: Mapping[str, str] | None = None, cwd: P
         text=True,
         env={**_INHERITED, **SECRETS, **(environ or {})},
         cwd=cwd,
+        input=stdin,
         timeout=LONGEST,
     )
     return Ran(done.returncode, done.stdout, done.stderr)

@@ -397,6 +397,18 @@ def test_a_webhook_in_a_file_is_explained_without_a_database(tmp_path: Path, for
     assert not (tmp_path / "none.db").exists()
 
 
+def test_a_webhook_is_read_from_stdin_and_told_in_one_line(on_sqlite: Asked) -> None:
+    """`--file -`, and ndjson for a pipe."""
+    arguments = ["explain", "--config", str(on_sqlite.config), "--database-url", on_sqlite.url, "-o", "ndjson"]
+    arguments += ["--file", "-", "--kind", "post_call", "--company", "acme"]
+
+    ran = run(*arguments, stdin=orjson.dumps(SATURDAY).decode())
+
+    assert (ran.code, ran.err) == (0, "")
+    (line,) = ran.out.splitlines()
+    assert [item["transition"] for item in orjson.loads(line)["transitions"]] == ["call.ended", "call.missed"]
+
+
 def test_a_zone_that_calls_told_is_used_for_a_file(on_sqlite: Asked, tmp_path: Path) -> None:
     """If there is a database, it says where the company is."""
     body = tmp_path / "call.json"
@@ -465,6 +477,7 @@ def test_what_is_personal_is_masked_unless_asked_for(asked: Asked) -> None:
         pytest.param(["tr_0000"], 1, "there is no transition tr_0000", id="no-transition"),
         pytest.param(["0000"], 1, "there is no event, transition or delivery 0000", id="nothing"),
         pytest.param(["{several}"], 2, "several events begin with {several}; write more of the id", id="ambiguous"),
+        pytest.param(["7777"], 2, "several events, transitions or deliveries begin with 7777; write", id="of-any"),
         pytest.param(["at_1"], 2, "'at_1' is the id of nothing that can be explained; write one", id="letters"),
         pytest.param(["dl_xyz"], 2, "'dl_xyz' is not an id; one looks like dl_ and up to 26 of 0-9", id="no-id"),
         pytest.param([], 2, "Name one thing to explain: an id like ev_06h10chs, or a webhook", id="neither"),
@@ -627,6 +640,8 @@ def test_unmatched_says_whether_it_is_asked() -> None:
     assert earlier.unmatched == "It is not asked, because a rule has spoken of this call at call.ended."
     assert why(unmatched_rules(silent), happening(name=Transition.CALL_ENDED)).unmatched is None
     assert why(rule_set(silent), happening()).unmatched is None
+    without_role = RuleSet((silent,), "0123", everyone_else={"calls": To("unmatched", "alerts", is_role=True)})
+    assert why(without_role, happening()).unmatched == "No rule fires, and acme has no sink for the role alerts."
 
 
 # --- the page --------------------------------------------------------------------------------------------------------
