@@ -9,7 +9,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format types bench clean
+.PHONY: help run test lint format types reference bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ format: .venv/.dev ## Format, and mend what can be mended
 types: .venv/.dev ## Check types
 	$(BIN)/mypy
 	$(BIN)/mypy .ci/smoke_wheel.py
+
+reference: .venv/.run ## Write docs/reference/ anew from the program
+	$(BIN)/python -m routers.reference
 
 bench: .venv/.dev ## Measure, and print the table of docs/performance.md
 	$(BIN)/python -m bench $(ARGS)

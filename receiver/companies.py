@@ -72,12 +72,14 @@ def _day(text: object) -> date:
 
 
 class SigningKeyConfig(BaseModel):
-    """One key; *until* is the last day, in UTC, on which it is accepted. Written short as the reference alone."""
+    """One key that proves webhooks. Written short as the reference alone."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     secret: SecretRef
+    """Where the key is kept."""
     until: Annotated[date, BeforeValidator(_day)] | None = None
+    """The last day, in UTC, on which it is accepted, like 2026-12-31."""
 
     @model_validator(mode="before")
     @classmethod
@@ -88,21 +90,27 @@ class SigningKeyConfig(BaseModel):
 
 
 class DefaultsConfig(BaseModel):
-    """`companies.defaults`, and what each company may say otherwise. *hours* names a schedule of `hours:`."""
+    """What holds for each company that does not say otherwise. Any other key is a role."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     account: str | None = None
+    """Its account at CallRail: a name under accounts."""
     hours: str | None = None
+    """Its opening hours: the name of a schedule under hours."""
     time_zone: Annotated[str, AfterValidator(_time_zone)] | None = None
+    """Where its clocks are, like America/New_York. Not written: what its calls tell."""
 
 
 class CompanyConfig(DefaultsConfig):
-    """One company as it is written, its secrets not looked up."""
+    """One company. Its name is part of the URL that CallRail posts to. Any other key is a role."""
 
     callrail_id: Annotated[str, AfterValidator(_callrail_id)] | None = None
+    """Its id at CallRail, COM...; a webhook that names another company is kept in quarantine."""
     signing_keys: tuple[SigningKeyConfig, ...] = Field(min_length=1)
+    """The keys that prove its webhooks. Several while a key is changed: each of them is accepted."""
     unsigned: Unsigned = "quarantine"
+    """What becomes of a webhook without signature; accept_form believes those that are posted as forms."""
 
 
 class RoleConfig(BaseModel):
@@ -115,10 +123,12 @@ class RoleConfig(BaseModel):
 class CompaniesConfig(BaseModel):
     """The part of router.yaml that this module owns; the whole-file model extends it. Companies are read one by one."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     companies: dict[Annotated[str, AfterValidator(_slug)], Any] = Field(min_length=1)
+    """The companies by name, and under defaults what holds for all."""
     bad_signature: Literal["reject", "accept"] = "reject"
+    """The answer to a request that no key proves: reject is 401, accept is 202. It is kept in quarantine either way."""
 
 
 @dataclass(frozen=True)

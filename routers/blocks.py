@@ -60,6 +60,7 @@ class ExceptCompanies(_Block):
     """All companies but these."""
 
     except_: Annotated[tuple[str, ...], Field(alias="except", min_length=1)]
+    """The companies that the rule is not for."""
 
 
 class RuleConfig(_Block):
@@ -97,18 +98,29 @@ class UnmatchedConfig(_Block):
     """Whom to tell of what no rule spoke of: a sink or a role for each sort of object."""
 
     calls: str | None = None
+    """Of an inbound call that was answered, missed, abandoned or went to voicemail."""
     texts: str | None = None
+    """Of a text that was received."""
     forms: str | None = None
+    """Of a form that was submitted."""
 
 
 class RouterConfig(CompaniesConfig):
     """The whole file. What stands in its blocks is read piece by piece, so that one mistake does not hide others."""
 
     include: tuple[str, ...] = ()
+    """Files that are read as part of this one, relative to it, like clients/*.yaml."""
     accounts: Annotated[dict[Name, Any], Field(default_factory=dict)]
+    """Accounts at CallRail by name."""
     hours: Annotated[dict[Name, Any], Field(default_factory=dict)]
+    """Opening hours by name."""
     sinks: Annotated[dict[Name, dict[str, Any]], Field(default_factory=dict)]
+    """Where messages go, by name."""
     templates: Annotated[dict[Name, str], Field(default_factory=dict)]
+    """Texts of messages by name; one named like call_missed replaces the built-in text of call.missed."""
     templates_folder: str | None = None
+    """A folder, relative to this file, whose files NAME.jinja are further templates."""
     rules: Annotated[list[Any], Field(default_factory=list)]
+    """Who is told of what, when. They are asked in this order."""
     unmatched: Annotated[UnmatchedConfig, Field(default_factory=UnmatchedConfig)]
+    """Who is told of what no rule spoke of."""

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator
 
 _WRITTEN = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_UNITS = ("h", "m", "s", "ms")  # nobody writes 1d for the 24h of a default
 
 
 def parse_duration(written: object) -> timedelta:
@@ -24,6 +25,13 @@ def parse_duration(written: object) -> timedelta:
     if found is None:
         raise ValueError(f"{written!r} is no duration; write a number and a unit, like 500ms, 30s, 5m or 2h")
     return timedelta(seconds=float(found[1]) * _SECONDS[found[2]])
+
+
+def written_duration(duration: timedelta) -> str:
+    """*duration* as the file would write it, in the largest unit that divides it: 90m, 24h."""
+    seconds = duration.total_seconds()
+    unit = next((unit for unit in _UNITS if seconds % _SECONDS[unit] == 0), "ms")
+    return f"{seconds / _SECONDS[unit]:g}{unit}"
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]

@@ -15,6 +15,7 @@ from pydantic_core import core_schema
 from callrail.fields import FieldType
 from receiver.companies import DEFAULTS, CompanyConfig, DefaultsConfig
 from routers.blocks import AccountConfig, RouterConfig, RuleConfig
+from routers.durations import written_duration
 from routers.hours import CLOSED, DAYS
 from routers.rules.fields import RuleField, fields_of
 from routers.rules.operators import OPERATORS
@@ -24,7 +25,6 @@ from routers.transitions import Transition
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NAME = "^[a-z0-9][a-z0-9_-]{0,63}$"
 _DURATION = r"^\s*[0-9]{1,6}(\.[0-9]{1,3})?(ms|s|m|h|d)\s*$"
-_UNITS = ((3600, "h"), (60, "m"), (1, "s"), (0.001, "ms"))
 _DAY = f"({'|'.join(DAYS)})"
 _SPAN = r"^[0-9]{1,2}:[0-9]{2}\s*-\s*[0-9]{1,2}:[0-9]{2}$"
 _JOINERS = ("all", "any")
@@ -49,17 +49,22 @@ def router_schema() -> Schema:
         rule[block] = _ref("Conditions") | {"description": rule[block]["description"]}
     defs |= {"Conditions": _conditions(), "Operators": _operators(), "Hours": _hours()}
     properties = whole["properties"]
-    properties["companies"] = {
+    companies = {
         "type": "object",
         "minProperties": 1,
         "properties": {DEFAULTS: _ref("DefaultsConfig")},
         "additionalProperties": _ref("CompanyConfig"),
         "propertyNames": {"pattern": _NAME},
     }
-    properties["accounts"] = _named(_ref("AccountConfig"))
-    properties["hours"] = _named(_ref("Hours"))
-    properties["sinks"] = _named(_sink())
-    properties["rules"] = {"type": "array", "items": _ref("RuleConfig")}
+    blocks: Schema = {
+        "companies": companies,
+        "accounts": _named(_ref("AccountConfig")),
+        "hours": _named(_ref("Hours")),
+        "sinks": _named(_sink()),
+        "rules": {"type": "array", "items": _ref("RuleConfig")},
+    }
+    for name, block in blocks.items():
+        properties[name] = block | {"description": properties[name]["description"]}
     return {"$schema": _DIALECT, "title": "router.yaml of callrail-router", **_without(whole, "title"), "$defs": defs}
 
 
@@ -70,11 +75,7 @@ class _Written(GenerateJsonSchema):
         return {"type": "string", "pattern": _DURATION}
 
     def encode_default(self, dft: Any) -> Any:
-        if not isinstance(dft, timedelta):
-            return super().encode_default(dft)
-        seconds = dft.total_seconds()
-        length, unit = next((length, unit) for length, unit in _UNITS if seconds % length == 0)
-        return f"{seconds / length:g}{unit}"
+        return written_duration(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False

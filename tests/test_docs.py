@@ -1,22 +1,24 @@
-"""The docs say what the program does: each setting, option, transition and dependency is named, each example loads."""
+"""The docs say what the program does: what they introduce is all there is, examples load, links lead somewhere.
+
+Fields, operators, settings and options stand in docs/reference/; tests/test_reference.py holds it against the program.
+"""
 
 from __future__ import annotations
 
 import re
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import click
 import pytest
 import yaml
 
-from receiver.companies import CompanyConfig
 from receiver.schema import metadata
-from routers.blocks import RouterConfig, RuleConfig
-from routers.cli.serving import serve
-from routers.config import read_config
-from routers.rules.fields import own_fields
-from routers.rules.operators import OPERATORS
+from routers.blocks import RouterConfig
+from routers.cli import cli
+from routers.config import check_config, read_config
+from routers.scenarios import SCENARIOS
 from routers.schema import objects
 from routers.sinks import SINK_TYPES
 from routers.transitions import Transition
@@ -25,29 +27,81 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-def settings() -> list[str]:
-    models = [CompanyConfig, RouterConfig, RuleConfig, *SINK_TYPES.values()]
-    return sorted({field.alias or name for model in models for name, field in model.model_fields.items()})
+@pytest.mark.parametrize("sink_type", SINK_TYPES)
+def test_every_type_of_sink_is_introduced(sink_type: str) -> None:
+    """docs/configuration.md says what each type is for, and the README that it can be used."""
+    assert f"`type: {sink_type}`" in CONFIGURATION
+    assert f"type: {sink_type}" in README
 
 
-@pytest.mark.parametrize("setting", settings())
-def test_every_setting_of_the_file_is_documented(setting: str) -> None:
-    """docs/configuration.md names each key that router.yaml may have."""
-    assert f"`{setting}`" in CONFIGURATION or f"{setting}:" in CONFIGURATION
+@pytest.mark.parametrize("block", RouterConfig.model_fields)
+def test_every_block_of_the_file_is_introduced(block: str) -> None:
+    """docs/configuration.md says where each block belongs; the reference lists the keys in it."""
+    assert f"`{block}`" in CONFIGURATION or f"{block}:" in CONFIGURATION
 
 
-@pytest.mark.parametrize("name", sorted([*OPERATORS, *own_fields(), *SINK_TYPES]))
-def test_every_operator_own_field_and_sink_type_is_documented(name: str) -> None:
-    """docs/configuration.md names what a rule may use."""
-    assert re.search(rf"`(type: )?{name}`|{name}:", CONFIGURATION)
+def configuration_examples() -> list[str]:
+    blocks: list[str] = re.findall(r"```yaml\n(.*?)```", CONFIGURATION, re.DOTALL)
+    assert len(blocks) == 4
+    return blocks
 
 
-@pytest.mark.parametrize("option", [option for option in serve.params if isinstance(option, click.Option)])
-def test_every_option_of_serve_is_documented(option: click.Option) -> None:
-    """docs/configuration.md names each option with its environment variable."""
-    assert f"`{option.opts[0]}` | `{option.envvar}`" in CONFIGURATION
+@pytest.mark.parametrize("block", configuration_examples())
+def test_an_example_of_the_configuration_is_right(block: str, tmp_path: Path) -> None:
+    """Each YAML block of docs/configuration.md is a file, or the part of one that the heading names."""
+    written = yaml.safe_load(block)
+    company = "" if "companies" in written else "companies: {acme-plumbing: {signing_keys: [env:ACME_KEY]}}\n"
+    path = tmp_path / "router.yaml"
+    path.write_text(block + company)
+
+    checked = check_config(path)
+
+    assert [str(problem) for problem in checked.problems] == []
+    unused = [warning for warning in checked.warnings if "nothing is sent to the sink" not in str(warning)]
+    assert [str(warning) for warning in (checked.warnings if "rules" in written else unused)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_links_lead_somewhere(page: Path) -> None:
+    """Each link to a file of the repository names one that exists, and a heading that it has."""
+    links = re.findall(r"\]\((?!https?:)([^)\s]*)\)", page.read_text(encoding="utf-8"))
+
+    assert [link for link in links if not _leads_somewhere(page, link)] == []
+
+
+def _leads_somewhere(page: Path, link: str) -> bool:
+    name, _, anchor = link.partition("#")
+    target = (page.parent / name) if name else page
+    if not target.exists() or not anchor:
+        return target.exists()
+    headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+    return anchor in {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def written_commands() -> list[str]:
+    """What the pages tell readers to type: in blocks at the start of a line, in text between backticks."""
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    found = re.findall(r"^(?:\$ |\.venv/bin/)?callrail-router ([^#\n]+)|`callrail-router ([^`]+)`", text, re.MULTILINE)
+    return sorted({(block or inline).strip() for block, inline in found})
+
+
+@pytest.mark.parametrize("written", written_commands())
+def test_a_command_that_a_page_tells_to_type_is_one(written: str) -> None:
+    """Each command, its options and the names of scenarios exist."""
+    command: click.Command | None = cli
+    words = written.split()
+    while isinstance(command, click.Group) and words and words[0].isalpha():
+        command = command.get_command(click.Context(command), words.pop(0))
+        assert command is not None
+    assert command is not None
+    options = {name for param in command.params for name in param.opts} | {"--help", "-h"}
+
+    assert [word for word in words if word.startswith("-") and word not in options | {"-"}] == []
+    scenarios = [after for word, after in pairwise(words) if word == "--scenario"]
+    assert [name for name in scenarios if name not in {*SCENARIOS, "all"}] == []
 
 
 @pytest.mark.parametrize("transition", list(Transition))
@@ -95,9 +149,46 @@ def test_the_readme_s_examples_are_one_valid_file(tmp_path: Path) -> None:
     assert [rule.id for rule in read_config(path).rules.rules] == ["missed", "big-caller"]
 
 
-def test_the_example_is_right() -> None:
-    """`make run` starts with a file that has no mistake."""
-    assert len(read_config(ROOT / "examples" / "router.yaml").rules.rules) == 3
+@pytest.mark.parametrize("name", ["router.yaml", "agency.yaml"])
+def test_an_example_file_is_right_and_warns_of_nothing(name: str) -> None:
+    """`make run` starts with one of them, and people copy them."""
+    checked = check_config(ROOT / "examples" / name)
+
+    assert [str(problem) for problem in (*checked.problems, *checked.warnings)] == []
+
+
+def test_no_example_file_is_forgotten() -> None:
+    """Each file in examples/ is read by the test above, be it by itself or because another includes it."""
+    files = {path.relative_to(ROOT / "examples").as_posix() for path in (ROOT / "examples").rglob("*.yaml")}
+
+    assert {name for name in files if not name.startswith("clients/")} == {"router.yaml", "agency.yaml"}
+
+
+@pytest.mark.parametrize(
+    ("company", "transition", "told", "sinks"),
+    [
+        ("acme-plumbing", Transition.CALL_MISSED, {"hours": "open", "first_call": True}, ["acme-phone", "agency-crm"]),
+        ("globex-dental", Transition.CALL_MISSED, {"hours": "open", "first_call": True}, ["agency-desk", "agency-crm"]),
+        ("globex-dental", Transition.CALL_MISSED, {"hours": "closed", "first_call": True}, ["agency-crm"]),
+        ("globex-dental", Transition.CALL_MISSED, {"hours": "open", "first_call": True, "source": "Test"}, []),
+        ("globex-dental", Transition.CALL_VOICEMAIL, {"transcription": "A pipe burst", "first_call": False}, []),
+        (
+            "acme-plumbing",
+            Transition.CALL_VOICEMAIL,
+            {"transcription": "A pipe burst", "first_call": False},
+            ["acme-phone"],
+        ),
+        ("globex-dental", Transition.TEXT_RECEIVED, {"opt_out": True}, ["agency-crm"]),
+        ("globex-dental", Transition.TEXT_RECEIVED, {"opt_out": False}, ["agency-desk", "agency-crm"]),
+    ],
+)
+def test_the_agency_s_rules_tell_whom_their_names_say(
+    company: str, transition: Transition, told: dict[str, object], sinks: list[str]
+) -> None:
+    """examples/agency.yaml does what its comments promise: each client's own people, nobody for a test call."""
+    decision = read_config(ROOT / "examples" / "agency.yaml").rules.decide(company, transition, told)
+
+    assert [send.sink for fired in decision.fired for send in fired.send] == sinks
 
 
 def test_every_dependency_is_justified() -> None:

@@ -175,8 +175,21 @@ def _answers(sent: Sequence[Sent]) -> list[dict[str, object]]:
 @click.command()
 @click.option("--config", type=click.Path(path_type=Path), help="The configuration.  [default: the example]")
 @database_option
-@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535))
-@click.option("--speed", default=20.0, show_default=True, callback=_number, type=click.FloatRange(0, min_open=True))
+@click.option(
+    "--port",
+    default=8080,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="The port to listen at; another one if somebody else is there.",
+)
+@click.option(
+    "--speed",
+    default=20.0,
+    show_default=True,
+    callback=_number,
+    type=click.FloatRange(0, min_open=True),
+    help="How many times faster than life.",
+)
 @click.option("--once", is_flag=True, help="End after the play instead of serving on.")
 def demo(config: Path | None, database_url: str, port: int, speed: float, once: bool) -> None:
     """Start everything in one process and play calls to it. Needs no account, no key and no other server."""

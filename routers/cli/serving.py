@@ -18,7 +18,14 @@ from routers.serve import serve as serve_plan
 @click.command()
 @config_option
 @database_option
-@click.option("--host", envvar="CALLRAIL_ROUTER_HOST", default="127.0.0.1", show_default=True, show_envvar=True)
+@click.option(
+    "--host",
+    envvar="CALLRAIL_ROUTER_HOST",
+    default="127.0.0.1",
+    show_default=True,
+    show_envvar=True,
+    help="The address to listen at.",
+)
 @click.option(
     "--port",
     envvar="CALLRAIL_ROUTER_PORT",
@@ -26,7 +33,7 @@ from routers.serve import serve as serve_plan
     show_default=True,
     show_envvar=True,
     type=click.IntRange(0, 65535),
-    help="0 takes any free one.",
+    help="The port to listen at; 0 takes any free one.",
 )
 @click.option(
     "--role",

@@ -40,18 +40,18 @@ def _timeout(written: timedelta) -> timedelta:
 
 
 class SinkConfig(BaseModel):
-    """Settings common to all sinks.
+    """What every sink may be told. *audience* has a default in each type."""
 
-    *timeout* bounds one try. *concurrency* is how many are on the way at once. *retry* replaces the waits between
-    tries.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     audience: Audience
+    """Who is at the other end. It decides how long a failed delivery is tried again, and what becomes of late news."""
     timeout: Annotated[Duration, AfterValidator(_timeout)] = timedelta(seconds=20)
+    """Bounds one try; at most 2m."""
     concurrency: Annotated[int, Field(ge=1, le=64)] = 8
+    """How many deliveries are on the way at once."""
     retry: Annotated[tuple[Duration, ...], Field(min_length=1, max_length=20)] | None = None
+    """The waits between tries, like [2s, 10s, 1m]; after the last the delivery is a dead letter."""
 
     @property
     def schedule(self) -> tuple[timedelta, ...]:

@@ -11,8 +11,12 @@ from routers.sinks.config import Audience, SinkConfig
 
 
 class StdoutConfig(SinkConfig):
+    """Prints each message on the terminal of the server."""
+
     type: Literal["stdout"]
+    """What sort of sink it is."""
     audience: Audience = Audience.PEOPLE
+    """Who is at the other end: people, unless told otherwise."""
 
     def build(self) -> StdoutSink:
         return StdoutSink(sys.stdout)

@@ -29,13 +29,18 @@ _SECRET_BYTES = range(24, 65)
 
 
 class WebhookConfig(SinkConfig):
-    """*signing_secrets* sign side by side, newest first: while a secret is changed, receivers may hold either."""
+    """Posts each message as signed JSON, by the rules of Standard Webhooks."""
 
     type: Literal["webhook"]
+    """What sort of sink it is."""
     url: str | SecretRef
+    """Where to post; a reference where the URL itself is a secret."""
     signing_secrets: Annotated[tuple[SecretRef, ...], Field(min_length=1)]
+    """References to whsec_ secrets. All of them sign, newest first, so that a receiver may hold either of two."""
     allow_hosts: tuple[str, ...] = ()
+    """Hosts, addresses or networks that may be reached although they are loopback, private or reserved."""
     audience: Audience = Audience.SYSTEMS
+    """Who is at the other end: systems, unless told otherwise."""
 
     @field_validator("url", mode="before")
     @classmethod

@@ -1,0 +1,26 @@
+"""Write all pages: `python -m routers.reference [FOLDER]`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from routers.reference import pages
+from routers.reference.markdown import MADE
+
+FOLDER = Path("docs", "reference")
+
+
+def main(folder: Path = FOLDER) -> None:
+    """Write all pages into *folder*, and take away those that were written before and are none of them now."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = pages()
+    for stale in folder.glob("*.md"):
+        if stale.name not in written and MADE in stale.read_text(encoding="utf-8"):
+            stale.unlink()
+    for name, text in written.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:2]))
