@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from receiver.ids import Prefix, new_id
-from routers.facts import facts_in_time, facts_of
+from routers.facts import facts_in_time, facts_of, own_time
 from routers.lifecycle import EACH_VERSION, OUTCOME_TRANSITIONS, Happened, Object, Outcome
 from routers.objects import TransitionRow
 from routers.outbox import NewDelivery
@@ -16,10 +16,6 @@ from routers.rules.reasons import Reason, reason_of
 from routers.rules.ruleset import Fired, OnLate, Rule, RuleSet, Send
 from routers.schema import TransitionState
 from routers.transitions import Transition
-
-# A time far from any telephone is a mistake, and at the ends of the calendar none that every database can keep.
-_PLAUSIBLE_YEARS = range(1970, 2200)
-_OWN_TIMES = ("start_time", "submitted_at", "timestamp", "received_at", "created_at")
 
 UNMATCHED = "unmatched"  # the rule that `unmatched:` is
 
@@ -79,10 +75,10 @@ class Decider:
         """The transitions that *happened* are, and whom to tell of them."""
         obj = occasion.after
         facts = facts_of(occasion.company, occasion.type, obj.fields, obj.outcome, obj.stage.name.lower())
-        own_time = _own_time(facts) or occasion.received_at
+        happened_at = own_time(facts) or occasion.received_at
         decided = Decided(occasion.is_matched)
         for item in happened:
-            transition = _transition(occasion, item, own_time)
+            transition = _transition(occasion, item, happened_at)
             decided.transitions.append(transition)
             if item.superseded:
                 transition.reason = Reason.SUPERSEDED.value
@@ -184,7 +180,7 @@ _AT_THE_END = frozenset(
 )
 
 
-def _transition(occasion: Occasion, item: Happened, own_time: datetime) -> TransitionRow:
+def _transition(occasion: Occasion, item: Happened, happened_at: datetime) -> TransitionRow:
     details = {**(item.details or {}), **({"seen_before": True} if occasion.seen_before else {})}
     is_later = occasion.is_live and item.name not in _AT_THE_END and bool(occasion.before.told)
     return TransitionRow(
@@ -194,7 +190,7 @@ def _transition(occasion: Occasion, item: Happened, own_time: datetime) -> Trans
         name=item.name,
         n=occasion.after.version if item.name in EACH_VERSION else 0,
         event_id=occasion.event_id,
-        occurred_at=occasion.received_at if is_later else own_time,
+        occurred_at=occasion.received_at if is_later else happened_at,
         created_at=occasion.now,
         state=TransitionState.SUPERSEDED if item.superseded else TransitionState.ROUTED,
         version=occasion.after.version,
@@ -241,17 +237,3 @@ def _why_nobody(reasons: Collection[str]) -> str:
 
 def _is_opt_out(facts: Mapping[str, Any], name: Transition) -> bool:
     return name is Transition.TEXT_RECEIVED and facts.get("opt_out") is True
-
-
-def _own_time(facts: Mapping[str, Any]) -> datetime | None:
-    """The thing's own time as CallRail tells it; None if it tells none that can be read."""
-    for name in _OWN_TIMES:
-        told = facts.get(name)
-        if isinstance(told, str):
-            try:
-                moment = datetime.fromisoformat(told)
-            except ValueError:
-                continue
-            if moment.tzinfo is not None and moment.year in _PLAUSIBLE_YEARS:
-                return moment
-    return None

@@ -10,21 +10,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from callrail.kinds import FAMILY, Kind
+from callrail.kinds import Kind
 from callrail.payload import Fields
-from routers.facts import facts_in_time, facts_of
+from routers.facts import facts_in_time, facts_of, own_time, zone_of
 from routers.hours import in_zone
-from routers.lifecycle import Event, Object, apply
+from routers.lifecycle import Event, Happened, Object, apply
+from routers.objects import identity_of
 from routers.rules.conditions import Facts, Show, as_found
 from routers.rules.reasons import Reason, reason_of, sentence_of
 from routers.rules.ruleset import Explanation, RuleSet, Send, nearest
 from routers.transitions import Transition
 
 UNMATCHED_RULE = Reason.UNMATCHED.value  # what the deliveries of `unmatched:` have for a rule
-
-# A time far from any telephone is a mistake.
-_PLAUSIBLE_YEARS = range(1970, 2200)
-_OWN_TIMES = ("start_time", "submitted_at", "timestamp", "received_at", "created_at")
 
 
 # --- what is explained -----------------------------------------------------------------------------------------------
@@ -292,31 +289,21 @@ def supposed(
     rules: RuleSet, company: str, kind: Kind, fields: Fields, *, received_at: datetime, told_zones: Mapping[str, str]
 ) -> list[Happening]:
     """What a webhook would bring about, were it the first that is told of its call, text or form."""
+    type_, _ = identity_of(kind, fields, "")
     obj, happened = apply(Object(), Event("ev_", kind, fields, ""))
-    known = facts_of(company, FAMILY[kind].value, obj.fields, obj.outcome, obj.stage.name.lower())
-    occurred_at = _own_time(known) or received_at
-    facts = facts_in_time(
-        rules, company, known, occurred_at=occurred_at, received_at=received_at, told_zones=told_zones
-    )
+    known = facts_of(company, type_, obj.fields, obj.outcome, obj.stage.name.lower())
+    occurred_at = own_time(known) or received_at
     local = in_zone(occurred_at, zone_of(rules, company, known, told_zones))
-    return [Happening(item.name, company, facts, occurred_at, local, item.superseded) for item in happened]
 
+    def happening(item: Happened) -> Happening:
+        facts = facts_in_time(
+            rules,
+            company,
+            {**known, **(item.details or {})},
+            occurred_at=occurred_at,
+            received_at=received_at,
+            told_zones=told_zones,
+        )
+        return Happening(item.name, company, facts, occurred_at, local, item.superseded)
 
-def zone_of(rules: RuleSet, company: str, facts: Facts, told_zones: Mapping[str, str]) -> str | None:
-    """The zone that `hours` is asked in, by the same order as `facts_in_time`."""
-    told = facts.get("company_time_zone")
-    return rules.zones.get(company) or (told if isinstance(told, str) else None) or told_zones.get(company)
-
-
-def _own_time(facts: Facts) -> datetime | None:
-    """The thing's own time as CallRail tells it, read as routing reads it; None if it tells none that can be read."""
-    for name in _OWN_TIMES:
-        told = facts.get(name)
-        if isinstance(told, str):
-            try:
-                moment = datetime.fromisoformat(told)
-            except ValueError:
-                continue
-            if moment.tzinfo is not None and moment.year in _PLAUSIBLE_YEARS:
-                return moment
-    return None
+    return [happening(item) for item in happened]

@@ -52,11 +52,35 @@ def facts_in_time(
         occurred_at: The thing's own time; the company was open then, or closed.
         told_zones: By company, the zone its calls told; `time_zone:` in the file goes before it.
     """
-    told = facts.get("company_time_zone")
-    zone = rules.zones.get(company) or (told if isinstance(told, str) else None) or told_zones.get(company)
+    zone = zone_of(rules, company, facts, told_zones)
     hours = open_or_closed(rules.hours.get(company), occurred_at, zone)
     in_time = {"seen_before": False, **facts, "$received": received_at}
     return in_time | {"hours": hours} if hours else in_time
+
+
+def zone_of(rules: RuleSet, company: str, facts: Mapping[str, Any], told_zones: Mapping[str, str]) -> str | None:
+    """The company's zone: of the file, else as this call told it, else as the newest call did; None if nothing did."""
+    told = facts.get("company_time_zone")
+    return rules.zones.get(company) or (told if isinstance(told, str) else None) or told_zones.get(company)
+
+
+# A time far from any telephone is a mistake, and at the ends of the calendar none that every database can keep.
+_PLAUSIBLE_YEARS = range(1970, 2200)
+_OWN_TIMES = ("start_time", "submitted_at", "timestamp", "received_at", "created_at")
+
+
+def own_time(facts: Mapping[str, Any]) -> datetime | None:
+    """The thing's own time as CallRail tells it; None if it tells none that can be read."""
+    for name in _OWN_TIMES:
+        told = facts.get(name)
+        if isinstance(told, str):
+            try:
+                moment = datetime.fromisoformat(told)
+            except ValueError:
+                continue
+            if moment.tzinfo is not None and moment.year in _PLAUSIBLE_YEARS:
+                return moment
+    return None
 
 
 def is_opt_out(content: object) -> bool:

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, and_, bindparam, select, update
 
+from callrail.kinds import FAMILY, Family, Kind
+from callrail.payload import Fields, id_text, object_id
 from receiver.bulk import BulkInsert, BulkUpdate
 from receiver.columns import fixed
 from receiver.ids import Prefix, new_id
@@ -24,6 +26,30 @@ class ObjectKey(NamedTuple):
     company: str
     type: str
     object_id: str
+
+
+_TYPES = {
+    Family.CALL: "call",
+    Family.TEXT: "text",
+    Family.FORM: "form",
+    Family.ASSIST: "assist",
+    Family.UNKNOWN: "unknown",
+}
+
+
+def identity_of(kind: Kind, fields: Fields, event_id: str) -> tuple[str, str]:
+    """The type of what *fields* tell of, and CallRail's id of it. Where it tells none each event is its own object."""
+    match kind:
+        case Kind.UNKNOWN:
+            return "unknown", event_id
+        case Kind.VOICE_ASSIST:  # tells of the call that the assistant took
+            return "call", id_text(fields.get("call_id")) or event_id
+        case Kind.CONVERT_ASSIST:  # one call or text may be looked at more than once
+            about = id_text(fields.get("last_interaction_resource_id"))
+            looked = f"{about}:{fields.get('timestamp')}:{fields.get('interaction_count')}"
+            return "assist", (id_text(looked) if about else None) or event_id
+        case _:
+            return _TYPES[FAMILY[kind]], object_id(fields) or event_id
 
 
 @dataclass(slots=True)

@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 import structlog
 from sqlalchemy import Connection, exc
 
-from callrail.kinds import FAMILY, FROM_API, Family, Kind, kind_of
-from callrail.payload import Fields, id_text, object_id, read_payload
+from callrail.kinds import FROM_API, Kind, kind_of
+from callrail.payload import read_payload
 from receiver.clock import Clock
 from receiver.database import is_data_error
 from receiver.exceptions import DatabaseUnavailable
@@ -32,6 +32,7 @@ from routers.objects import (
     ObjectTaken,
     TransitionRow,
     claim_received,
+    identity_of,
     insert_transitions,
     lock_objects,
     mark_routed,
@@ -270,14 +271,6 @@ def _not_routed(event: Any, error: Exception) -> _NotRouted:
 
 # --- one event: decides, writes nothing ------------------------------------------------------------------------------
 
-_TYPES = {
-    Family.CALL: "call",
-    Family.TEXT: "text",
-    Family.FORM: "form",
-    Family.ASSIST: "assist",
-    Family.UNKNOWN: "unknown",
-}
-
 
 def _read(row: Any) -> _Read:
     payload = read_payload(row.body, row.content_type)
@@ -287,21 +280,6 @@ def _read(row: Any) -> _Read:
     event = Event(row.id, kind, payload.fields, row.sha256.hex())
     key = ObjectKey(row.company, *identity_of(kind, payload.fields, row.id))
     return _Read(row.id, row.received_at, row.attempts, key, event, payload.problem or odd)
-
-
-def identity_of(kind: Kind, fields: Fields, event_id: str) -> tuple[str, str]:
-    """The type of what *fields* tell of, and CallRail's id of it. Where it tells none each event is its own object."""
-    match kind:
-        case Kind.UNKNOWN:
-            return "unknown", event_id
-        case Kind.VOICE_ASSIST:  # tells of the call that the assistant took
-            return "call", id_text(fields.get("call_id")) or event_id
-        case Kind.CONVERT_ASSIST:  # one call or text may be looked at more than once
-            about = id_text(fields.get("last_interaction_resource_id"))
-            looked = f"{about}:{fields.get('timestamp')}:{fields.get('interaction_count')}"
-            return "assist", (id_text(looked) if about else None) or event_id
-        case _:
-            return _TYPES[FAMILY[kind]], object_id(fields) or event_id
 
 
 def _route_one(work: _Work, read: _Read, decider: Decider, now: datetime) -> None:

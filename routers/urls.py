@@ -44,6 +44,7 @@ class Feed:
 
 _ENDING = Feed((Kind.POST_CALL,), better_with=(Kind.PRE_CALL,))
 _CHANGE = Feed((Kind.CALL_MODIFIED,), better_with=(Kind.POST_CALL,))  # what was before stands in the post-call
+_READY = Feed((Kind.POST_CALL, Kind.CALL_MODIFIED))  # with the call's end if CallRail has it by then, else later
 _OUTBOUND_ENDING = Feed((Kind.OUTBOUND_POST_CALL,), better_with=(Kind.OUTBOUND_CALL_MODIFIED,))
 
 FEEDS = {
@@ -54,10 +55,10 @@ FEEDS = {
     Transition.CALL_MISSED: _ENDING,
     Transition.CALL_ABANDONED: _ENDING,
     Transition.CALL_VOICEMAIL: _ENDING,
-    Transition.CALL_RECORDING_READY: _CHANGE,
-    Transition.CALL_TRANSCRIPT_READY: _CHANGE,
+    Transition.CALL_RECORDING_READY: _READY,
+    Transition.CALL_TRANSCRIPT_READY: _READY,
     Transition.CALL_CHANGED: _CHANGE,
-    Transition.CALL_SPAM: _CHANGE,
+    Transition.CALL_SPAM: _READY,
     Transition.CALL_CORRECTED: _CHANGE,
     Transition.OUTBOUND_ANSWERED: _OUTBOUND_ENDING,
     Transition.OUTBOUND_UNANSWERED: _OUTBOUND_ENDING,
@@ -96,9 +97,11 @@ class HookUrl:
 
 
 def wanted_transitions(configuration: Configuration, company: str) -> frozenset[Transition]:
-    """What the rules that look at *company* listen to."""
-    rules = (rule for rule in configuration.rules.rules if rule.companies is None or company in rule.companies)
-    return frozenset(transition for rule in rules for transition in rule.when)
+    """What the rules that look at *company* listen to, `unmatched` among them."""
+    rules = configuration.rules
+    looking = (rule for rule in rules.rules if rule.companies is None or company in rule.companies)
+    unmatched = (transition for transition in Transition if rules.unmatched(company, transition) is not None)
+    return frozenset([*(transition for rule in looking for transition in rule.when), *unmatched])
 
 
 def urls_of(company: str, wanted: Collection[Transition], *, base_url: str) -> list[HookUrl]:

@@ -23,9 +23,9 @@ from routers.cli.explanation import Explained, print_explained
 from routers.cli.looking import object_shown, only, personal_option, reading, stored_of, tries_of
 from routers.cli.options import config_option, database_option, output_option
 from routers.cli.output import masked_fact
-from routers.explaining import Happening, Why, supposed, zone_of
+from routers.explaining import Happening, Why, supposed
 from routers.explaining import explain as explain_all
-from routers.facts import facts_in_time, facts_of
+from routers.facts import facts_in_time, facts_of, zone_of
 from routers.hours import in_zone
 from routers.rules.conditions import Show, as_found
 from routers.rules.fields import did_you_mean

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from callrail.kinds import Kind
-from routers.lifecycle import ABANDONED_BELOW, outcome_of
+from routers.lifecycle import ABANDONED_BELOW, EACH_VERSION, outcome_of
 from routers.reference.markdown import code, flow, page, table
 from routers.transitions import Transition
 from routers.urls import CALLRAIL_FIELD, FEEDS
@@ -35,7 +35,6 @@ HAPPENS: Mapping[Transition, str] = {
     _T.ASSIST_ANSWERED: "Voice Assist has taken a call.",
     _T.UNKNOWN_RECEIVED: "A webhook comes in that is not understood. It is kept, and its fields can be asked.",
 }
-_EACH_VERSION = frozenset({_T.CALL_CHANGED, _T.OUTBOUND_CHANGED, _T.CALL_CORRECTED})
 _OBJECTS = {"call": "call", "outbound": "call", "text": "text", "form": "form"}
 
 # Ended calls as they are told; the outcome beside them is computed.
@@ -83,7 +82,7 @@ def _kinds(kinds: Iterable[Kind]) -> str:
 
 
 def _often(name: Transition) -> str:
-    if name in _EACH_VERSION:
+    if name in EACH_VERSION:
         return "each time"
     sort = "call" if name is _T.ASSIST_ANSWERED else name.partition(".")[0]
     return f"once a {_OBJECTS.get(sort, 'webhook')}"
