@@ -345,7 +345,7 @@ def test_what_nobody_was_told_of_has_a_sentence(sqlite_url: str) -> None:
         route(conn, FixedClock(), rule_set(), limit=1)
     environ = {"CALLRAIL_ROUTER_DATABASE_URL": sqlite_url}
 
-    ended, missed = orjson.loads(run("events", "show", event_id, "-o", "json", environ=environ).out)["happened"]
+    ended, missed, _spam = orjson.loads(run("events", "show", event_id, "-o", "json", environ=environ).out)["happened"]
     (ringing,) = orjson.loads(run("events", "show", late, "-o", "json", environ=environ).out)["happened"]
 
     assert ended["nobody_told"] == "No rule of the company looks at this."

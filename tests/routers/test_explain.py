@@ -24,7 +24,7 @@ from routers.config import read_config
 from routers.explaining import Happening, Stored, Told, Why
 from routers.routing import route
 from routers.rules.ruleset import FIRED, Rule, RuleSet, To
-from routers.schema import deliveries, transitions, versions
+from routers.schema import DeliveryState, deliveries, transitions, versions
 from routers.transitions import Transition
 from routers.zones import remember_zone
 from tests.routers.running import Ran, run
@@ -243,6 +243,8 @@ def test_a_rule_that_has_spoken_of_the_call_is_told_as_such(asked: Asked) -> Non
     asked.config.write_text(config)
     with opened(asked.url) as database:
         asked.route(database, "post_call", SATURDAY)
+        with database.writing.begin() as conn:
+            conn.execute(update(deliveries).values(state=DeliveryState.DELIVERED.value))
         event_id = asked.route(database, "call_modified", {**VOICE, "resource_id": "CAL1"})
 
     rule = rules_in(transition(asked.data(event_id), "call.voicemail"))["missed-open"]

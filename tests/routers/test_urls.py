@@ -78,7 +78,7 @@ def test_every_transition_is_fed_by_kinds_that_have_a_url() -> None:
             id="needed-beats-better",
         ),
         pytest.param(
-            [Transition.CALL_SPAM],
+            [Transition.CALL_CHANGED],
             {Kind.POST_CALL: "better with it", Kind.CALL_MODIFIED: "needed"},
             id="a-changed-call",
         ),
