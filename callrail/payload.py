@@ -86,8 +86,20 @@ def normalise(raw: dict[str, Any]) -> Fields:
         if value is not _MISFIT:
             fields[name] = value
     _rename_legacy(fields)
+    _gather_form_data(fields)
     _read_numbers(fields)
     return fields
+
+
+def _gather_form_data(fields: Fields) -> None:
+    """The fields of a form, sent form-encoded as `form_data[zip]`, in one object as in JSON (assumed of Rails)."""
+    flat = [name for name in fields if name.startswith(_FLAT)] if FORM_DATA not in fields else []
+    if flat:
+        fields[FORM_DATA] = {name.removeprefix(_FLAT).removesuffix("]"): fields.pop(name) for name in flat}
+
+
+_FLAT = "form_data["
+FORM_DATA = "form_data"
 
 
 def _read_numbers(fields: Fields) -> None:

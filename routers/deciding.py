@@ -11,9 +11,9 @@ from receiver.ids import Prefix, new_id
 from routers.facts import facts_in_time, facts_of, own_time
 from routers.lifecycle import EACH_VERSION, OUTCOME_TRANSITIONS, Happened, Object, Outcome
 from routers.objects import TransitionRow
-from routers.outbox import NewDelivery
+from routers.outbox import Correction, NewDelivery
 from routers.rules.reasons import Reason, reason_of
-from routers.rules.ruleset import Fired, OnLate, Rule, RuleSet, Send
+from routers.rules.ruleset import DEFAULT_MAX_AGE, Fired, OnLate, Rule, RuleSet, Send
 from routers.schema import TransitionState
 from routers.transitions import Transition
 
@@ -47,15 +47,13 @@ class Occasion:
 class Decided:
     """What is to be written of one occasion.
 
-    *turned* are the keys of deliveries that are to tell of another transition if they are not sent yet, by that one's
-    id; *corrected* are transitions of the object that proved wrong.
+    *correction* is what becomes of deliveries that are not sent yet where the outcome told before proved wrong.
     """
 
     is_matched: bool
     transitions: list[TransitionRow] = field(default_factory=list)
     deliveries: dict[str, NewDelivery] = field(default_factory=dict)
-    turned: dict[str, list[str]] = field(default_factory=dict)
-    corrected: list[Transition] = field(default_factory=list)
+    correction: Correction | None = None
 
 
 class Decider:
@@ -84,21 +82,16 @@ class Decider:
                 transition.reason = Reason.SUPERSEDED.value
                 continue
             self._ask(occasion, transition, decided, {**facts, **(transition.details or {})})
-            if item.name is Transition.CALL_CORRECTED and occasion.before.outcome is not None:
-                decided.corrected.append(_TOLD_BY[occasion.before.outcome])
+            if item.name is Transition.CALL_CORRECTED:
+                decided.correction = self._correction(occasion, transition, facts)
         return decided
 
     def _ask(self, occasion: Occasion, transition: TransitionRow, decided: Decided, facts: dict[str, Any]) -> None:
         """Let each rule that looks at *transition* have its say, and note it."""
         rules, name = self._rules, Transition(transition.name)
-        facts = facts_in_time(
-            rules,
-            occasion.company,
-            facts,
-            occurred_at=transition.occurred_at,
-            received_at=occasion.received_at,
-            told_zones=self._told_zones,
-        )
+        facts = self._in_time(occasion, transition, facts)
+        if "hours" in facts:
+            transition.details = {**(transition.details or {}), "hours": facts["hours"]}
         decision = rules.decide(occasion.company, name, facts)
         transition.rules_hash, transition.verdicts = rules.hash, decision.reasons
         made = 0
@@ -108,24 +101,58 @@ class Decider:
             made += len(new)
             if not new:
                 decision.reasons[fired.rule.id] = silent.value
-        was_matched = decided.is_matched
-        decided.is_matched = was_matched or decision.is_matched
-        if was_matched and not decision.is_matched and name in OUTCOME_TRANSITIONS:
-            self._turn_unmatched(occasion, transition, decided)
-        unmatched = None if decided.is_matched or _is_opt_out(facts, name) else rules.unmatched(occasion.company, name)
+        decided.is_matched = decided.is_matched or decision.is_matched
+        is_news = not decided.is_matched and not _is_opt_out(facts, name)
+        unmatched = self._unmatched(occasion, transition, name) if is_news else None
         if unmatched is not None:
-            delivery = _delivery(transition, _unmatched_key(transition, unmatched), UNMATCHED, unmatched)
-            decided.deliveries[delivery.key] = delivery
             decided.is_matched = True
-            decision.reasons[UNMATCHED] = Reason.UNMATCHED.value
-        elif not made:
+            is_late = unmatched.expires_at is not None and unmatched.expires_at <= occasion.now
+            decision.reasons[UNMATCHED] = (Reason.LATE if is_late else Reason.UNMATCHED).value
+            if not is_late:
+                decided.deliveries[unmatched.key] = unmatched
+                return
+        if not made:
             transition.reason = _why_nobody(decision.reasons.values())
 
-    def _turn_unmatched(self, occasion: Occasion, transition: TransitionRow, decided: Decided) -> None:
-        """What `unmatched` has not sent yet of an outcome that was corrected tells of the new one."""
-        send = self._rules.unmatched(occasion.company, Transition(transition.name))
-        if send is not None:
-            decided.turned.setdefault(transition.id, []).append(_unmatched_key(transition, send))
+    def _in_time(self, occasion: Occasion, transition: TransitionRow, facts: dict[str, Any]) -> dict[str, Any]:
+        return facts_in_time(
+            self._rules,
+            occasion.company,
+            facts,
+            occurred_at=transition.occurred_at,
+            received_at=occasion.received_at,
+            told_zones=self._told_zones,
+        )
+
+    def _unmatched(self, occasion: Occasion, transition: TransitionRow, name: Transition) -> NewDelivery | None:
+        """What `unmatched` has to tell of *name*. Like a rule that says nothing else, it tells people no old news."""
+        send = self._rules.unmatched(occasion.company, name)
+        if send is None:
+            return None
+        expires_at = transition.occurred_at + DEFAULT_MAX_AGE if send.sink in self._rules.for_people else None
+        key = f"{transition.object_id}:{UNMATCHED}:{send.id}:0"
+        return _delivery(transition, key, UNMATCHED, send, expires_at)
+
+    def _correction(self, occasion: Occasion, transition: TransitionRow, facts: dict[str, Any]) -> Correction:
+        """What becomes of unsent deliveries. The new outcome may have been told before, so the rules are asked anew."""
+        before, after = occasion.before.outcome, occasion.after.outcome
+        right = _TOLD_BY[after or Outcome.MISSED]
+        decision = self._rules.decide(occasion.company, right, self._in_time(occasion, transition, facts))
+        unmatched = None if decision.is_matched else self._unmatched(occasion, transition, right)
+        keys = [
+            key
+            for fired in decision.fired
+            if fired.rule.speaks_once
+            for send in fired.send
+            for key in _keys(transition, fired.rule, send)
+        ]
+        return Correction(
+            object_id=occasion.object_id,
+            wrong=_TOLD_BY[before or Outcome.MISSED],
+            right=right,
+            keys=(*keys, *([unmatched.key] if unmatched else ())),
+            unmatched=unmatched,
+        )
 
     def _deliveries(
         self, occasion: Occasion, transition: TransitionRow, decided: Decided, fired: Fired
@@ -140,8 +167,6 @@ class Decider:
             key, *earlier = _keys(transition, fired.rule, send)
             if fired.rule.speaks_once and self._is_told(occasion, decided, fired.rule, [key, *earlier]):
                 silent = Reason.ALREADY_TOLD
-                if transition.name in OUTCOME_TRANSITIONS:
-                    decided.turned.setdefault(transition.id, []).extend([key, *earlier])
                 continue
             new[key] = _delivery(transition, key, fired.rule.id, send, expires_at)
         return new, silent
@@ -182,7 +207,9 @@ _AT_THE_END = frozenset(
 
 def _transition(occasion: Occasion, item: Happened, happened_at: datetime) -> TransitionRow:
     details = {**(item.details or {}), **({"seen_before": True} if occasion.seen_before else {})}
-    is_later = occasion.is_live and item.name not in _AT_THE_END and bool(occasion.before.told)
+    # What a webhook says has changed has changed now, though it may be the first we hear of the call.
+    is_known = bool(occasion.before.told) or item.name in EACH_VERSION
+    is_later = occasion.is_live and item.name not in _AT_THE_END and is_known
     return TransitionRow(
         id=new_id(Prefix.TRANSITION),
         object_id=occasion.object_id,
@@ -202,10 +229,6 @@ def _keys(transition: TransitionRow, rule: Rule, send: Send) -> list[str]:
     """The idempotency key of *send*, then those it had under earlier ids of the rule."""
     about = transition.object_id if rule.speaks_once else transition.id
     return [f"{about}:{rule_id}:{send.id}:0" for rule_id in (rule.id, *rule.previous)]
-
-
-def _unmatched_key(transition: TransitionRow, send: Send) -> str:
-    return f"{transition.object_id}:{UNMATCHED}:{send.id}:0"
 
 
 def _delivery(

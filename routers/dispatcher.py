@@ -321,7 +321,7 @@ class Lane:
     async def _deliver(self, delivery: Delivery) -> Outcome:
         try:
             zone = self.zones.get(delivery.company)
-            message = render(delivery, self.templates, zone=zone_of(zone) if zone else None)
+            message = render(delivery, self.templates, present=delivery.present, zone=zone_of(zone) if zone else None)
         except Exception:
             _log.exception("delivery.not_rendered", id=delivery.id)
             return Rejected("the message could not be made; see the log for this delivery's id")

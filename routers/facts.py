@@ -91,13 +91,7 @@ def is_opt_out(content: object) -> bool:
 def _derived(type_: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     if type_ == "text" and "content" in fields:
         return {"opt_out": is_opt_out(fields["content"])}
-    return contact_of(_form_data(fields)) if type_ == "form" else {}
-
-
-def _form_data(fields: Mapping[str, Any]) -> object:
-    """What the form held: an object or, form-encoded, one field of ours for each of its (assumed)."""
-    flat = {name[10:].strip("[]"): value for name, value in fields.items() if name.startswith("form_data[")}
-    return fields.get("form_data") or flat
+    return contact_of(fields.get("form_data")) if type_ == "form" else {}
 
 
 # --- forms -----------------------------------------------------------------------------------------------------------

@@ -295,11 +295,12 @@ _LINKS = frozenset({"recording"})  # the same recording under another access key
 def _changed(before: Object, after: Object, event: Event) -> list[str]:
     """Names of the fields that *event* changed: those in which our versions differ, and those it says itself.
 
-    Where no ended version was known before there is nothing to compare with, and only what it says counts.
+    A field told for the first time is filled in, not changed. Where no ended version was known before there is nothing
+    to compare with, and only what it says counts.
     """
     changed: set[str] = set()
     if before.stage >= Stage.ENDED:
-        changed = {name for name in after.fields if name not in _RESTLESS and _differs(before, after, name)}
+        changed = {name for name in before.fields if name not in _RESTLESS and _differs(before, after, name)}
     told = event.fields.get("changes")
     if isinstance(told, list):
         changed |= {_CHANGES.get(name, name) for name in told if isinstance(name, str) and name}
@@ -307,7 +308,7 @@ def _changed(before: Object, after: Object, event: Event) -> list[str]:
 
 
 def _differs(before: Object, after: Object, name: str) -> bool:
-    was, now = before.fields.get(name), after.fields[name]
+    was, now = before.fields[name], after.fields[name]
     return bool(was) is not bool(now) if name in _LINKS else was != now
 
 

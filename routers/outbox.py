@@ -8,17 +8,31 @@ what an earlier holder still has to say is not heard.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
 
 from receiver.bulk import BulkInsert, BulkUpdate
-from receiver.columns import fixed
+from receiver.columns import Json, fixed
 from receiver.ids import Prefix, new_id
 from routers.facts import facts_of
+from routers.lifecycle import OUTCOME_TRANSITIONS
 from routers.schema import DeliveryState, attempts, deliveries, lanes, objects, transitions, versions
 from routers.transitions import Transition
 
@@ -44,7 +58,10 @@ class NewDelivery:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A claimed delivery with all that is needed to render it. *template* is None where the rule names none."""
+    """A claimed delivery with all that is needed to render it.
+
+    *template* is None where the rule names none; *present* are the object's fields now, None where they are the same.
+    """
 
     id: str
     fence: int
@@ -60,6 +77,7 @@ class Delivery:
     fields: dict[str, Any]
     details: dict[str, Any] | None = None
     template: str | None = None
+    present: dict[str, Any] | None = None
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -165,6 +183,8 @@ _claim = (
     )
     .returning(deliveries.c.id)
 )
+_present = versions.alias("present")
+_present_fields = type_coerce(case((objects.c.version == transitions.c.version, None), else_=_present.c.fields), Json)
 _claimed = (
     select(
         deliveries.c.id,
@@ -181,10 +201,15 @@ _claimed = (
         versions.c.stage,
         versions.c.outcome,
         versions.c.fields,
+        objects.c.outcome.label("present_outcome"),
+        type_coerce(case((objects.c.version == transitions.c.version, None), else_=_present.c.fields), Json).label(
+            "present"
+        ),
     )
     .join(transitions, transitions.c.id == deliveries.c.transition_id)
     .join(objects, objects.c.id == deliveries.c.object_id)
     .join(versions, and_(versions.c.object_id == objects.c.id, versions.c.version == transitions.c.version))
+    .join(_present, and_(_present.c.object_id == objects.c.id, _present.c.version == objects.c.version))
     .where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
     .order_by(deliveries.c.due_at, deliveries.c.id)
 )
@@ -202,11 +227,21 @@ _sending = select(deliveries.c.id, deliveries.c.fence).where(
 def claim_due(
     conn: Connection, *, sink: str, now: datetime, lease_until: datetime, instance: str, limit: int
 ) -> list[Delivery]:
-    """Take up to *limit* due deliveries of one lane, oldest first; none while the lane is paused."""
+    """Take up to *limit* due deliveries of one lane, oldest first; none while the lane is paused.
+
+    One that tells of an outcome which proved wrong meanwhile (it was being sent then) is ended instead.
+    """
     parameters = {"lane": sink, "now": now, "lease_until": lease_until, "instance": instance, "limit": limit}
     ids = conn.execute(_claim, parameters).scalars().all()
     if not ids:
         return []
+    rows = conn.execute(_claimed, {"ids": ids}).all()
+    untrue = [row.id for row in rows if row.name in OUTCOME_TRANSITIONS and row.outcome != row.present_outcome]
+    if untrue:
+        ended = {"state": DeliveryState.SUPERSEDED.value, "reason": SUPERSEDED, "finished_at": now}
+        conn.execute(
+            update(deliveries).where(deliveries.c.id.in_(untrue)).values(lease_until=None, leased_by=None, **ended)
+        )
     return [
         Delivery(
             id=row.id,
@@ -222,9 +257,11 @@ def claim_due(
             outcome=row.outcome,
             fields=row.fields,
             details=row.details,
+            present=row.present,
             template=row.template,
         )
-        for row in conn.execute(_claimed, {"ids": ids})
+        for row in rows
+        if row.id not in untrue
     ]
 
 
@@ -323,13 +360,14 @@ _put_back = BulkUpdate(
     deliveries.c.due_at,
     deliveries.c.lease_until,
     deliveries.c.leased_by,
-    key=[deliveries.c.id, deliveries.c.fence],
+    key=[deliveries.c.id, deliveries.c.fence, deliveries.c.state],
 )
 
 
 def put_back(conn: Connection, claimed: Iterable[Delivery], *, now: datetime) -> None:
     """Claimed and not begun: pending again at once, for whoever comes next."""
-    _put_back(conn, [(DeliveryState.PENDING, now, None, None, item.id, item.fence) for item in claimed])
+    pending, leased = DeliveryState.PENDING, DeliveryState.LEASED
+    _put_back(conn, [(pending, now, None, None, item.id, item.fence, leased) for item in claimed])
 
 
 _next_due = select(func.min(deliveries.c.due_at)).where(
@@ -374,33 +412,51 @@ def expire(conn: Connection, *, now: datetime) -> int:
     ).rowcount
 
 
-def turn_to(conn: Connection, transition_id: str, keys: Sequence[str]) -> None:
-    """Deliveries of *keys* that are not sent yet tell of the transition *transition_id* instead of their own.
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """An outcome that was told of an object proved *wrong*, and another is *right*.
 
-    One in a dispatcher's hands is taken from it, because it holds the old text.
+    *keys* are those of deliveries that speak once of the object and would speak of the right outcome too. *unmatched*
+    tells of it where no rule does, if nothing was told of the object at all; its transition is looked up.
     """
+
+    object_id: str
+    wrong: Transition
+    right: Transition
+    keys: tuple[str, ...] = ()
+    unmatched: NewDelivery | None = None
+
+
+def correct(conn: Connection, correction: Correction, *, now: datetime) -> None:
+    """What is not sent yet of the wrong outcome is not sent any more, and nobody misses the right one.
+
+    A delivery that speaks of both turns to the right one. What an earlier correction had ended is taken up again where
+    that outcome holds after all. One in a dispatcher's hands is taken from it: its text is the old one.
+    """
+    told = select(transitions.c.id).where(transitions.c.object_id == correction.object_id)
+    right = conn.execute(told.where(transitions.c.name == correction.right)).scalar()
+    ended_so = and_(deliveries.c.state == fixed(DeliveryState.SUPERSEDED), deliveries.c.reason == SUPERSEDED)
+    again: dict[Any, Any] = {"state": DeliveryState.PENDING.value, "due_at": now, "reason": None, "finished_at": None}
+    released: dict[Any, Any] = {"lease_until": None, "leased_by": None, "fence": deliveries.c.fence + 1}
+    is_open = or_(deliveries.c.state.in_(_UNSENT), ended_so)
     conn.execute(
         update(deliveries)
-        .where(deliveries.c.key.in_(keys), deliveries.c.state.in_(_UNSENT))
-        .values(
-            transition_id=transition_id,
-            state=DeliveryState.PENDING.value,
-            lease_until=None,
-            leased_by=None,
-            fence=deliveries.c.fence + 1,
+        .where(deliveries.c.key.in_(correction.keys), is_open)
+        .values(transition_id=right, **again, **released)
+    )
+    conn.execute(update(deliveries).where(deliveries.c.transition_id == right, ended_so).values(**again, **released))
+    conn.execute(
+        update(deliveries)
+        .where(
+            deliveries.c.transition_id.in_(told.where(transitions.c.name == correction.wrong)),
+            deliveries.c.state.in_(_UNSENT),
         )
+        .values(state=DeliveryState.SUPERSEDED.value, reason=SUPERSEDED, finished_at=now, **released)
     )
-
-
-def supersede(conn: Connection, object_id: str, name: str, *, now: datetime) -> None:
-    """End what is not sent yet of the transition *name* of an object: it proved wrong."""
-    told = select(transitions.c.id).where(transitions.c.object_id == object_id, transitions.c.name == name)
-    ended = {"state": DeliveryState.SUPERSEDED.value, "reason": SUPERSEDED, "finished_at": now}
-    conn.execute(
-        update(deliveries)
-        .where(deliveries.c.transition_id.in_(told), deliveries.c.state.in_(_UNSENT))
-        .values(lease_until=None, leased_by=None, **ended)
-    )
+    if correction.unmatched is not None and right is not None:
+        heard = select(deliveries.c.id).where(deliveries.c.transition_id.in_(told), ~ended_so).limit(1)
+        if conn.execute(heard).first() is None:
+            insert_deliveries(conn, [replace(correction.unmatched, transition_id=right)], now=now)
 
 
 # --- lanes -----------------------------------------------------------------------------------------------------------

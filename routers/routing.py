@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -39,9 +40,8 @@ from routers.objects import (
     record_failure,
     save_objects,
 )
-from routers.outbox import NewDelivery, existing_keys, insert_deliveries, supersede, turn_to
+from routers.outbox import Correction, NewDelivery, correct, existing_keys, insert_deliveries
 from routers.rules.ruleset import RuleSet
-from routers.transitions import Transition
 from routers.zones import remember_zone
 from routers.zones import told_zones as read_told_zones
 
@@ -51,6 +51,7 @@ _log = structlog.get_logger(__name__)
 MAX_BATCH = 24
 MAX_TRIES = 5
 POLL = timedelta(seconds=0.5)
+_ZONES_HOLD = timedelta(seconds=10)
 
 T = TypeVar("T")
 
@@ -71,7 +72,7 @@ class Router:
         self._wake = asyncio.Event()
         self._stopping = False
         self.zones: dict[str, str] = {}
-        self._are_zones_read = False
+        self._zones_hold_until = 0.0
 
     def hint(self) -> None:
         """There may be something to route."""
@@ -111,9 +112,9 @@ class Router:
         return report.events
 
     def _in_writer(self, conn: Connection, *, limit: int) -> Report:
-        if not self._are_zones_read:
+        if time.monotonic() > self._zones_hold_until:  # other processes learn of them too
             self.zones.update(read_told_zones(conn))
-            self._are_zones_read = True
+            self._zones_hold_until = time.monotonic() + _ZONES_HOLD.total_seconds()
         return route(conn, self._clock, self._rules, limit=limit, told_zones=self.zones)
 
     def _after(self, report: Report) -> None:
@@ -168,20 +169,19 @@ class _Work:
     routed: list[tuple[str, str | None, str | None, str]] = field(default_factory=list)
     transitions: list[TransitionRow] = field(default_factory=list)
     deliveries: dict[str, NewDelivery] = field(default_factory=dict)
-    turned: dict[str, list[str]] = field(default_factory=dict)
-    corrected: list[tuple[str, Transition]] = field(default_factory=list)
+    corrections: list[Correction] = field(default_factory=list)
     zones: dict[str, str] = field(default_factory=dict)
 
     def keys_there(self, conn: Connection, keys: Collection[str]) -> Collection[str]:
         """Those of *keys* that have deliveries, written in this transaction or in an earlier one."""
         return self.deliveries.keys() & keys or existing_keys(conn, keys)
 
-    def add(self, decided: Decided, our_id: str) -> None:
-        """What was decided of one event of an object."""
+    def add(self, decided: Decided) -> None:
+        """What was decided of one event."""
         self.transitions += decided.transitions
         self.deliveries |= decided.deliveries
-        self.turned |= decided.turned
-        self.corrected += [(our_id, name) for name in decided.corrected]
+        if decided.correction is not None:
+            self.corrections.append(decided.correction)
 
 
 def route(
@@ -309,7 +309,7 @@ def _route_one(work: _Work, read: _Read, decider: Decider, now: datetime) -> Non
     held.become(after, read.id)
     held.matched = decided.is_matched
     work.routed.append((held.id, None, read.reason, read.id))
-    work.add(decided, held.id)
+    work.add(decided)
     if read.key.type == "call" and isinstance(zone := event.fields.get("company_time_zone"), str):
         work.zones[read.key.company] = zone
 
@@ -319,10 +319,8 @@ def _write(conn: Connection, work: _Work, told_zones: Mapping[str, str], now: da
     insert_transitions(conn, work.transitions)
     insert_deliveries(conn, work.deliveries.values(), now=now)
     mark_routed(conn, work.routed)
-    for transition_id, keys in work.turned.items():
-        turn_to(conn, transition_id, keys)
-    for our_id, name in work.corrected:
-        supersede(conn, our_id, name, now=now)
+    for correction in work.corrections:
+        correct(conn, correction, now=now)
     work.zones = {company: zone for company, zone in work.zones.items() if told_zones.get(company) != zone}
-    for company, zone in work.zones.items():
+    for company, zone in sorted(work.zones.items()):  # in one order, or two workers wait for each other
         remember_zone(conn, company, zone)

@@ -87,7 +87,10 @@ def upgrade() -> None:
     )
     op.execute(
         "INSERT INTO versions (object_id, version, event_id, stage, outcome, fields)"
-        " SELECT transitions.object_id, transitions.version, transitions.event_id, objects.stage, objects.outcome,"
+        " SELECT transitions.object_id, transitions.version, transitions.event_id,"
+        " CASE transitions.name WHEN 'call.ringing' THEN 'ringing' WHEN 'call.routed' THEN 'routed'"
+        " ELSE objects.stage END,"
+        " CASE WHEN transitions.name IN ('call.ringing', 'call.routed') THEN NULL ELSE objects.outcome END,"
         " transitions.snapshot FROM transitions JOIN objects ON objects.id = transitions.object_id"
         " WHERE transitions.id IN (SELECT min(id) FROM transitions GROUP BY object_id, version)"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,7 @@ def _nobody_looks(why: Why) -> str:
 
 def _when(happening: Happening) -> str:
     if happening.local is None:
-        return f"{happening.occurred_at:%a %d %b %Y, %H:%M} (UTC)"
+        return f"{happening.occurred_at.astimezone(UTC):%a %d %b %Y, %H:%M} (UTC)"
     return f"{happening.local:%a %d %b %Y, %H:%M} ({happening.local.tzinfo})"
 
 

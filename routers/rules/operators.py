@@ -489,6 +489,8 @@ def _gained(
             return changed
         if name not in facts:
             return None
+        if name not in (facts.get("$before") or {}):
+            return None  # nobody knows what it had
         before, now = _folded(_before(facts, name)), _folded(facts[name])
         return not folded.isdisjoint(difference(before, now))
 

@@ -22,7 +22,16 @@ from receiver.schema import EventState, events
 from receiver.writer import Writer
 from routers.config import read_config
 from routers.objects import ObjectKey, ObjectTaken, lock_objects
-from routers.outbox import NewDelivery, claim_due, expire, insert_deliveries, mark_sending, open_lane
+from routers.outbox import (
+    NewDelivery,
+    claim_due,
+    expire,
+    insert_deliveries,
+    mark_sending,
+    open_lane,
+    put_back,
+    return_leases,
+)
 from routers.routing import MAX_TRIES, Report, Router, route
 from routers.rules.reasons import Reason
 from routers.rules.ruleset import FIRED, RuleSet
@@ -578,6 +587,116 @@ def test_a_rule_that_looks_at_both_outcomes_tells_the_right_one_if_it_is_not_too
 
     assert claimed.transition is Transition.CALL_MISSED
     assert (again.id, again.transition, again.facts["outcome"]) == (claimed.id, Transition.CALL_ANSWERED, "answered")
+
+
+FLIPS = [("post_call", MISSED), ("call_modified", ANSWERED), ("call_modified", {**MISSED, "note": "back"})]
+VOICEMAIL = {**MISSED, "voicemail": True, "call_type": "voicemail"}
+
+
+@pytest.mark.parametrize("limit", [1, 9])
+def test_an_outcome_that_comes_back_is_told_after_all(database_url: str, tmp_path: Path, limit: int) -> None:
+    """Missed, answered, missed, none of it sent: people hear of a missed call, in one batch or over several."""
+    rules = configured(
+        tmp_path,
+        "rules:\n  - {id: missed, when: [call.missed], send: [{to: crm}]}\n"
+        "  - {id: answered, when: [call.answered], send: [{to: crm}]}\n"
+        "  - {id: both, when: [call.missed, call.answered], send: [{to: crm}]}",
+    )
+    with opened(database_url) as database:
+        store(database, *FLIPS)
+        for _ in FLIPS:
+            route_once(database, rules, limit=limit)
+
+        states = {rule: state for rule, _, state in told(database)}
+        with database.writing.begin() as conn:
+            open_lane(conn, "crm")
+            claimed = claim_due(conn, sink="crm", now=NOW, lease_until=NOW, instance="in_1", limit=9)
+    assert states == {"missed": "pending", "answered": "superseded", "both": "pending"}
+    assert {(item.rule, item.transition, item.outcome) for item in claimed} == {
+        ("missed", Transition.CALL_MISSED, "missed"),
+        ("both", Transition.CALL_MISSED, "missed"),
+    }
+
+
+@pytest.mark.parametrize("limit", [1, 9])
+def test_a_correction_to_what_no_rule_matches_is_still_seen(database_url: str, tmp_path: Path, limit: int) -> None:
+    """What the rule had not sent is ended, nothing was told of the call, and so `unmatched` has it."""
+    rules = configured(
+        tmp_path, "unmatched: {calls: crm}\nrules:\n  - {id: missed, when: [call.missed], send: [{to: crm}]}"
+    )
+    with opened(database_url) as database:
+        store(database, *FLIPS[:2], ("call_modified", VOICEMAIL))
+        for _ in range(3):
+            route_once(database, rules, limit=limit)
+
+        rows = {row.rule: row for row in rows_of(database, deliveries)}
+        names = {row.id: row.name for row in rows_of(database, transitions)}
+    assert {rule: row.state for rule, row in rows.items()} == {"missed": "superseded", "unmatched": "pending"}
+    assert names[rows["unmatched"].transition_id] == "call.voicemail"
+
+
+def test_what_was_being_sent_when_it_was_corrected_is_not_sent_again(database_url: str, tmp_path: Path) -> None:
+    """It comes back to be retried, and is not true any more."""
+    rules = configured(tmp_path, "rules:\n  - {id: missed, when: [call.missed], send: [{to: crm}]}")
+    with opened(database_url) as database:
+        store(database, FLIPS[0])
+        route_once(database, rules)
+        with database.writing.begin() as conn:
+            open_lane(conn, "crm")
+            (claimed,) = claim_due(conn, sink="crm", now=NOW, lease_until=NOW, instance="in_1", limit=9)
+            assert mark_sending(conn, [claimed], lease_until=NOW)
+        store(database, FLIPS[1])
+        route_once(database, rules)
+        with database.writing.begin() as conn:
+            return_leases(conn, now=NOW, everything=True)
+            assert claim_due(conn, sink="crm", now=NOW, lease_until=NOW, instance="in_1", limit=9) == []
+
+        assert told(database) == [("missed", "crm", "superseded")]
+
+
+def test_what_was_ended_in_a_dispatchers_hands_stays_ended(database_url: str, tmp_path: Path) -> None:
+    """A lane that puts back what it had claimed does not bring it to life again."""
+    rules = configured(tmp_path, "rules:\n  - {id: missed, when: [call.missed], send: [{to: crm}]}")
+    with opened(database_url) as database:
+        store(database, FLIPS[0])
+        route_once(database, rules)
+        with database.writing.begin() as conn:
+            open_lane(conn, "crm")
+            claimed = claim_due(conn, sink="crm", now=NOW, lease_until=NOW, instance="in_1", limit=9)
+        store(database, FLIPS[1])
+        route_once(database, rules)
+        with database.writing.begin() as conn:
+            put_back(conn, claimed, now=NOW)
+
+        assert told(database) == [("missed", "crm", "superseded")]
+
+
+def test_what_is_unmatched_and_old_rings_nobodys_phone(database_url: str, tmp_path: Path) -> None:
+    """Two months in a spool are no news to people."""
+    rules = configured(tmp_path, "unmatched: {calls: desk}")
+    with opened(database_url) as database:
+        store(database, ("post_call", {**MISSED, "start_time": (NOW - timedelta(days=60)).isoformat()}))
+        route_once(database, rules)
+
+        assert told(database) == []
+        assert reasons(database)["call.missed"] == "late"
+
+
+def test_a_change_of_a_call_never_heard_of_is_new_all_the_same(database_url: str, tmp_path: Path) -> None:
+    """It changed now, however old the call is; what it had before nobody knows."""
+    rules = configured(
+        tmp_path,
+        "rules:\n  - {id: any, when: [call.changed], if: {tags: {changed: true}}, send: [{to: desk}]}\n"
+        "  - {id: hot, when: [call.changed], if: {tags: {added: Hot}}, send: [{to: desk}]}",
+    )
+    body = {**MISSED, "start_time": (NOW - timedelta(days=9)).isoformat(), "tags": ["Hot"], "changes": ["tags"]}
+    with opened(database_url) as database:
+        with database.writing.begin() as conn:
+            receive(conn, "call_modified", body)
+            conn.execute(update(events).values(received_at=NOW))
+        route_once(database, rules)
+
+        assert [rule for rule, _, _ in told(database)] == ["any"]
 
 
 def test_what_happened_too_long_ago_is_told_to_systems_only(database_url: str, tmp_path: Path) -> None:
