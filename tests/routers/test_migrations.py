@@ -17,8 +17,8 @@ import migrations
 from receiver.exceptions import ReceiverError
 from receiver.schema import EventState, Origin, QuarantineReason, events, metadata, quarantine
 from routers.migrate import is_current, schema_version, upgrade
-from routers.schema import SCHEMA_VERSION, DeliveryState, TransitionState, deliveries, transitions
-from tests.routers.store import NOW, opened, put_deliveries, receive
+from routers.schema import SCHEMA_VERSION, DeliveryState, TransitionState, deliveries, objects, transitions, versions
+from tests.routers.store import NOW, opened, put_deliveries, receive, rows_of
 
 
 def alembic_of(url: str) -> Config:
@@ -155,3 +155,40 @@ def test_a_url_we_cannot_work_with_is_said_in_our_words(url: str) -> None:
     """Before Alembic sees it."""
     with pytest.raises(ReceiverError):
         upgrade(url)
+
+
+def test_what_was_stored_before_there_were_versions_is_kept(unmigrated_url: str) -> None:
+    """Each event that brought something about becomes a version, with the stage of its time, and the newest is last."""
+    command.upgrade(alembic_of(unmigrated_url), "0001")
+    at = "'2026-03-10 13:15:00+00'"
+    with opened(unmigrated_url) as database, database.writing.begin() as conn:
+        conn.exec_driver_sql(
+            "INSERT INTO objects (id, company, type, object_id, stage, outcome, outcome_event, version, fields,"
+            " sources, newest, told, created_at, updated_at) VALUES ('ob_1', 'acme', 'call', 'CAL1', 'ended',"
+            f" 'missed', 'ev_2', 2, '{{\"duration\":9}}', '{{}}', '{{}}', '[]', {at}, {at})"
+        )
+        happened_then = [
+            ("tr_0", "ev_1", "call.ringing", "{}"),
+            ("tr_1", "ev_2", "call.ended", '{"duration":9}'),
+            ("tr_2", "ev_2", "call.missed", '{"duration":9}'),
+        ]
+        for transition, event, name, fields in happened_then:
+            conn.exec_driver_sql(
+                "INSERT INTO transitions (id, object_id, company, name, n, event_id, occurred_at, created_at, state,"
+                f" snapshot) VALUES ('{transition}', 'ob_1', 'acme', '{name}', 0, '{event}', {at}, {at}, 'routed',"
+                f" '{fields}')"
+            )
+
+    upgrade(unmigrated_url)
+
+    with opened(unmigrated_url) as database:
+        known = [(row.version, row.event_id, row.stage, row.outcome, row.fields) for row in rows_of(database, versions)]
+        happened = [(row.name, row.version) for row in rows_of(database, transitions)]
+        (version,) = [row.version for row in rows_of(database, objects)]
+    assert known == [
+        (1, "ev_1", "ringing", None, {}),
+        (2, "ev_2", "ended", "missed", {"duration": 9}),
+        (3, "ev_2", "ended", "missed", {"duration": 9}),
+    ]
+    assert happened == [("call.ringing", 1), ("call.ended", 2), ("call.missed", 2)]
+    assert version == 3
