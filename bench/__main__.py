@@ -10,13 +10,13 @@ from pathlib import Path
 
 import click
 
-from bench import e2e, footprint, history, intake, rules
+from bench import e2e, footprint, history, intake, routing, rules
 from bench.checks import CheckFailed
 from bench.report import Figure, conditions, print_table, write_json
 from bench.servers import Kind, ServerFailed, Workspace, workspace
 from bench.sink import NotAllArrived, Sink, running_sink
 
-_PARTS = ("intake", "e2e", "history", "start", "memory", "rules")
+_PARTS = ("intake", "routing", "e2e", "history", "start", "memory", "rules")
 # Measured once, whatever databases are asked for.
 _WITHOUT_DATABASE = frozenset({"rules"})
 
@@ -86,6 +86,8 @@ def _measure(part: str, space: Workspace, sink: Sink, kind: Kind, extent: _Exten
     match part:
         case "intake":
             return intake.measure(space, kind, rounds=extent.rounds, seconds=extent.seconds)
+        case "routing":
+            return routing.measure(space, kind, rounds=extent.rounds)
         case "e2e":
             return e2e.measure(space, sink, kind, rounds=extent.rounds, seconds=extent.seconds)
         case "history":

@@ -139,8 +139,8 @@ def _six_of(rng: random.Random) -> tuple[str, ...]:
 
 def _yaml(rules: int, *, companies: int, lines: Callable[[], tuple[str, ...]]) -> str:
     """A router.yaml of *rules* rules, each of one of *companies* companies, or of all if there is only one."""
-    written = ["companies:"]
-    written += [f"  {_company(n)}: {{signing_keys: [env:A_KEY]}}" for n in range(companies)]
+    written = ["hours:", "  days: {mon-fri: '08:00-18:00'}", "companies:"]
+    written += [f"  {_company(n)}: {{signing_keys: [env:A_KEY], hours: days}}" for n in range(companies)]
     written += ["sinks:", "  out: {type: stdout}", "rules:"]
     for n in range(rules):
         scope = "all" if companies == 1 else f"[{_company(n % companies)}]"

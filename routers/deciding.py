@@ -81,7 +81,11 @@ class Decider:
             if item.superseded:
                 transition.reason = Reason.SUPERSEDED.value
                 continue
-            self._ask(occasion, transition, decided, {**facts, **(transition.details or {})})
+            if self._rules.is_asked(occasion.company, item.name):
+                self._ask(occasion, transition, decided, {**facts, **(transition.details or {})})
+            else:
+                transition.rules_hash, transition.verdicts = self._rules.hash, {}
+                transition.reason = Reason.NO_RULE.value
             if item.name is Transition.CALL_CORRECTED:
                 decided.correction = self._correction(occasion, transition, facts)
         return decided

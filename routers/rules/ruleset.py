@@ -208,6 +208,10 @@ class RuleSet:
                     break
         return Decision(reasons, fired)
 
+    def is_asked(self, company: str, transition: Transition) -> bool:
+        """Whether a rule or `unmatched` looks at *transition* of *company* at all."""
+        return bool(self._looking(company, transition)) or self.unmatched(company, transition) is not None
+
     def unmatched(self, company: str, transition: Transition) -> Send | None:
         """Whom to tell of *transition* where no rule fired for the object; None if nobody."""
         to = self.unmatched_at(transition)
