@@ -26,7 +26,7 @@ class DeliveryState(StrEnum):
     """Where a delivery stands: waiting, in a dispatcher's hands, possibly on the wire, or finished.
 
     The whole list of the design, so that the table need not be rewritten for one more; until they have a meaning,
-    nothing sets `blocked`, `cancelled`, `expired`, `superseded` and `uncertain`.
+    nothing sets `blocked`, `cancelled` and `uncertain`.
     """
 
     PENDING = "pending"
