@@ -96,7 +96,8 @@ def _files(main: Document, patterns: Sequence[str], problems: list[ConfigProblem
     found: dict[Path, Path] = {}
     for position, pattern in enumerate(patterns):
         where = main.place(("include", position))
-        files = [folder / name for name in sorted(glob.glob(pattern, root_dir=folder)) if (folder / name).is_file()]  # noqa: PTH207  (Path.glob refuses absolute paths)
+        names = sorted(glob.glob(pattern, root_dir=folder))  # noqa: PTH207  (Path.glob refuses absolute paths)
+        files = [folder / name for name in names if (folder / name).is_file()]
         if not files:
             problems.append(ConfigProblem(f"no file is called '{pattern}'", where, "it is relative to this file"))
         for file in files:

@@ -9,7 +9,7 @@ from typing import Any
 
 from receiver.ids import Prefix, new_id
 from routers.facts import facts_in_time, facts_of, own_time
-from routers.lifecycle import EACH_VERSION, OUTCOME_TRANSITIONS, Happened, Object, Outcome
+from routers.lifecycle import EACH_VERSION, INBOUND_OUTCOMES, OUTCOME_TRANSITIONS, Happened, Object, Outcome
 from routers.objects import TransitionRow
 from routers.outbox import Correction, NewDelivery
 from routers.rules.reasons import Reason, reason_of
@@ -19,7 +19,8 @@ from routers.transitions import Transition
 
 UNMATCHED = "unmatched"  # the rule that `unmatched:` is
 
-KeysThere = Callable[[Collection[str]], Collection[str]]
+# Whether a delivery of an object (our id) was made for one of some rules and a send.
+Spoken = Callable[[str, Collection[str], str], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +62,13 @@ class Decider:
 
     Args:
         told_zones: By company, the time zone its calls told.
-        keys_there: Which of some idempotency keys have deliveries already.
+        spoken: Whether deliveries were made before.
     """
 
-    def __init__(self, rules: RuleSet, told_zones: Mapping[str, str], keys_there: KeysThere) -> None:
+    def __init__(self, rules: RuleSet, told_zones: Mapping[str, str], spoken: Spoken) -> None:
         self._rules = rules
         self._told_zones = told_zones
-        self._keys_there = keys_there
+        self._spoken = spoken
 
     def decide(self, occasion: Occasion, happened: Iterable[Happened]) -> Decided:
         """The transitions that *happened* are, and whom to tell of them."""
@@ -140,7 +141,7 @@ class Decider:
     def _correction(self, occasion: Occasion, transition: TransitionRow, facts: dict[str, Any]) -> Correction:
         """What becomes of unsent deliveries. The new outcome may have been told before, so the rules are asked anew."""
         before, after = occasion.before.outcome, occasion.after.outcome
-        right = _TOLD_BY[after or Outcome.MISSED]
+        right = INBOUND_OUTCOMES[after or Outcome.MISSED]
         decision = self._rules.decide(occasion.company, right, self._in_time(occasion, transition, facts))
         unmatched = None if decision.is_matched else self._unmatched(occasion, transition, right)
         keys = [
@@ -152,7 +153,7 @@ class Decider:
         ]
         return Correction(
             object_id=occasion.object_id,
-            wrong=_TOLD_BY[before or Outcome.MISSED],
+            wrong=INBOUND_OUTCOMES[before or Outcome.MISSED],
             right=right,
             keys=(*keys, *([unmatched.key] if unmatched else ())),
             unmatched=unmatched,
@@ -168,22 +169,22 @@ class Decider:
             expires_at = self._expires_at(fired.rule, send, transition.occurred_at)
             if expires_at is not None and expires_at <= occasion.now:
                 continue
-            key, *earlier = _keys(transition, fired.rule, send)
-            if fired.rule.speaks_once and self._is_told(occasion, decided, fired.rule, [key, *earlier]):
+            key = _keys(transition, fired.rule, send)[0]
+            if fired.rule.speaks_once and self._has_spoken(occasion, decided, fired.rule, send):
                 silent = Reason.ALREADY_TOLD
                 continue
             new[key] = _delivery(transition, key, fired.rule.id, send, expires_at)
         return new, silent
 
-    def _is_told(self, occasion: Occasion, decided: Decided, rule: Rule, keys: list[str]) -> bool:
-        """Whether a rule that speaks once an object has spoken: in this transaction or in an earlier one."""
-        if not decided.deliveries.keys().isdisjoint(keys):
+    def _has_spoken(self, occasion: Occasion, decided: Decided, rule: Rule, send: Send) -> bool:
+        """Whether a rule that speaks once an object has spoken: in this transaction or in an earlier one.
+
+        Asked by the rule's ids and not by its keys: those change with the number of transitions it looks at.
+        """
+        ids = (rule.id, *rule.previous)
+        if any(item.rule in ids and item.send == send.id for item in decided.deliveries.values()):
             return True
-        before = occasion.before
-        may_have = not before.told.isdisjoint(rule.when) or (
-            before.version > 0 and not EACH_VERSION.isdisjoint(rule.when)
-        )
-        return may_have and bool(self._keys_there(keys))
+        return occasion.before.version > 0 and self._spoken(occasion.object_id, ids, send.id)
 
     def _expires_at(self, rule: Rule, send: Send, occurred_at: datetime) -> datetime | None:
         """After when nobody wants to hear of it; None if that is never."""
@@ -195,12 +196,6 @@ class Decider:
         return occurred_at + min(bounds) if bounds else None
 
 
-_TOLD_BY = {
-    Outcome.ANSWERED: Transition.CALL_ANSWERED,
-    Outcome.MISSED: Transition.CALL_MISSED,
-    Outcome.ABANDONED: Transition.CALL_ABANDONED,
-    Outcome.VOICEMAIL: Transition.CALL_VOICEMAIL,
-}
 # What an ended call brings about when it ends; all else comes of it later, at the time we are told.
 _AT_THE_END = frozenset(
     {Transition.CALL_RINGING, Transition.CALL_ROUTED, Transition.CALL_ENDED, *OUTCOME_TRANSITIONS}

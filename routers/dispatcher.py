@@ -26,7 +26,7 @@ from receiver.clock import Clock
 from receiver.exceptions import DatabaseUnavailable
 from receiver.writer import Writer
 from routers import outbox
-from routers.filters import zone_of
+from routers.hours import time_zone
 from routers.messages import Message
 from routers.outbox import Delivery, Tried
 from routers.outcomes import AuthFailed, Gone, Outcome, Rejected, Retry, Uncertain
@@ -245,6 +245,9 @@ class Lane:
         if results and self._record(conn, results, now):
             outbox.put_back(conn, claimed, now=now)
             return _Turn([], [], POLL)
+        late = [item for item in claimed if item.expires_at is not None and item.expires_at <= now]
+        outbox.put_back(conn, late, now=now)  # it is not claimed again, and its end is noted with that of others
+        claimed = [item for item in claimed if item not in late]
         lease_until = now + self.limits.timeout + _LEASE_MARGIN
         new: list[Delivery] = []
         if room > 0:
@@ -321,7 +324,7 @@ class Lane:
     async def _deliver(self, delivery: Delivery) -> Outcome:
         try:
             zone = self.zones.get(delivery.company)
-            message = render(delivery, self.templates, present=delivery.present, zone=zone_of(zone) if zone else None)
+            message = render(delivery, self.templates, present=delivery.present, zone=time_zone(zone) if zone else None)
         except Exception:
             _log.exception("delivery.not_rendered", id=delivery.id)
             return Rejected("the message could not be made; see the log for this delivery's id")

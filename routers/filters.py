@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from jinja2 import ChainableUndefined, pass_context
 from jinja2.runtime import Context
@@ -129,15 +128,6 @@ def localtime(context: Context, value: object, form: str = _DAY_AND_TIME) -> str
     except OverflowError:  # the first and the last day of the calendar
         zone = None
     return moment.strftime(form) + (" UTC" if "%H" in form or "%I" in form else "")
-
-
-@lru_cache(maxsize=1024)
-def zone_of(name: str) -> ZoneInfo | None:
-    """The time zone of that IANA name; None where there is none."""
-    try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, ZoneInfoNotFoundError):  # OSError: 'America' is a folder
-        return None
 
 
 # --- text ------------------------------------------------------------------------------------------------------------

@@ -111,12 +111,13 @@ def open_or_closed(schedule: Schedule | None, moment: datetime, zone: str | None
 
 def in_zone(moment: datetime, zone: str | None) -> datetime | None:
     """*moment* on the clock of *zone*; None if it is no zone we know."""
-    tz = _zone(zone) if zone else None
+    tz = time_zone(zone) if zone else None
     return moment.astimezone(tz) if tz is not None else None
 
 
 @lru_cache(1000)  # CallRail names the zone, so there is no end to them
-def _zone(name: str) -> ZoneInfo | None:
+def time_zone(name: str) -> ZoneInfo | None:
+    """The time zone of that IANA name; None where there is none."""
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):  # OSError: 'America' is a folder

@@ -173,18 +173,18 @@ _STAGE_TRANSITION = {
     Stage.ROUTED: Transition.CALL_ROUTED,
     Stage.ENDED: Transition.CALL_ENDED,
 }
-_INBOUND_OUTCOMES = {
+# By outcome, the transition that tells it.
+INBOUND_OUTCOMES = {
     Outcome.ANSWERED: Transition.CALL_ANSWERED,
     Outcome.MISSED: Transition.CALL_MISSED,
     Outcome.ABANDONED: Transition.CALL_ABANDONED,
     Outcome.VOICEMAIL: Transition.CALL_VOICEMAIL,
 }
-_OUTBOUND_OUTCOMES = {
+OUTBOUND_OUTCOMES = {
     Outcome.ANSWERED: Transition.OUTBOUND_ANSWERED,
     Outcome.UNANSWERED: Transition.OUTBOUND_UNANSWERED,
 }
-# By outcome, the transitions that tell it.
-OUTCOME_TRANSITIONS = frozenset({*_INBOUND_OUTCOMES.values(), *_OUTBOUND_OUTCOMES.values()})
+OUTCOME_TRANSITIONS = frozenset({*INBOUND_OUTCOMES.values(), *OUTBOUND_OUTCOMES.values()})
 
 
 def _apply_call(before: Object, after: Object, event: Event) -> tuple[Object, list[Happened]]:
@@ -206,7 +206,7 @@ def _of_the_end(before: Object, after: Object, event: Event, *, outbound: bool) 
     """What there is to tell of an ended call beside its end."""
     changed = _changed(before, after, event)
     details = {"changes": changed, "$before": {name: before.fields.get(name) for name in _told_before(before, changed)}}
-    outcome = (_OUTBOUND_OUTCOMES if outbound else _INBOUND_OUTCOMES).get(after.outcome or Outcome.UNKNOWN)
+    outcome = (OUTBOUND_OUTCOMES if outbound else INBOUND_OUTCOMES).get(after.outcome or Outcome.UNKNOWN)
     if after.outcome is not before.outcome and outcome is not None:
         if before.outcome not in (None, Outcome.UNKNOWN) and not outbound:
             was = {"was_outcome": before.outcome.value, "changes": ["outcome", *changed]}

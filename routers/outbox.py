@@ -77,6 +77,7 @@ class Delivery:
     fields: dict[str, Any]
     details: dict[str, Any] | None = None
     template: str | None = None
+    expires_at: datetime | None = None
     present: dict[str, Any] | None = None
 
     @property
@@ -121,7 +122,16 @@ _insert_deliveries = BulkInsert(
     deliveries.c.attempts,
     deliveries.c.created_at,
 )
-_existing_keys = select(deliveries.c.key).where(deliveries.c.key.in_(bindparam("keys", expanding=True)))
+_spoken = (
+    select(deliveries.c.id)
+    .join(transitions, transitions.c.id == deliveries.c.transition_id)
+    .where(
+        transitions.c.object_id == bindparam("object_id"),
+        deliveries.c.rule.in_(bindparam("rules", expanding=True)),
+        deliveries.c.send == bindparam("send"),
+    )
+    .limit(1)
+)
 
 
 def insert_deliveries(conn: Connection, new: Iterable[NewDelivery], *, now: datetime) -> None:
@@ -150,9 +160,9 @@ def insert_deliveries(conn: Connection, new: Iterable[NewDelivery], *, now: date
     _insert_deliveries(conn, rows)
 
 
-def existing_keys(conn: Connection, keys: Collection[str]) -> set[str]:
-    """Those of *keys* that deliveries have already."""
-    return set(conn.execute(_existing_keys, {"keys": list(keys)}).scalars()) if keys else set()
+def has_spoken(conn: Connection, object_id: str, rules: Collection[str], send: str) -> bool:
+    """Whether a delivery of the object (our id) was made for one of *rules* and their *send*, whatever became of it."""
+    return conn.execute(_spoken, {"object_id": object_id, "rules": list(rules), "send": send}).first() is not None
 
 
 # --- claiming --------------------------------------------------------------------------------------------------------
@@ -193,6 +203,7 @@ _claimed = (
         deliveries.c.rule,
         deliveries.c.company,
         deliveries.c.template,
+        deliveries.c.expires_at,
         objects.c.type,
         objects.c.object_id,
         transitions.c.name,
@@ -259,6 +270,7 @@ def claim_due(
             details=row.details,
             present=row.present,
             template=row.template,
+            expires_at=row.expires_at,
         )
         for row in rows
         if row.id not in untrue

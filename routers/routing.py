@@ -40,7 +40,7 @@ from routers.objects import (
     record_failure,
     save_objects,
 )
-from routers.outbox import Correction, NewDelivery, correct, existing_keys, insert_deliveries
+from routers.outbox import Correction, NewDelivery, correct, has_spoken, insert_deliveries
 from routers.rules.ruleset import RuleSet
 from routers.zones import remember_zone
 from routers.zones import told_zones as read_told_zones
@@ -172,9 +172,12 @@ class _Work:
     corrections: list[Correction] = field(default_factory=list)
     zones: dict[str, str] = field(default_factory=dict)
 
-    def keys_there(self, conn: Connection, keys: Collection[str]) -> Collection[str]:
-        """Those of *keys* that have deliveries, written in this transaction or in an earlier one."""
-        return self.deliveries.keys() & keys or existing_keys(conn, keys)
+    def spoken(self, conn: Connection, our_id: str, rules: Collection[str], send: str) -> bool:
+        """Whether a delivery of an object was made for one of *rules*, in this transaction or in an earlier one."""
+        made = self.deliveries.values()
+        return any(
+            item.object_id == our_id and item.rule in rules and item.send == send for item in made
+        ) or has_spoken(conn, our_id, rules, send)
 
     def add(self, decided: Decided) -> None:
         """What was decided of one event."""
@@ -209,7 +212,7 @@ def route_claimed(
     events = [read for row in claimed if (read := _tolerantly(conn, row, _read, row)) is not None]
     work = _Work(objects=lock_objects(conn, (read.key for read in events)))
     zones = read_told_zones(conn) if told_zones is None else told_zones
-    decider = Decider(rules, zones, partial(work.keys_there, conn))
+    decider = Decider(rules, zones, partial(work.spoken, conn))
     # The furthest first: what waited while we were down and is over by now is then recorded and not told.
     for read in sorted(events, key=lambda read: lifecycle.stage_of(read.event), reverse=True):
         _tolerantly(conn, read, _route_one, work, read, decider, now)

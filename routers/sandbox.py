@@ -10,8 +10,9 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, wraps
 from itertools import islice
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -124,6 +125,26 @@ def _part(obj: object, name: object) -> object:
     return NOTHING if is_nothing(found) else found
 
 
+# Characters that filters may look at while one text is written, a tenth of a second or so on a slow machine.
+MAX_WORK = 2_000_000
+_CALL = 100  # what calling a filter costs, in characters
+_work: ContextVar[list[int]] = ContextVar("_work")
+
+
+def _charged(function: Callable[..., Any]) -> Callable[..., Any]:
+    """*function*, which fails once all filters together have looked at more than `MAX_WORK`."""
+
+    @wraps(function)
+    def charged(*args: Any, **options: Any) -> Any:
+        left = _work.get()
+        left[0] -= _CALL + sum(len(value) for value in args if isinstance(value, str))
+        if left[0] < 0:
+            raise ValueError("the template works too much on too long a text")
+        return function(*args, **options)
+
+    return charged
+
+
 class _Environment(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
     intercepted_unops = frozenset({"+", "-"})
@@ -137,7 +158,7 @@ class _Environment(ImmutableSandboxedEnvironment):
             cache_size=0,
         )
         self.globals.clear()
-        self.filters = dict(FILTERS)
+        self.filters = {name: _charged(function) for name, function in FILTERS.items()}
         self.tests = {"defined": _is_told, "undefined": is_nothing, "none": is_nothing}
 
     def getattr(self, obj: Any, attribute: str) -> Any:
@@ -338,6 +359,7 @@ class Compiled:
         context = self.template.new_context(seen, shared=True)
         pieces: list[str] = []
         room = MAX_OUTPUT
+        _work.set([MAX_WORK])
         try:
             for piece in self.template.root_render_func(context):
                 pieces.append(piece[:room])

@@ -133,7 +133,7 @@ async def _dispatching(plan: Plan, database: Database, writer: Writer, stop: asy
         clock,
         sinks,
         instance=new_id(Prefix.INSTANCE),
-        rng=random.Random(),  # noqa: S311
+        rng=random.Random(),  # noqa: S311  (jitter, no secret)
         templates=Templates.of(plan.configuration.templates),
         zones=ChainMap({**rules.zones}, router.zones),
     )

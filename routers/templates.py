@@ -16,7 +16,8 @@ import structlog
 
 from callrail.fields import FIELDS
 from routers.escapes import Escape, plain
-from routers.filters import KEY_MARK, ZONE, holds_access_key, join, ordinal, phone, truncate, zone_of
+from routers.filters import KEY_MARK, ZONE, holds_access_key, join, ordinal, phone, truncate
+from routers.hours import time_zone
 from routers.messages import Message, Text
 from routers.outbox import Delivery
 from routers.sandbox import (
@@ -216,7 +217,7 @@ def _write(
 
 def _told_zone(facts: Mapping[str, Any]) -> tzinfo | None:
     told = facts.get("company_time_zone")
-    return zone_of(told) if isinstance(told, str) else None
+    return time_zone(told) if isinstance(told, str) else None
 
 
 def values_of(delivery: Delivery, facts: Mapping[str, Any], present: Mapping[str, Any] | None = None) -> dict[str, Any]:

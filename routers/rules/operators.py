@@ -178,7 +178,7 @@ def _has_item(values: list[str]) -> Callable[[Any], bool]:
     def has(found: Any) -> bool:
         if found.__class__ is not list:
             return others(found)
-        for item in found:  # noqa: SIM110 - a loop costs a third of a generator
+        for item in found:  # noqa: SIM110 - a loop costs less than half of a generator
             if item.casefold() in folded if item.__class__ is str else others(item):
                 return True
         return False

@@ -8,17 +8,13 @@ from typing import Any
 
 from receiver.positioned_yaml import Loc
 from routers.complaints import Complaints
+from routers.lifecycle import INBOUND_OUTCOMES
 from routers.rules.compiling import Placed, some
 from routers.rules.ruleset import Rule, RuleSet
 from routers.transitions import Transition
 
-# What the outcome is when one of these happens: the transition is named after it.
-_OUTCOMES = {
-    Transition.CALL_ANSWERED: "answered",
-    Transition.CALL_MISSED: "missed",
-    Transition.CALL_ABANDONED: "abandoned",
-    Transition.CALL_VOICEMAIL: "voicemail",
-}
+# What the outcome is when one of these happens.
+_OUTCOMES = {transition: outcome.value for outcome, transition in INBOUND_OUTCOMES.items()}
 
 
 def warn(placed: Sequence[Placed], rules: RuleSet, companies: Collection[str], complaints: Complaints) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,8 +41,9 @@ def test_included_files_are_read_in_the_order_of_their_names(tmp_path: Path) -> 
 
     document = read_with_includes(written(tmp_path, router=main, clients__b=client("b"), clients__a=client("a")))
 
-    assert set(document.value["companies"]) == {"acme", "a", "b"}  # type: ignore[call-overload]
-    ids = [rule["id"] for rule in document.value["rules"]]  # type: ignore[attr-defined]
+    value: dict[str, Any] = document.value
+    assert set(value["companies"]) == {"acme", "a", "b"}
+    ids = [rule["id"] for rule in value["rules"]]
     assert ids == ["first", "of-a", "more-a", "of-b", "more-b"]
 
 

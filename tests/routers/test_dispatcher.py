@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Row, text, update
 
+from receiver.clock import Clock
 from receiver.database import Database
 from receiver.events import insert_events
 from receiver.writer import Writer
@@ -35,7 +36,7 @@ from tests.fakes.destination import (
     talk_nonsense,
 )
 from tests.fakes.receiver_of_webhooks import SECRET, answer_when, first, ids_of, times_arrived
-from tests.routers.store import opened, put_deliveries, real_clock, rows_of
+from tests.routers.store import NOW, FixedClock, opened, put_deliveries, real_clock, rows_of
 from tests.routers.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -89,11 +90,14 @@ class World:
         await until(lambda: set(self.states(sink)) == {state.value})
 
     @asynccontextmanager
-    async def dispatching(self, sinks: Mapping[str, tuple[Sink, Limits]]) -> AsyncIterator[Dispatcher]:
+    async def dispatching(
+        self, sinks: Mapping[str, tuple[Sink, Limits]], *, clock: Clock | None = None
+    ) -> AsyncIterator[Dispatcher]:
         """A dispatcher over a writer of its own, stopped in order at the end."""
         writer = Writer(self.database, insert_events)
         writer.start()
-        dispatcher = Dispatcher(writer, real_clock(self.database), sinks, instance="in_test", rng=random.Random(1))
+        clock = clock or real_clock(self.database)
+        dispatcher = Dispatcher(writer, clock, sinks, instance="in_test", rng=random.Random(1))
         try:
             await dispatcher.start(alone=self.database.is_sqlite)
             task = asyncio.create_task(dispatcher.run())
@@ -362,6 +366,34 @@ async def test_a_429_pauses_the_lane_and_is_not_undercut(world: World, destinati
             assert rows[asked].due_at >= lane.paused_until
             assert rows[asked].due_at - rows[asked].created_at >= HOUR
             assert {rows[other].attempts for other in others} == {0}
+
+
+async def test_what_expires_while_it_waits_its_turn_is_not_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Claimed ahead behind a slow one, it used to be sent an hour too late."""
+    monkeypatch.setattr("routers.dispatcher.RETURN_EVERY", timedelta(milliseconds=20))
+    clock, asked, answered = FixedClock(), asyncio.Event(), asyncio.Event()
+    keys: list[str] = []
+
+    class Slow:
+        async def deliver(self, message: Message) -> Outcome:
+            keys.append(message.key)
+            asked.set()
+            await answered.wait()
+            return Delivered()
+
+        async def aclose(self) -> None:
+            pass
+
+    with world.database.writing.begin() as conn:
+        (early, late) = put_deliveries(conn, count=2)
+        conn.execute(update(deliveries).where(deliveries.c.id == late).values(expires_at=NOW + HOUR))
+    async with world.dispatching({"crm": (Slow(), Limits(1, timedelta(seconds=20), AT_ONCE))}, clock=clock):
+        await until(lambda: asked.is_set() and world.states() == [DeliveryState.SENDING, DeliveryState.LEASED])
+        clock.moment += 2 * HOUR
+        answered.set()
+        await until(lambda: world.states() == [DeliveryState.DELIVERED, DeliveryState.EXPIRED])
+
+    assert keys == [early]
 
 
 async def test_a_shorter_pause_does_not_cut_a_longer_one(world: World, destination: Destination) -> None:

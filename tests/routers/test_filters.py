@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routers.filters import FILTERS, as_text, phone, zone_of
+from routers.filters import FILTERS, as_text, phone
+from routers.hours import time_zone
 from routers.templates import Templates
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -154,5 +155,5 @@ def test_a_value_becomes_text_for_people(value: object, text: str) -> None:
 
 def test_a_zone_is_found_by_its_name() -> None:
     """And a name without a zone has none."""
-    assert zone_of("America/New_York") == NEW_YORK
-    assert zone_of("America/Nowhere") is None
+    assert time_zone("America/New_York") == NEW_YORK
+    assert time_zone("America/Nowhere") is None

@@ -752,6 +752,28 @@ def test_a_renamed_rule_does_not_speak_again(database_url: str, tmp_path: Path) 
         assert reasons(database)["call.missed"] == "already told"
 
 
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        pytest.param("[call.ringing]", "[call.ringing, call.missed]", id="one-becomes-several"),
+        pytest.param("[call.ringing, call.routed]", "[call.missed, call.voicemail]", id="others"),
+    ],
+)
+def test_a_rule_that_looks_elsewhere_now_does_not_speak_again(
+    database_url: str, tmp_path: Path, first: str, then: str
+) -> None:
+    """It is the same rule by its id; it used to speak twice, or to be silent and to call that fired."""
+    with opened(database_url) as database:
+        store(database, ("pre_call", RINGING))
+        route_once(database, configured(tmp_path, f"rules:\n  - {{id: r, when: {first}, send: [{{to: crm}}]}}"))
+        store(database, ("post_call", MISSED))
+        route_once(database, configured(tmp_path, f"rules:\n  - {{id: r, when: {then}, send: [{{to: crm}}]}}"))
+
+        assert told(database) == [("r", "crm", "pending")]
+        missed = {row.name: row for row in rows_of(database, transitions)}["call.missed"]
+    assert (missed.verdicts, missed.reason) == ({"r": "already told"}, "already told")
+
+
 def test_a_rule_speaks_once_also_of_what_happens_again(database_url: str, tmp_path: Path) -> None:
     """With several `when` once an object, though call.changed happens each version; with repeat each time."""
     rules = configured(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from routers import escapes, sandbox
 from routers.escapes import html, plain, slack
-from routers.filters import as_text
+from routers.filters import MAX_TEXT, as_text
 from routers.messages import Text
 from routers.sandbox import MAX_ITEMS, MAX_OUTPUT, MAX_PIECES, TemplateFailed
 from routers.templates import Templates, built_in_templates, check_templates
@@ -346,3 +346,19 @@ def test_any_template_ends_in_a_text_or_a_failure(parts: list[str]) -> None:
 def test_a_value_of_any_sort_is_text_at_most() -> None:
     """No object shows its address."""
     assert as_text(object()) == ""
+
+
+def test_filters_whose_results_are_thrown_away_count_too() -> None:
+    """Sixteen thousand calls on a long text, nothing of it written: it used to hold the process for seconds."""
+    source = "title{% for x in tags %}" + "{% set a = note | upper | upper %}" * 400 + "{% endfor %}"
+    assert complaints_of(source) == []
+
+    with pytest.raises(TemplateFailed, match="works too much"):
+        written(source, {"tags": ["x"] * 20, "note": "a" * MAX_TEXT})
+
+
+def test_each_rendering_has_its_own_allowance() -> None:
+    """What one message took is not missing in the next."""
+    source = "{% for x in tags %}{% set a = note | upper %}{% endfor %}done"
+    for _ in range(5):
+        assert written(source, {"tags": ["x"] * 100, "note": "a" * MAX_TEXT}).title == "done"
