@@ -49,7 +49,7 @@ def read_payload(body: bytes, content_type: str = "") -> Payload:
     raw, problem = _read_form(stripped) if is_form else _read_json(stripped)
     if not isinstance(raw, dict):
         return Payload({}, problem or "the body is not an object")
-    return Payload(normalise(raw))
+    return Payload(normalise(_gathered(raw) if is_form else raw))
 
 
 # Where a call's numbers stand as CallRail told them, if they are not told in E.164.
@@ -79,23 +79,24 @@ def normalise(raw: dict[str, Any]) -> Fields:
     for name, value in raw.items():
         if name[:10] == "formatted_":
             continue
-        if value.__class__ is str and value and name not in _PARSED:  # most of them, and so without a call
-            fields[name] = value
+        if value.__class__ is str and name not in _PARSED:  # most of them, and so without a call
+            fields[name] = value or None
             continue
         value = _value(name, value)
         if value is not _MISFIT:
             fields[name] = value
     _rename_legacy(fields)
-    _gather_form_data(fields)
     _read_numbers(fields)
     return fields
 
 
-def _gather_form_data(fields: Fields) -> None:
+def _gathered(raw: Fields) -> Fields:
     """The fields of a form, sent form-encoded as `form_data[zip]`, in one object as in JSON (assumed of Rails)."""
-    flat = [name for name in fields if name.startswith(_FLAT)] if FORM_DATA not in fields else []
-    if flat:
-        fields[FORM_DATA] = {name.removeprefix(_FLAT).removesuffix("]"): fields.pop(name) for name in flat}
+    flat = {name: value for name, value in raw.items() if name.startswith(_FLAT)} if FORM_DATA not in raw else {}
+    if not flat:
+        return raw
+    data = {name.removeprefix(_FLAT).removesuffix("]"): value for name, value in flat.items()}
+    return {**{name: value for name, value in raw.items() if name not in flat}, FORM_DATA: data}
 
 
 _FLAT = "form_data["
@@ -111,7 +112,7 @@ def _read_numbers(fields: Fields) -> None:
     for name in _NUMBERS.intersection(fields):
         told = fields[name]
         if isinstance(told, str):
-            number = None if is_withheld(told) else e164(told) or told
+            number = e164(told) or (None if is_withheld(told) else told)
             if number != told:
                 fields[name], raw[name] = number, told
     if raw:

@@ -121,10 +121,10 @@ def _binder(column: Column[Any], dialect: Dialect) -> _Binder | None:
 
 
 def _bound_once(bind: Callable[[Any], Any], values: Sequence[Any]) -> Sequence[Any]:
-    """Each value bound; one that stands in every row, as the present moment does, only once."""
-    if all(value is values[0] for value in values):
-        return [bind(values[0])] * len(values)
-    return [bind(value) for value in values]
+    """Each value bound; one that stands in several rows, as the present moment does, only once."""
+    bound = {id(value): value for value in values}
+    bound = {key: bind(value) for key, value in bound.items()}
+    return [bound[id(value)] for value in values]
 
 
 def _plain_strings(values: Sequence[Any]) -> Sequence[Any]:
@@ -138,7 +138,8 @@ _PLAIN = frozenset({str, type(None)})
 
 def _json_texts(values: Sequence[Any]) -> Sequence[Any]:
     """As `Json` does it, but an object that stands in several rows is written once."""
-    texts = {id(value): None if value is None else json_text(value) for value in values}
+    texts = {id(value): value for value in values}
+    texts = {key: None if value is None else json_text(value) for key, value in texts.items()}
     return [texts[id(value)] for value in values]
 
 

@@ -55,7 +55,9 @@ def facts_in_time(
     zone = zone_of(rules, company, facts, told_zones)
     hours = open_or_closed(rules.hours.get(company), occurred_at, zone)
     in_time = {"seen_before": False, **facts, "$received": received_at}
-    return in_time | {"hours": hours} if hours else in_time
+    if hours:
+        in_time["hours"] = hours
+    return in_time
 
 
 def zone_of(rules: RuleSet, company: str, facts: Mapping[str, Any], told_zones: Mapping[str, str]) -> str | None:

@@ -8,8 +8,9 @@ sources alone, because a ringing call is posted as `answered: false, call_type: 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from callrail.fields import OPINIONS, PLACEHOLDERS
@@ -68,17 +69,16 @@ class Event:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
-class Object:
+class Object(NamedTuple):
     """One call, text, form or assistant's answer, as far as it is known."""
 
     stage: Stage = Stage.NEW
     outcome: Outcome | None = None
     outcome_source: Source | None = None
     version: int = 0
-    fields: Mapping[str, Any] = field(default_factory=dict)
-    sources: Mapping[str, Source] = field(default_factory=dict)
-    newest: Mapping[str, Newest] = field(default_factory=dict)
+    fields: Mapping[str, Any] = MappingProxyType({})
+    sources: Mapping[str, Source] = MappingProxyType({})
+    newest: Mapping[str, Newest] = MappingProxyType({})
     told: frozenset[str] = frozenset()
 
 
@@ -118,8 +118,7 @@ def renew(obj: Object, repeated: str, event: Event) -> Object:
     source = Source(event.id, event.kind.value)
     newest = obj.newest[event.kind.value]
     decided = obj.outcome_source is not None and obj.outcome_source.event_id == repeated
-    return replace(
-        obj,
+    return obj._replace(
         sources={name: source if held.event_id == repeated else held for name, held in obj.sources.items()},
         newest={**obj.newest, event.kind.value: newest._replace(event_id=event.id)},
         outcome_source=source if decided else obj.outcome_source,
@@ -136,9 +135,9 @@ def apply(obj: Object, event: Event) -> tuple[Object, list[Happened]]:
             after, happened = _raised(after, Stage.ROUTED), [Happened(Transition.ASSIST_ANSWERED)]
         case family:
             name = Transition.TEXT_SENT if _is_sent(event) else _AT_ONCE[family]
-            after, happened = replace(after, stage=Stage.COMPLETE), [Happened(name)]
+            after, happened = after._replace(stage=Stage.COMPLETE), [Happened(name)]
     news = [item for item in happened if item.name in EACH_VERSION or item.name not in obj.told]
-    return replace(after, told=obj.told | {item.name for item in news if item.name not in EACH_VERSION}), news
+    return after._replace(told=obj.told | {item.name for item in news if item.name not in EACH_VERSION}), news
 
 
 _AT_ONCE = {
@@ -196,7 +195,7 @@ def _apply_call(before: Object, after: Object, event: Event) -> tuple[Object, li
     if stage is Stage.ENDED:
         outcome = _outbound_outcome_of(event.fields) if outbound else outcome_of(event.fields)
         if _decides(before, event, outcome):
-            after = replace(after, outcome=outcome, outcome_source=Source(event.id, event.kind.value))
+            after = after._replace(outcome=outcome, outcome_source=Source(event.id, event.kind.value))
     if after.stage is Stage.ENDED:
         happened += _of_the_end(before, after, event, outbound=outbound)
     return after, happened
@@ -268,7 +267,7 @@ def _decides(obj: Object, event: Event, outcome: Outcome) -> bool:
 
 
 def _raised(obj: Object, stage: Stage) -> Object:
-    return replace(obj, stage=max(obj.stage, stage))
+    return obj._replace(stage=stage) if stage > obj.stage else obj
 
 
 # --- changes ---------------------------------------------------------------------------------------------------------
@@ -336,15 +335,15 @@ def _merge(obj: Object, event: Event) -> Object:
     source = Source(event.id, event.kind.value)
     still_going_on = stage_of(event) in (Stage.RINGING, Stage.ROUTED)
     left_out = PLACEHOLDERS if still_going_on else _OF_THE_EVENT
-    told = {name: value for name, value in event.fields.items() if name not in left_out}
+    news = {name: value for name, value in event.fields.items() if name not in left_out}
     fields, sources = obj.fields, obj.sources
-    news = {
-        name: value
-        for name, value in told.items()
-        if name not in sources or _precedence(name, value, source) > _precedence(name, fields[name], sources[name])
-    }
-    return replace(
-        obj,
+    if sources:
+        news = {
+            name: value
+            for name, value in news.items()
+            if name not in sources or _precedence(name, value, source) > _precedence(name, fields[name], sources[name])
+        }
+    return obj._replace(
         fields={**fields, **news},
         sources={**sources, **dict.fromkeys(news, source)},
         newest=_with_newest(obj.newest, event),

@@ -229,11 +229,11 @@ def _version(object_id: str, event_id: str, obj: Object) -> tuple[Any, ...]:
 def _grouped(obj: Object) -> dict[str, list[Any]]:
     """The sources as stored: each event once, with its kind and the names it told."""
     grouped: dict[Source, list[str]] = {}
+    last, names = None, []
     for name, source in obj.sources.items():
-        if source in grouped:
-            grouped[source].append(name)
-        else:
-            grouped[source] = [name]
+        if source is not last:  # in runs: one event tells many fields
+            last, names = source, grouped.setdefault(source, [])
+        names.append(name)
     return {source.event_id: [source.kind, names] for source, names in grouped.items()}
 
 

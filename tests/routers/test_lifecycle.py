@@ -170,7 +170,7 @@ def test_merging_is_idempotent(told: list[tuple[Kind, Fields]]) -> None:
 
     for event in events:
         again, happened = apply(obj, event)
-        assert replace(again, version=obj.version) == obj
+        assert again._replace(version=obj.version) == obj
         assert {item.name for item in happened} <= {Transition.CALL_CHANGED}  # its `changes` are told again
 
 
