@@ -19,5 +19,9 @@ class AddressRefused(NotSent):
     """The host resolves to an address we do not connect to unless the operator allows it."""
 
 
+class NoNetwork(NotSent):
+    """Our own network is at fault: the name server does not answer, or there is no route. Nobody else is to blame."""
+
+
 class AnswerLost(HttpError):
     """The request may have arrived, but no whole answer came back."""

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import MappingProxyType
-from typing import Protocol
 
 import structlog
 from sqlalchemy import Connection
@@ -27,10 +26,10 @@ from receiver.exceptions import DatabaseUnavailable
 from receiver.writer import Writer
 from routers import outbox
 from routers.hours import time_zone
-from routers.messages import Message
 from routers.outbox import Delivery, Tried
 from routers.outcomes import AuthFailed, Gone, Outcome, Rejected, Retry, Uncertain
 from routers.retries import Step, next_step
+from routers.sinks.sink import Sink
 from routers.templates import Templates, built_in_templates, render
 
 _log = structlog.get_logger(__name__)
@@ -39,14 +38,6 @@ POLL = timedelta(seconds=1)
 RETURN_EVERY = timedelta(seconds=5)
 DRAIN_WITHIN = timedelta(seconds=5)
 _LEASE_MARGIN = timedelta(seconds=30)
-
-
-class Sink(Protocol):
-    """A destination. It sends once and says what came of it."""
-
-    async def deliver(self, message: Message) -> Outcome: ...
-
-    async def aclose(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,24 @@
-"""A message: what one sink is to be told of one transition."""
+"""A message: what one sink is to be told of one transition, and how that belongs to what it was told before."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from routers.escapes import Escape, plain
 from routers.transitions import Transition
+
+
+class Amend(StrEnum):
+    """What later news of a thing does where a rule that speaks once of it has spoken."""
+
+    EDIT = "edit"
+    THREAD = "thread"
+    NEW = "new"
+    SILENT = "silent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +30,35 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Chapter:
+    """One thing that the same message tells or told, and its text."""
+
+    transition: Transition
+    occurred_at: datetime
+    write: Callable[[Escape], Text]
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """The message that this one amends: its key, and what the destination calls it if it said so."""
+
+    key: str
+    remote_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """For systems in *data*; for people in `text`, which is written only for a sink that asks.
 
-    *key* is the delivery's id: the same in every try, so that a receiver can tell a repeat.
+    Attributes:
+        key: The delivery's id: the same in every try, so that a receiver can tell a repeat.
+        links: What a person may open, by what it is: `call`, `recording`. None of them holds an access key.
+        is_spam: Whether the thing is marked as spam now.
+        story: What was told or is told with it of the same thing by the same rule, oldest first; without itself.
+        first: The message it amends; None if it is the first of its thing.
+        amend: How it amends that one.
+        may_repeat: Whether an earlier try may have arrived, unknown to us.
+        done: What an earlier try of this delivery left in `Retry.done`.
     """
 
     key: str
@@ -32,7 +67,21 @@ class Message:
     occurred_at: datetime
     data: Mapping[str, Any]
     write: Callable[[Escape], Text]
+    object_type: str = "unknown"
+    callrail_id: str = ""
+    links: Mapping[str, str] = field(default_factory=dict)
+    is_spam: bool = False
+    story: tuple[Chapter, ...] = ()
+    first: First | None = None
+    amend: Amend = Amend.NEW
+    may_repeat: bool = False
+    done: str | None = None
 
     def text(self, escape: Escape = plain) -> Text:
         """The text, with what CallRail told escaped for the sink that asks. Never raises."""
         return self.write(escape)
+
+    @property
+    def chapters(self) -> tuple[Chapter, ...]:
+        """The story and this message's own chapter, which comes last."""
+        return (*self.story, Chapter(self.transition, self.occurred_at, self.write))

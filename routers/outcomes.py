@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
+from callrail.exceptions import HttpError, NoNetwork, NotSent
 from callrail.http import Answer
 
 # A destination may ask us to wait, but not for ever.
@@ -28,11 +29,17 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Not accepted now. *after* is what the destination asked for; *whole_lane* when it asked that of all we send."""
+    """Not accepted now. *after* is what the destination asked for; *whole_lane* when it asked that of all we send.
+
+    *is_ours*: our own network is at fault, so the try counts for nothing. *done* is what has been achieved already (the
+    recipients who have it), and comes back with the next try.
+    """
 
     reason: str
     after: timedelta | None = None
     whole_lane: bool = False
+    is_ours: bool = False
+    done: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,13 @@ class Gone:
 
 
 Outcome = Delivered | Retry | Uncertain | Rejected | AuthFailed | Gone
+
+
+def outcome_of_error(error: HttpError) -> Retry | Uncertain:
+    """What a request without a usable answer means for every sink that is reached by HTTP."""
+    if isinstance(error, NotSent):
+        return Retry(str(error), is_ours=isinstance(error, NoNetwork))
+    return Uncertain(str(error))
 
 
 def outcome_of(answer: Answer, *, now: datetime) -> Outcome:

@@ -27,10 +27,11 @@ from receiver.ids import Prefix, new_id
 from receiver.protocol import BoundedHeadProtocol
 from receiver.writer import Writer
 from routers.config import Configuration
-from routers.dispatcher import Dispatcher, Limits, Sink
+from routers.dispatcher import Dispatcher, Limits
 from routers.migrate import is_current
 from routers.outbox import shift_open_times
 from routers.routing import Router
+from routers.sinks.sink import Sink
 from routers.templates import Templates
 
 _log = structlog.get_logger(__name__)

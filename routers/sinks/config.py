@@ -6,9 +6,12 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
+from callrail.addresses import AllowList
 from routers.durations import Duration
+from routers.messages import Amend
+from routers.rates import WrittenRate
 
 
 class Audience(StrEnum):
@@ -16,6 +19,14 @@ class Audience(StrEnum):
 
     PEOPLE = "people"
     SYSTEMS = "systems"
+
+
+class OnUncertain(StrEnum):
+    """What follows a send of which it is not known whether it arrived."""
+
+    RETRY = "retry"
+    REPEAT = "repeat"
+    HOLD = "hold"
 
 
 def _schedule(text: str) -> tuple[timedelta, ...]:
@@ -53,7 +64,29 @@ class SinkConfig(BaseModel):
     retry: Annotated[tuple[Duration, ...], Field(min_length=1, max_length=20)] | None = None
     """The waits between tries, like [2s, 10s, 1m]; after the last the delivery is a dead letter."""
 
+    rate: WrittenRate | None = None
+    """How much it takes at most, like 1/s or 100/10s, over all processes."""
+    on_uncertain: OnUncertain
+    """What follows a send whose answer was lost: retry (for who drops repeats by id), repeat (once, marked), hold."""
+    holds_back: Duration = timedelta(minutes=2)
+    """For how long a delivery that is tried again holds back later ones about the same person."""
+    amend: Amend = Amend.SILENT
+    """What later news of a thing does to the message that told it: edit it, answer it in its thread, come new, none."""
+
     @property
     def schedule(self) -> tuple[timedelta, ...]:
         """The waits between tries."""
         return self.retry if self.retry is not None else SCHEDULES[self.audience]
+
+
+class HttpSinkConfig(SinkConfig):
+    """What every sink that is reached by HTTP may be told."""
+
+    allow_hosts: tuple[str, ...] = ()
+    """Hosts, addresses or networks that may be reached although they are loopback, private or reserved."""
+
+    @field_validator("allow_hosts")
+    @classmethod
+    def _hosts(cls, written: tuple[str, ...]) -> tuple[str, ...]:
+        AllowList(written)
+        return written

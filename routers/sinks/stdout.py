@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Literal, TextIO
 
 from routers.messages import Message
 from routers.outcomes import Delivered, Outcome
-from routers.sinks.config import Audience, SinkConfig
+from routers.sinks.config import Audience, OnUncertain, SinkConfig
+from routers.sinks.sink import Check
 
 
 class StdoutConfig(SinkConfig):
@@ -17,6 +19,8 @@ class StdoutConfig(SinkConfig):
     """What sort of sink it is."""
     audience: Audience = Audience.PEOPLE
     """Who is at the other end: people, unless told otherwise."""
+    on_uncertain: OnUncertain = OnUncertain.REPEAT
+    """What follows a message of which it is not known whether it was printed: it is printed once more, and says so."""
 
     def build(self) -> StdoutSink:
         return StdoutSink(sys.stdout)
@@ -34,6 +38,9 @@ class StdoutSink:
         self._out.write("\n".join(map(_printable, lines)))
         self._out.flush()
         return Delivered("printed")
+
+    async def check(self) -> Sequence[Check]:
+        return [Check("the terminal of the server takes text", ok=True)]
 
     async def aclose(self) -> None:
         self._out.flush()

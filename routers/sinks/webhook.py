@@ -17,18 +17,18 @@ from typing import Annotated, Literal
 import orjson
 from pydantic import Field, field_validator
 
-from callrail.addresses import AllowList
-from callrail.exceptions import AnswerLost, NotSent
+from callrail.exceptions import HttpError
 from callrail.http import HttpClient
 from receiver.secrets import SecretRef
 from routers.messages import Message
-from routers.outcomes import Outcome, Retry, Uncertain, outcome_of
-from routers.sinks.config import Audience, SinkConfig
+from routers.outcomes import Outcome, outcome_of, outcome_of_error
+from routers.sinks.config import Audience, HttpSinkConfig, OnUncertain
+from routers.sinks.sink import Check
 
 _SECRET_BYTES = range(24, 65)
 
 
-class WebhookConfig(SinkConfig):
+class WebhookConfig(HttpSinkConfig):
     """Posts each message as signed JSON, by the rules of Standard Webhooks."""
 
     type: Literal["webhook"]
@@ -37,10 +37,10 @@ class WebhookConfig(SinkConfig):
     """Where to post; a reference where the URL itself is a secret."""
     signing_secrets: Annotated[tuple[SecretRef, ...], Field(min_length=1)]
     """References to whsec_ secrets. All of them sign, newest first, so that a receiver may hold either of two."""
-    allow_hosts: tuple[str, ...] = ()
-    """Hosts, addresses or networks that may be reached although they are loopback, private or reserved."""
     audience: Audience = Audience.SYSTEMS
     """Who is at the other end: systems, unless told otherwise."""
+    on_uncertain: OnUncertain = OnUncertain.RETRY
+    """What follows a send whose answer was lost: the receiver drops repeats by their webhook-id, so it is retried."""
 
     @field_validator("url", mode="before")
     @classmethod
@@ -49,12 +49,6 @@ class WebhookConfig(SinkConfig):
             return SecretRef.parse(written)
         if not isinstance(written, str) or not written.startswith(("https://", "http://")):
             raise ValueError("a URL begins with https:// (or is a reference to one: env:NAME or file:/path)")
-        return written
-
-    @field_validator("allow_hosts")
-    @classmethod
-    def _hosts(cls, written: tuple[str, ...]) -> tuple[str, ...]:
-        AllowList(written)
         return written
 
     def build(self) -> WebhookSink:
@@ -86,11 +80,12 @@ class WebhookSink:
         }
         try:
             answer = await self._client.post(self._url, content=content, headers=headers)
-        except NotSent as error:
-            return Retry(str(error))
-        except AnswerLost as error:
-            return Uncertain(str(error))
+        except HttpError as error:
+            return outcome_of_error(error)
         return outcome_of(answer, now=datetime.now(UTC))
+
+    async def check(self) -> Sequence[Check]:
+        return []
 
     async def aclose(self) -> None:
         await self._client.aclose()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,10 +18,11 @@ from receiver.database import Database
 from receiver.events import insert_events
 from receiver.writer import Writer
 from routers import outbox
-from routers.dispatcher import Dispatcher, Limits, Sink
+from routers.dispatcher import Dispatcher, Limits
 from routers.messages import Message
 from routers.outcomes import Delivered, Outcome
 from routers.schema import DeliveryState, attempts, deliveries, lanes
+from routers.sinks.sink import Check, Sink
 from routers.sinks.webhook import WebhookConfig
 from tests.fakes.destination import (
     Behaviour,
@@ -279,6 +280,9 @@ async def test_a_sink_with_a_bug_is_uncertain_and_its_lane_goes_on(world: World)
         def __init__(self) -> None:
             self.keys: list[str] = []
 
+        async def check(self) -> Sequence[Check]:
+            return []
+
         async def deliver(self, message: Message) -> Outcome:
             self.keys.append(message.key)
             if len(self.keys) == 1:
@@ -375,6 +379,9 @@ async def test_what_expires_while_it_waits_its_turn_is_not_sent(world: World, mo
     keys: list[str] = []
 
     class Slow:
+        async def check(self) -> Sequence[Check]:
+            return []
+
         async def deliver(self, message: Message) -> Outcome:
             keys.append(message.key)
             asked.set()
