@@ -27,9 +27,10 @@ from receiver.database import Database, open_database
 from receiver.events import ReceivedRequest, event_row, insert_events
 from receiver.ids import Prefix, new_id
 from receiver.writer import MAX_BATCH, Writer
+from routers.lanes import open_lane
 from routers.lifecycle import Object
 from routers.objects import ObjectKey, TransitionRow, insert_transitions, lock_objects, save_objects
-from routers.outbox import Delivery, NewDelivery, Tried, claim_due, insert_deliveries, mark_sending, open_lane, record
+from routers.outbox import Delivery, NewDelivery, Tried, claim_due, insert_deliveries, mark_sending, record
 from routers.schema import DeliveryState, TransitionState
 from routers.transitions import Transition
 

@@ -7,12 +7,12 @@ behind a busy event loop. Values pass through the column types like anywhere els
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import Column, Connection, Dialect, Table
+from sqlalchemy import Column, Connection, CursorResult, Dialect, Table
 
 from receiver.columns import Id, Json, json_text
 
@@ -72,6 +72,33 @@ class BulkUpdate:
         return f"UPDATE {self._table} SET {assignments} FROM {given} WHERE {match}"  # noqa: S608  (names of our own)
 
 
+class BulkQuery:
+    """Asks *sql* about many rows at once; `{given}` in it is a table of them with the names and types of *columns*."""
+
+    def __init__(self, sql: str, *columns: Column[Any]) -> None:
+        self._text = sql
+        self._columns = columns
+        self._prepared: dict[str, _Prepared] = {}
+
+    def __call__(self, conn: Connection, rows: Sequence[Row]) -> list[Any]:
+        """All rows of the answer."""
+        if not rows:
+            return []
+        dialect = conn.dialect
+        if dialect.name not in self._prepared:
+            self._prepared[dialect.name] = _Prepared(self._sql, self._columns, dialect)
+        return self._prepared[dialect.name].fetch(conn, rows)
+
+    def _sql(self, dialect: Dialect, rows: int) -> str:
+        names = [column.name for column in self._columns]
+        if dialect.name == "postgresql":
+            given = f"unnest({_arrays(self._columns, dialect)}) AS given({', '.join(names)})"
+        else:
+            named = ", ".join(f"column{n} AS {name}" for n, name in enumerate(names, 1))
+            given = f"(SELECT {named} FROM ({_values(len(names), rows)})) AS given"  # noqa: S608  (names of our own)
+        return self._text.format(given=given)
+
+
 def _values(columns: int, rows: int) -> str:
     row = f"({', '.join('?' * columns)})"
     return f"VALUES {', '.join([row] * rows)}"
@@ -91,18 +118,24 @@ class _Prepared:
 
     def execute(self, conn: Connection, rows: Sequence[Row]) -> int:
         """Run it over *rows*; how many rows of the table that touched."""
+        return sum(result.rowcount for result in self._results(conn, rows))
+
+    def fetch(self, conn: Connection, rows: Sequence[Row]) -> list[Any]:
+        """Run it over *rows*; what it answers."""
+        return [found for result in self._results(conn, rows) for found in result]
+
+    def _results(self, conn: Connection, rows: Sequence[Row]) -> Iterator[CursorResult[Any]]:
         columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
         for position, bind in self._binders:
             columns[position] = bind(columns[position])
         if self._as_arrays:
-            return conn.exec_driver_sql(self._sql(1), tuple(map(list, columns))).rowcount
-        touched = 0
+            yield conn.exec_driver_sql(self._sql(1), tuple(map(list, columns)))
+            return
         bound = list(zip(*columns, strict=True))
         while bound:
             size = _statement_size(len(bound))
             part, bound = bound[:size], bound[size:]
-            touched += conn.exec_driver_sql(self._sql(size), tuple(chain.from_iterable(part))).rowcount
-        return touched
+            yield conn.exec_driver_sql(self._sql(size), tuple(chain.from_iterable(part)))
 
 
 def _statement_size(rows: int) -> int:

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
 from receiver.companies import CompaniesConfig
 from receiver.secrets import SecretRef
 from routers.durations import Duration
+from routers.messages import Amend
 from routers.rules.ruleset import DEFAULT_MAX_AGE, OnLate
 
 
@@ -54,6 +55,8 @@ class SendConfig(_Block):
     """A text of templates: or a built-in one, instead of the transition's own."""
     expires: _SomeTime | None = None
     """How long it is still worth sending, like 2h."""
+    amend: Amend | None = None
+    """What later news of the same thing does to the message, instead of what the sink does by itself."""
 
 
 class ExceptCompanies(_Block):

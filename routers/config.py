@@ -189,6 +189,7 @@ class _Checker:
             everyone_else=everyone_else,
             hours=hours,
             for_people=frozenset(name for name, sink in sinks.items() if sink.audience is Audience.PEOPLE),
+            amends={name: sink.amending for name, sink in sinks.items()},
             zones={slug: config.time_zone for slug, config in written.configs.items() if config.time_zone},
         )
         if not self.complaints.problems:

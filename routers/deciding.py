@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from receiver.ids import Prefix, new_id
-from routers.facts import facts_in_time, facts_of, own_time
+from routers.amending import Amendment
+from routers.corrections import Correction
+from routers.facts import contact_of, facts_in_time, facts_of, own_time
 from routers.lifecycle import EACH_VERSION, INBOUND_OUTCOMES, OUTCOME_TRANSITIONS, Happened, Object, Outcome
+from routers.messages import Amend
 from routers.objects import TransitionRow
-from routers.outbox import Correction, NewDelivery
+from routers.outbox import NewDelivery
 from routers.rules.reasons import Reason, reason_of
 from routers.rules.ruleset import DEFAULT_MAX_AGE, Fired, OnLate, Rule, RuleSet, Send
 from routers.schema import TransitionState
@@ -54,6 +57,7 @@ class Decided:
     is_matched: bool
     transitions: list[TransitionRow] = field(default_factory=list)
     deliveries: dict[str, NewDelivery] = field(default_factory=dict)
+    amendments: list[Amendment] = field(default_factory=list)
     correction: Correction | None = None
 
 
@@ -101,11 +105,10 @@ class Decider:
         transition.rules_hash, transition.verdicts = rules.hash, decision.reasons
         made = 0
         for fired in decision.fired:
-            new, silent = self._deliveries(occasion, transition, decided, fired)
-            decided.deliveries |= new
-            made += len(new)
-            if not new:
-                decision.reasons[fired.rule.id] = silent.value
+            told, instead = self._deliveries(occasion, transition, decided, fired)
+            made += told
+            if instead is not None:
+                decision.reasons[fired.rule.id] = instead.value
         decided.is_matched = decided.is_matched or decision.is_matched
         is_news = not decided.is_matched and not _is_opt_out(facts, name)
         unmatched = self._unmatched(occasion, transition, name) if is_news else None
@@ -135,8 +138,8 @@ class Decider:
         if send is None:
             return None
         expires_at = transition.occurred_at + DEFAULT_MAX_AGE if send.sink in self._rules.for_people else None
-        key = f"{transition.object_id}:{UNMATCHED}:{send.id}:0"
-        return _delivery(transition, key, UNMATCHED, send, expires_at)
+        unmatched = self._delivery(occasion, transition, UNMATCHED, send, expires_at)
+        return replace(unmatched, key=f"{transition.object_id}:{UNMATCHED}:{send.id}:0")
 
     def _correction(self, occasion: Occasion, transition: TransitionRow, facts: dict[str, Any]) -> Correction:
         """What becomes of unsent deliveries. The new outcome may have been told before, so the rules are asked anew."""
@@ -155,26 +158,65 @@ class Decider:
             object_id=occasion.object_id,
             wrong=INBOUND_OUTCOMES[before or Outcome.MISSED],
             right=right,
+            transition_id=transition.id,
+            amending=self._rules.amending_of,
             keys=(*keys, *([unmatched.key] if unmatched else ())),
             unmatched=unmatched,
         )
 
     def _deliveries(
         self, occasion: Occasion, transition: TransitionRow, decided: Decided, fired: Fired
-    ) -> tuple[dict[str, NewDelivery], Reason]:
-        """The deliveries of a rule that fired, by key; and why there are none, if there are none."""
-        new: dict[str, NewDelivery] = {}
+    ) -> tuple[int, Reason | None]:
+        """Add to *decided* what a rule that fired has to tell.
+
+        Returns how many are told, and the reason that stands in place of "fired" if no message is made or only such as
+        amend an earlier one.
+        """
+        made = amended = 0
         silent = Reason.LATE
         for send in fired.send:
             expires_at = self._expires_at(fired.rule, send, transition.occurred_at)
             if expires_at is not None and expires_at <= occasion.now:
                 continue
-            key = _keys(transition, fired.rule, send)[0]
-            if fired.rule.speaks_once and self._has_spoken(occasion, decided, fired.rule, send):
+            new = self._delivery(occasion, transition, fired.rule.id, send, expires_at)
+            if not (fired.rule.speaks_once and self._has_spoken(occasion, decided, fired.rule, send)):
+                key = _keys(transition, fired.rule, send)[0]
+                decided.deliveries[key] = replace(new, key=key)
+                made += 1
+                continue
+            how = self._rules.amending(send.sink, send.amend)
+            if how.mode is Amend.SILENT:
                 silent = Reason.ALREADY_TOLD
                 continue
-            new[key] = _delivery(transition, key, fired.rule.id, send, expires_at)
-        return new, silent
+            decided.amendments.append(Amendment(new, (fired.rule.id, *fired.rule.previous), how))
+            amended += 1
+        if made:
+            return made + amended, None
+        return amended, Reason.AMENDS if amended else silent
+
+    def _delivery(
+        self,
+        occasion: Occasion,
+        transition: TransitionRow,
+        rule: str,
+        send: Send,
+        expires_at: datetime | None,
+    ) -> NewDelivery:
+        """A delivery under a key of the transition's own."""
+        how = self._rules.amending(send.sink, send.amend)
+        return NewDelivery(
+            key=f"{transition.id}:{rule}:{send.id}:0",
+            transition_id=transition.id,
+            object_id=transition.object_id,
+            company=transition.company,
+            rule=rule,
+            send=send.id,
+            sink=send.sink,
+            template=send.template,
+            expires_at=expires_at,
+            order_key=_order_key(occasion),
+            amend=how.mode if how.tells_all else None,
+        )
 
     def _has_spoken(self, occasion: Occasion, decided: Decided, rule: Rule, send: Send) -> bool:
         """Whether a rule that speaks once an object has spoken: in this transaction or in an earlier one.
@@ -230,24 +272,22 @@ def _keys(transition: TransitionRow, rule: Rule, send: Send) -> list[str]:
     return [f"{about}:{rule_id}:{send.id}:0" for rule_id in (rule.id, *rule.previous)]
 
 
-def _delivery(
-    transition: TransitionRow, key: str, rule: str, send: Send, expires_at: datetime | None = None
-) -> NewDelivery:
-    return NewDelivery(
-        key=key,
-        transition_id=transition.id,
-        object_id=transition.object_id,
-        company=transition.company,
-        rule=rule,
-        send=send.id,
-        sink=send.sink,
-        template=send.template,
-        expires_at=expires_at,
-    )
+def _order_key(occasion: Occasion) -> str:
+    """Whom *occasion* is about: their number, which every webhook of a call tells; else the person; else the thing."""
+    fields = occasion.after.fields
+    match occasion.type:
+        case "text":
+            is_sent = Transition.TEXT_SENT in occasion.after.told
+            number = fields.get("destination_number" if is_sent else "source_number")
+        case "form":
+            number = fields.get("customer_phone_number") or contact_of(fields.get("form_data"))["contact_phone"]
+        case _:
+            number = fields.get("customer_phone_number")
+    return f"{occasion.company}:{number or fields.get('person_resource_id') or occasion.object_id}"
 
 
 # The best reason first: what would have told somebody and did not says more than a condition that failed.
-_TELLING = (Reason.ALREADY_TOLD, Reason.MUTED, Reason.LATE, Reason.NO_ROLE, Reason.OPT_OUT)
+_TELLING = (Reason.AMENDS, Reason.ALREADY_TOLD, Reason.MUTED, Reason.LATE, Reason.NO_ROLE, Reason.OPT_OUT)
 
 
 def _why_nobody(reasons: Collection[str]) -> str:

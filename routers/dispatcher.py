@@ -24,11 +24,15 @@ from sqlalchemy import Connection
 from receiver.clock import Clock
 from receiver.exceptions import DatabaseUnavailable
 from receiver.writer import Writer
-from routers import outbox
+from routers import lanes, outbox
+from routers.amending import with_stories
 from routers.hours import time_zone
+from routers.lanes import Condition
+from routers.ordering import let_pass, promote_forgotten
 from routers.outbox import Delivery, Tried
-from routers.outcomes import AuthFailed, Gone, Outcome, Rejected, Retry, Uncertain
-from routers.retries import Step, next_step
+from routers.outcomes import Outcome, Rejected, Uncertain
+from routers.rates import Rate
+from routers.retries import Policy, Step, next_step
 from routers.sinks.sink import Sink
 from routers.templates import Templates, built_in_templates, render
 
@@ -36,17 +40,24 @@ _log = structlog.get_logger(__name__)
 
 POLL = timedelta(seconds=1)
 RETURN_EVERY = timedelta(seconds=5)
+LOOK_FOR_FORGOTTEN_EVERY = timedelta(minutes=1)
 DRAIN_WITHIN = timedelta(seconds=5)
 _LEASE_MARGIN = timedelta(seconds=30)
+_GRACE = timedelta(seconds=1)  # a sink knows better than we what its own timeout means
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How a lane treats its sink."""
+    """How a lane treats its sink.
+
+    *holds_back*: for how long a delivery that is tried again holds back later ones about the same person.
+    """
 
     concurrency: int
     timeout: timedelta
-    schedule: tuple[timedelta, ...]
+    policy: Policy
+    rate: Rate | None = None
+    holds_back: timedelta = timedelta(minutes=2)
 
 
 class Dispatcher:
@@ -78,14 +89,17 @@ class Dispatcher:
             for name, sink in sinks.items()
         ]
         self._stopping = asyncio.Event()
+        self._look_for_forgotten_at = time.monotonic() + LOOK_FOR_FORGOTTEN_EVERY.total_seconds()
 
     async def start(self, *, alone: bool) -> None:
         """Open the lanes and put back what earlier holders left; all of it when this process is *alone*."""
 
         def open_lanes(conn: Connection) -> int:
             for lane in self._lanes:
-                outbox.open_lane(conn, lane.name)
-            return outbox.return_leases(conn, now=self._clock.now(conn), everything=alone)
+                lanes.open_lane(conn, lane.name)
+                lane.is_alone = alone
+            promote_forgotten(conn)
+            return self._return_leases(conn, self._clock.now(conn), everything=alone)
 
         returned = await self._writer.run(open_lanes)
         if returned:
@@ -109,11 +123,20 @@ class Dispatcher:
         for lane in self._lanes:
             lane.stop()
 
+    def _return_leases(self, conn: Connection, now: datetime, *, everything: bool = False) -> int:
+        on_uncertain = {lane.name: lane.limits.policy.on_uncertain for lane in self._lanes}
+        return outbox.return_leases(conn, now=now, everything=everything, on_uncertain=on_uncertain)
+
     def _tidy_up(self, conn: Connection) -> None:
         now = self._clock.now(conn)
-        outbox.return_leases(conn, now=now)
+        self._return_leases(conn, now)
+        let_pass(conn, now=now)
         if expired := outbox.expire(conn, now=now):
             _log.info("dispatcher.deliveries_expired", deliveries=expired)
+        if time.monotonic() >= self._look_for_forgotten_at:
+            self._look_for_forgotten_at = time.monotonic() + LOOK_FOR_FORGOTTEN_EVERY.total_seconds()
+            if forgotten := promote_forgotten(conn):
+                _log.warning("dispatcher.forgotten_promoted", deliveries=forgotten)
 
     async def _keep_tidy(self) -> None:
         """Return leases that ran out and end what nobody wants to hear of any more."""
@@ -131,11 +154,15 @@ class Dispatcher:
 
 @dataclass(slots=True)
 class _Turn:
-    """What a turn tells its lane: what may be sent now, what is claimed for later, and how long nothing else is due."""
+    """What a turn tells its lane: what may be sent now, what is claimed for later, and how long nothing else is due.
+
+    *had_its_turn*: where more waits than was claimed, the company that was last.
+    """
 
     marked: list[Delivery]
     claimed: list[Delivery]
     wait: timedelta
+    had_its_turn: str | None = None
 
 
 @dataclass(slots=True)
@@ -148,7 +175,10 @@ class _Result:
 
 @dataclass(slots=True)
 class Lane:
-    """One sink's queue and what is on the way there."""
+    """One sink's queue and what is on the way there.
+
+    *is_alone*: no other process sends to the sink.
+    """
 
     writer: Writer
     clock: Clock
@@ -159,6 +189,8 @@ class Lane:
     rng: random.Random
     templates: Templates
     zones: Mapping[str, str]
+    is_alone: bool = False
+    _had_its_turn: str | None = None
     _claimed: list[Delivery] = field(default_factory=list)
     _on_the_way: set[asyncio.Task[None]] = field(default_factory=set)
     _results: deque[_Result] = field(default_factory=deque)
@@ -188,21 +220,17 @@ class Lane:
 
     async def _take_turn(self) -> timedelta:
         """One turn; how long to wait for the next unless something happens."""
-        free = self.limits.concurrency - len(self._on_the_way)
-        room = free + self.limits.concurrency - len(self._claimed)
-        if not (self._results or room > 0 or (self._claimed and free > 0)):
+        if not (self._results or len(self._on_the_way) < self.limits.concurrency):
             return POLL
         results = [self._results.popleft() for _ in range(len(self._results))]
         try:
-            turn = await self.writer.run(
-                partial(self._turn, results=results, claimed=self._claimed, room=room, free=free)
-            )
+            turn = await self.writer.run(partial(self._turn, results=results))
         except BaseException as error:
             self._results.extendleft(reversed(results))
             if isinstance(error, DatabaseUnavailable):
                 return POLL
             raise
-        self._claimed = turn.claimed
+        self._claimed, self._had_its_turn = turn.claimed, turn.had_its_turn
         for delivery in turn.marked:
             task = asyncio.create_task(self._send(delivery))
             self._on_the_way.add(task)  # asyncio itself keeps only weak references to tasks
@@ -221,80 +249,123 @@ class Lane:
             await asyncio.gather(*late, return_exceptions=True)
         results = list(self._results)
         try:
-            await self.writer.run(partial(self._turn, results=results, claimed=[], room=0, free=0))
-            await self.writer.run(partial(self._put_back, unsent=self._claimed))
+            await self.writer.run(partial(self._last_turn, results=results))
         except Exception as error:  # leases end by themselves; the other lanes drain on
             _log.error("lane.not_drained", sink=self.name, results=len(results), error=type(error).__name__)
         await self.sink.aclose()
 
     # --- in the writer's transaction ---------------------------------------------------------------------------------
 
-    def _turn(
-        self, conn: Connection, *, results: list[_Result], claimed: list[Delivery], room: int, free: int
-    ) -> _Turn:
+    def _turn(self, conn: Connection, *, results: list[_Result]) -> _Turn:
+        """Record, see what the lane allows, claim and mark. It may be undone, so it changes nothing in memory."""
         now = self.clock.now(conn)
-        if results and self._record(conn, results, now):
-            outbox.put_back(conn, claimed, now=now)
-            return _Turn([], [], POLL)
-        late = [item for item in claimed if item.expires_at is not None and item.expires_at <= now]
+        stored = lanes.lock_lane(conn, self.name)
+        condition = self._record(conn, stored, results, now).filled(self.limits.rate, now)
+        turn = self._paused(conn, condition, now) if condition.is_paused(now) else self._claim(conn, condition, now)
+        condition = condition.taken(len(turn.marked)).at(now)
+        if condition.is_paused(now) and condition.reason != stored.reason:
+            _log.warning("lane.paused", sink=self.name, reason=condition.reason)
+        if condition != stored:
+            lanes.save_lane(conn, condition)
+        return turn
+
+    def _last_turn(self, conn: Connection, *, results: list[_Result]) -> None:
+        now = self.clock.now(conn)
+        stored = lanes.lock_lane(conn, self.name)
+        condition = self._record(conn, stored, results, now)
+        outbox.put_back(conn, self._claimed, now=now)
+        if condition != stored:
+            lanes.save_lane(conn, condition)
+
+    def _paused(self, conn: Connection, condition: Condition, now: datetime) -> _Turn:
+        outbox.put_back(conn, self._claimed, now=now)
+        until = POLL if condition.is_held or condition.paused_until is None else condition.paused_until - now
+        return _Turn([], [], min(POLL, until))
+
+    def _claim(self, conn: Connection, condition: Condition, now: datetime) -> _Turn:
+        late = [item for item in self._claimed if item.expires_at is not None and item.expires_at <= now]
         outbox.put_back(conn, late, now=now)  # it is not claimed again, and its end is noted with that of others
-        claimed = [item for item in claimed if item not in late]
+        held = [item for item in self._claimed if item not in late]
+        free, ahead = self._room(conn, condition)
         lease_until = now + self.limits.timeout + _LEASE_MARGIN
+        room = free + ahead - len(held)
         new: list[Delivery] = []
         if room > 0:
             new = outbox.claim_due(
-                conn, sink=self.name, now=now, lease_until=lease_until, instance=self.instance, limit=room
-            )
-        held = [*claimed, *new]
-        marked = outbox.mark_sending(conn, held[:free], lease_until=lease_until)
-        return _Turn(marked, held[free:], self._wait(conn, now, idle=not new))
-
-    def _put_back(self, conn: Connection, *, unsent: list[Delivery]) -> None:
-        outbox.put_back(conn, unsent, now=self.clock.now(conn))
-
-    def _wait(self, conn: Connection, now: datetime, *, idle: bool) -> timedelta:
-        if not idle:
-            return timedelta(0)
-        due = outbox.next_due(conn, self.name)
-        if due is None or due <= now:  # nothing, or nothing that may be sent: full or paused
-            return POLL
-        return min(POLL, due - now)
-
-    def _record(self, conn: Connection, results: list[_Result], now: datetime) -> bool:
-        """Store what came back. Whether the lane is paused now."""
-        steps = [
-            next_step(
-                result.outcome,
-                attempts=result.delivery.attempts,
+                conn,
+                sink=self.name,
                 now=now,
-                schedule=self.limits.schedule,
-                rng=self.rng,
+                lease_until=lease_until,
+                instance=self.instance,
+                limit=room,
+                after=self._had_its_turn,
             )
-            for result in results
-        ]
-        outbox.record(conn, [_tried(result, step) for result, step in zip(results, steps, strict=True)], now=now)
-        return self._note_condition(conn, results, steps, now)
+        had_its_turn = new[-1].company if len(new) == room and new else None
+        held += with_stories(conn, new)
+        marked = outbox.mark_sending(conn, held[:free], lease_until=lease_until)
+        wait = timedelta(0) if new else self._wait(conn, condition, now)
+        return _Turn(marked, held[free:], wait, had_its_turn)
 
-    def _note_condition(self, conn: Connection, results: list[_Result], steps: list[Step], now: datetime) -> bool:
-        """Keep the lane's row: failures in a row, and a pause where an answer asked for one. Whether it is paused.
+    def _room(self, conn: Connection, condition: Condition) -> tuple[int, int]:
+        """How many may be sent now, and how many claimed ahead: none where a rate or a probe bounds them."""
+        slots = condition.slots(self.limits.concurrency)
+        on_the_way = len(self._on_the_way)
+        if not self.is_alone:
+            on_the_way += lanes.on_the_way_elsewhere(conn, self.name, self.instance)
+        free = max(slots - on_the_way, 0)
+        if condition.tokens is not None:
+            return min(free, max(int(condition.tokens), 0)), 0
+        return free, slots if slots == self.limits.concurrency else 0
 
-        The longest pause asked for holds. Its reason stays until a try succeeds, so that one trouble is logged once.
-        """
-        lane = outbox.lane(conn, self.name)
-        failures, until, reason = lane.failures, lane.paused_until, lane.reason
-        for result, step in zip(results, steps, strict=True):
-            failed = isinstance(result.outcome, Retry | Uncertain | AuthFailed | Gone)
-            failures = failures + 1 if failed else 0
-            if step.pause_lane is not None and (until is None or now + step.pause_lane > until):
-                until, reason = now + step.pause_lane, step.reason
-        paused = until is not None and until > now
-        if not paused and failures == 0:
-            until = reason = None
-        if paused and reason != lane.reason:
-            _log.warning("lane.paused", sink=self.name, reason=reason)
-        if (failures, until, reason) != (lane.failures, lane.paused_until, lane.reason):
-            outbox.set_lane(conn, self.name, failures=failures, paused_until=until, reason=reason)
-        return paused
+    def _wait(self, conn: Connection, condition: Condition, now: datetime) -> timedelta:
+        due = outbox.next_due(conn, self.name)
+        if due is None:
+            return POLL
+        wait = max(due - now, condition.next_token(self.limits.rate))
+        return min(wait, POLL) if wait > timedelta(0) else POLL  # something is due and all slots are taken
+
+    def _record(self, conn: Connection, condition: Condition, results: list[_Result], now: datetime) -> Condition:
+        """Store what came back; the lane's condition after it."""
+        if not results:
+            return condition
+        tried = []
+        for result in results:
+            delivery = result.delivery
+            step = next_step(
+                result.outcome,
+                attempts=delivery.attempts,
+                now=now,
+                policy=self.limits.policy,
+                rng=self.rng,
+                may_repeat=delivery.may_repeat,
+            )
+            tried.append(self._tried(result, step, now))
+            condition = _after(condition, step, now)
+        outbox.record(conn, tried, now=now)
+        return condition
+
+    def _tried(self, result: _Result, step: Step, now: datetime) -> Tried:
+        delivery = result.delivery
+        blocks, blocks_until = delivery.blocks, delivery.blocks_until
+        if blocks and step.attempts > delivery.attempts:  # it did get its chance
+            blocks_until = blocks_until or now + self.limits.holds_back
+            blocks = blocks_until > now
+        return Tried(
+            delivery=delivery,
+            started_at=result.started_at,
+            took=result.took,
+            outcome=type(result.outcome).__name__.lower(),
+            state=step.state,
+            due_at=step.due_at,
+            attempts=step.attempts,
+            reason=step.reason,
+            remote_id=step.remote_id,
+            may_repeat=step.may_repeat,
+            done=step.done or delivery.done,
+            cause=step.cause,
+            blocks=blocks,
+            blocks_until=blocks_until if blocks else None,
+        )
 
     # --- on the event loop -------------------------------------------------------------------------------------------
 
@@ -320,7 +391,7 @@ class Lane:
             _log.exception("delivery.not_rendered", id=delivery.id)
             return Rejected("the message could not be made; see the log for this delivery's id")
         try:
-            async with asyncio.timeout(self.limits.timeout.total_seconds()):
+            async with asyncio.timeout((self.limits.timeout + _GRACE).total_seconds()):
                 return await self.sink.deliver(message)
         except TimeoutError:
             return Uncertain("no answer in time")
@@ -329,15 +400,12 @@ class Lane:
             return Uncertain("the sink failed; see the log for this delivery's id")
 
 
-def _tried(result: _Result, step: Step) -> Tried:
-    return Tried(
-        delivery=result.delivery,
-        started_at=result.started_at,
-        took=result.took,
-        outcome=type(result.outcome).__name__.lower(),
-        state=step.state,
-        due_at=step.due_at,
-        attempts=step.attempts,
-        reason=step.reason,
-        remote_id=step.remote_id,
-    )
+def _after(condition: Condition, step: Step, now: datetime) -> Condition:
+    """The lane's condition after *step*."""
+    if step.shuts_lane:
+        condition = condition.shut()
+    elif step.blames_sink:
+        condition = condition.failed(now, step.reason)
+    elif step.pause_lane is None:
+        condition = condition.answered()
+    return condition if step.pause_lane is None else condition.paused(now + step.pause_lane, step.reason)

@@ -7,20 +7,20 @@ what an earlier holder still has to say is not heard.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 import structlog
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Row,
+    UpdateBase,
     and_,
     bindparam,
     case,
-    exists,
     func,
     or_,
     select,
@@ -32,18 +32,32 @@ from receiver.bulk import BulkInsert, BulkUpdate
 from receiver.columns import Json, fixed
 from receiver.ids import Prefix, new_id
 from routers.facts import facts_of
+from routers.lanes import shift_lanes
 from routers.lifecycle import OUTCOME_TRANSITIONS
-from routers.schema import DeliveryState, attempts, deliveries, lanes, objects, transitions, versions
+from routers.messages import Amend
+from routers.ordering import Pair, held_back, promote
+from routers.schema import OPEN, DeliveryState, attempts, deliveries, objects, transitions, versions
+from routers.sinks.config import OnUncertain
 from routers.transitions import Transition
 
 _log = structlog.get_logger(__name__)
 
 MAY_REPEAT = "may repeat: the process ended while it was being sent"
+MAY_HAVE_ARRIVED = "may have arrived: the process ended while it was being sent"
+UNCERTAIN = "uncertain"  # the cause of deliveries that are kept for a person to decide
 
 
 @dataclass(frozen=True, slots=True)
 class NewDelivery:
-    """One thing to tell one sink. *key* is its idempotency key: a second one with the same key is not made."""
+    """One thing to tell one sink. *key* is its idempotency key: a second one with the same key is not made.
+
+    Attributes:
+        order_key: Whom it is about; those of one key reach a sink one after another. None where order does not matter.
+        amend: How later news amends the first message of a thing; None if not at all.
+        amends: The delivery of the first message, if this is later news.
+        due_at: When it may be sent; None for at once.
+        told_by: Why it need not be sent, if another message tells of it.
+    """
 
     key: str
     transition_id: str
@@ -54,6 +68,11 @@ class NewDelivery:
     sink: str
     template: str | None = None
     expires_at: datetime | None = None
+    order_key: str | None = None
+    amend: Amend | None = None
+    amends: str | None = None
+    due_at: datetime | None = None
+    told_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +80,14 @@ class Delivery:
     """A claimed delivery with all that is needed to render it.
 
     *template* is None where the rule names none; *present* are the object's fields now, None where they are the same.
+    *amends* and *remote_id* are of the first message of the same thing, *story* are those told with it or before.
     """
 
     id: str
     fence: int
     attempts: int
     rule: str
+    sink: str
     company: str
     object_type: str
     callrail_id: str
@@ -79,6 +100,15 @@ class Delivery:
     template: str | None = None
     expires_at: datetime | None = None
     present: dict[str, Any] | None = None
+    order_key: str | None = None
+    blocks: bool = True
+    blocks_until: datetime | None = None
+    may_repeat: bool = False
+    done: str | None = None
+    amend: Amend | None = None
+    amends: str | None = None
+    remote_id: str | None = None
+    story: tuple[Delivery, ...] = ()
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -99,6 +129,11 @@ class Tried:
     attempts: int
     reason: str
     remote_id: str | None = None
+    may_repeat: bool = False
+    done: str | None = None
+    cause: str | None = None
+    blocks: bool = True
+    blocks_until: datetime | None = None
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
@@ -115,12 +150,17 @@ _insert_deliveries = BulkInsert(
     deliveries.c.generation,
     deliveries.c.sink,
     deliveries.c.template,
+    deliveries.c.order_key,
+    deliveries.c.amends,
+    deliveries.c.amend,
     deliveries.c.state,
     deliveries.c.expires_at,
     deliveries.c.due_at,
     deliveries.c.fence,
     deliveries.c.attempts,
+    deliveries.c.reason,
     deliveries.c.created_at,
+    deliveries.c.finished_at,
 )
 _spoken = (
     select(deliveries.c.id)
@@ -134,30 +174,55 @@ _spoken = (
 )
 
 
-def insert_deliveries(conn: Connection, new: Iterable[NewDelivery], *, now: datetime) -> None:
-    """Put deliveries into the outbox, due at once. One whose key is there already is left out."""
-    rows = [
-        (
-            new_id(Prefix.DELIVERY),
-            item.key,
-            item.transition_id,
-            item.object_id,
-            item.company,
-            item.rule,
-            item.send,
-            0,
-            item.sink,
-            item.template,
-            DeliveryState.PENDING,
-            item.expires_at,
-            now,
-            0,
-            0,
-            now,
-        )
-        for item in new
-    ]
+def insert_deliveries(conn: Connection, new: Iterable[NewDelivery], *, now: datetime) -> set[Pair]:
+    """Put deliveries into the outbox. One whose key is there already is left out.
+
+    Returns the pairs of sink and order key in which one has to wait for an earlier one.
+    """
+    items = list(new)
+    waiting = {Pair(item.sink, item.order_key) for item in items if item.order_key is not None}
+    taken = held_back(conn, waiting) if waiting else set()
+    blocked: set[Pair] = set()
+    rows = []
+    for item in items:
+        state = DeliveryState.PENDING
+        if item.told_by is not None:
+            state = DeliveryState.SUPERSEDED
+        elif item.order_key is not None:
+            pair = Pair(item.sink, item.order_key)
+            if pair in taken:
+                state = DeliveryState.BLOCKED
+                blocked.add(pair)
+            taken.add(pair)
+        rows.append(_row(item, state, now))
     _insert_deliveries(conn, rows)
+    return blocked
+
+
+def _row(item: NewDelivery, state: DeliveryState, now: datetime) -> tuple[Any, ...]:
+    return (
+        new_id(Prefix.DELIVERY),
+        item.key,
+        item.transition_id,
+        item.object_id,
+        item.company,
+        item.rule,
+        item.send,
+        0,
+        item.sink,
+        item.template,
+        item.order_key,
+        item.amends,
+        item.amend,
+        state,
+        item.expires_at,
+        item.due_at or now,
+        0,
+        0,
+        item.told_by,
+        now,
+        now if state is DeliveryState.SUPERSEDED else None,
+    )
 
 
 def has_spoken(conn: Connection, object_id: str, rules: Collection[str], send: str) -> bool:
@@ -167,34 +232,51 @@ def has_spoken(conn: Connection, object_id: str, rules: Collection[str], send: s
 
 # --- claiming --------------------------------------------------------------------------------------------------------
 
-_paused = exists().where(lanes.c.sink == bindparam("lane"), lanes.c.paused_until > bindparam("now"))
-_due = (
-    select(deliveries.c.id)
-    .where(
-        deliveries.c.sink == bindparam("lane"),
-        deliveries.c.state == fixed(DeliveryState.PENDING),
-        deliveries.c.due_at <= bindparam("now"),
-        or_(deliveries.c.expires_at.is_(None), deliveries.c.expires_at > bindparam("now")),
-        ~_paused,
-    )
-    .order_by(deliveries.c.due_at, deliveries.c.id)
-    .limit(bindparam("limit"))
-    .with_for_update(skip_locked=True)
-    .cte("due")
+_may_go = and_(
+    deliveries.c.sink == bindparam("lane"),
+    deliveries.c.state == fixed(DeliveryState.PENDING),
+    deliveries.c.due_at <= bindparam("now"),
+    or_(deliveries.c.expires_at.is_(None), deliveries.c.expires_at > bindparam("now")),
 )
-_claim = (
-    update(deliveries)
-    .where(deliveries.c.id == _due.c.id)
-    .values(
-        state=DeliveryState.LEASED.value,
-        lease_until=bindparam("lease_until"),
-        leased_by=bindparam("instance"),
-        fence=deliveries.c.fence + 1,
+
+
+def _claiming(*conditions: ColumnElement[bool]) -> UpdateBase:
+    due = (
+        select(deliveries.c.id)
+        .where(_may_go, *conditions)
+        .order_by(deliveries.c.due_at, deliveries.c.id)
+        .limit(bindparam("limit"))
+        .with_for_update(skip_locked=True)
+        .cte("due")
     )
-    .returning(deliveries.c.id)
+    return (
+        update(deliveries)
+        .where(deliveries.c.id == due.c.id)
+        .values(
+            state=DeliveryState.LEASED.value,
+            lease_until=bindparam("lease_until"),
+            leased_by=bindparam("instance"),
+            fence=deliveries.c.fence + 1,
+        )
+        .returning(deliveries.c.id)
+    )
+
+
+_claim = _claiming()
+_claim_of_company = _claiming(deliveries.c.company == bindparam("of_company"))
+
+_in_lane = and_(deliveries.c.sink == bindparam("lane"), deliveries.c.state == fixed(DeliveryState.PENDING))
+_companies = select(func.min(deliveries.c.company).label("company")).where(_in_lane).cte("companies", recursive=True)
+_companies = _companies.union_all(  # from one to the next by the index: what each of them has waiting is not read
+    select(
+        select(func.min(deliveries.c.company))
+        .where(_in_lane, deliveries.c.company > _companies.c.company)
+        .correlate(_companies)
+        .scalar_subquery()
+    ).where(_companies.c.company.is_not(None))
 )
+_waiting_companies = select(_companies.c.company).where(_companies.c.company.is_not(None))
 _present = versions.alias("present")
-_present_fields = type_coerce(case((objects.c.version == transitions.c.version, None), else_=_present.c.fields), Json)
 _claimed = (
     select(
         deliveries.c.id,
@@ -204,6 +286,14 @@ _claimed = (
         deliveries.c.company,
         deliveries.c.template,
         deliveries.c.expires_at,
+        deliveries.c.sink,
+        deliveries.c.order_key,
+        deliveries.c.blocks,
+        deliveries.c.blocks_until,
+        deliveries.c.may_repeat,
+        deliveries.c.done,
+        deliveries.c.amend,
+        deliveries.c.amends,
         objects.c.type,
         objects.c.object_id,
         transitions.c.name,
@@ -236,45 +326,83 @@ _sending = select(deliveries.c.id, deliveries.c.fence).where(
 
 
 def claim_due(
-    conn: Connection, *, sink: str, now: datetime, lease_until: datetime, instance: str, limit: int
+    conn: Connection,
+    *,
+    sink: str,
+    now: datetime,
+    lease_until: datetime,
+    instance: str,
+    limit: int,
+    after: str | None = None,
 ) -> list[Delivery]:
-    """Take up to *limit* due deliveries of one lane, oldest first; none while the lane is paused.
+    """Take up to *limit* due deliveries of one lane, oldest first. The lane must not be paused.
 
     One that tells of an outcome which proved wrong meanwhile (it was being sent then) is ended instead.
+
+    Args:
+        after: Where more waits than can be sent: the company whose turn was last, so that each gets its share.
     """
     parameters = {"lane": sink, "now": now, "lease_until": lease_until, "instance": instance, "limit": limit}
-    ids = conn.execute(_claim, parameters).scalars().all()
+    in_turn = after is not None
+    ids = _claim_in_turn(conn, parameters, after or "") if in_turn else conn.execute(_claim, parameters).scalars().all()
     if not ids:
         return []
     rows = conn.execute(_claimed, {"ids": ids}).all()
-    untrue = [row.id for row in rows if row.name in OUTCOME_TRANSITIONS and row.outcome != row.present_outcome]
+    untrue = [row for row in rows if row.name in OUTCOME_TRANSITIONS and row.outcome != row.present_outcome]
     if untrue:
-        ended = {"state": DeliveryState.SUPERSEDED.value, "reason": SUPERSEDED, "finished_at": now}
-        conn.execute(
-            update(deliveries).where(deliveries.c.id.in_(untrue)).values(lease_until=None, leased_by=None, **ended)
-        )
-    return [
-        Delivery(
-            id=row.id,
-            fence=row.fence,
-            attempts=row.attempts,
-            rule=row.rule,
-            company=row.company,
-            object_type=row.type,
-            callrail_id=row.object_id,
-            transition=Transition(row.name),
-            occurred_at=row.occurred_at,
-            stage=row.stage,
-            outcome=row.outcome,
-            fields=row.fields,
-            details=row.details,
-            present=row.present,
-            template=row.template,
-            expires_at=row.expires_at,
-        )
-        for row in rows
-        if row.id not in untrue
-    ]
+        end(conn, untrue, DeliveryState.SUPERSEDED, SUPERSEDED, now)
+    return [_delivery(row) for row in rows if row not in untrue]
+
+
+def _claim_in_turn(conn: Connection, parameters: Mapping[str, Any], after: str) -> Sequence[str]:
+    """As many of each company, those behind *after* first, until there are enough."""
+    waiting = list(conn.execute(_waiting_companies, parameters).scalars())
+    turn = [company for company in waiting if company > after] + [company for company in waiting if company <= after]
+    ids: list[str] = []
+    limit = parameters["limit"]
+    while turn and len(ids) < limit:
+        share = max((limit - len(ids)) // len(turn), 1)
+        still_waiting = []
+        for company in turn:
+            share = min(share, limit - len(ids))
+            if not share:
+                break
+            of_company = {**parameters, "of_company": company, "limit": share}
+            found = conn.execute(_claim_of_company, of_company).scalars().all()
+            ids += found
+            if len(found) == share:
+                still_waiting.append(company)
+        turn = still_waiting
+    return ids
+
+
+def _delivery(row: Any) -> Delivery:
+    return Delivery(
+        id=row.id,
+        fence=row.fence,
+        attempts=row.attempts,
+        rule=row.rule,
+        sink=row.sink,
+        company=row.company,
+        object_type=row.type,
+        callrail_id=row.object_id,
+        transition=Transition(row.name),
+        occurred_at=row.occurred_at,
+        stage=row.stage,
+        outcome=row.outcome,
+        fields=row.fields,
+        details=row.details,
+        present=row.present,
+        template=row.template,
+        expires_at=row.expires_at,
+        order_key=row.order_key,
+        blocks=row.blocks,
+        blocks_until=row.blocks_until,
+        may_repeat=row.may_repeat,
+        done=row.done,
+        amend=Amend(row.amend) if row.amend else None,
+        amends=row.amends,
+    )
 
 
 def mark_sending(conn: Connection, claimed: Sequence[Delivery], *, lease_until: datetime) -> list[Delivery]:
@@ -298,15 +426,23 @@ _record = BulkUpdate(
     deliveries.c.attempts,
     deliveries.c.remote_id,
     deliveries.c.reason,
+    deliveries.c.cause,
+    deliveries.c.may_repeat,
+    deliveries.c.done,
+    deliveries.c.blocks,
+    deliveries.c.blocks_until,
     deliveries.c.finished_at,
     key=[deliveries.c.id, deliveries.c.fence],
 )
 _insert_attempts = BulkInsert(attempts, *attempts.c)
+FINISHED = (DeliveryState.DELIVERED, DeliveryState.DEAD, DeliveryState.UNCERTAIN)
 
 
 def record(conn: Connection, tried: Sequence[Tried], *, now: datetime) -> None:
-    """Store what came of tries. A holder whose lease was taken over changes nothing but the list of attempts."""
-    finished = (DeliveryState.DELIVERED, DeliveryState.DEAD)
+    """Store what came of tries, and let go whatever waited for them.
+
+    A holder whose lease was taken over changes nothing but the list of attempts.
+    """
     rows = [
         (
             item.state,
@@ -316,7 +452,12 @@ def record(conn: Connection, tried: Sequence[Tried], *, now: datetime) -> None:
             item.attempts,
             item.remote_id,
             item.reason,
-            now if item.state in finished else None,
+            item.cause,
+            item.may_repeat,
+            item.done,
+            item.blocks,
+            None if item.state in FINISHED else item.blocks_until,
+            now if item.state in FINISHED else None,
             item.delivery.id,
             item.delivery.fence,
         )
@@ -324,6 +465,8 @@ def record(conn: Connection, tried: Sequence[Tried], *, now: datetime) -> None:
     ]
     if _record(conn, rows) < len(rows):
         _log.warning("outbox.lease_lost", tries=len(rows))
+    let_go = [item.delivery for item in tried if item.state in FINISHED or not item.blocks]
+    promote(conn, [Pair(item.sink, item.order_key) for item in let_go if item.order_key is not None])
     _insert_attempts(
         conn,
         [
@@ -343,27 +486,48 @@ def record(conn: Connection, tried: Sequence[Tried], *, now: datetime) -> None:
 # --- returning -------------------------------------------------------------------------------------------------------
 
 _HELD = (fixed(DeliveryState.LEASED), fixed(DeliveryState.SENDING))
+_UNCERTAIN_FOR = timedelta(seconds=60)
 
 
-def return_leases(conn: Connection, *, now: datetime, everything: bool = False) -> int:
+def return_leases(
+    conn: Connection,
+    *,
+    now: datetime,
+    everything: bool = False,
+    on_uncertain: Mapping[str, OnUncertain] = MappingProxyType({}),
+) -> int:
     """Put back what a dispatcher holds no longer: leases that ran out by *now*, or *everything*. How many those were.
 
-    What was only leased is pending again. What was being sent is sent once more under the same id, and its list of
-    attempts says that it may repeat.
+    What was only leased is pending again. What was being sent may have arrived, and its list of attempts says so; what
+    follows is the sink's *on_uncertain*: sent once more under the same id, or kept for a person to decide.
     """
-    held: ColumnElement[bool] = deliveries.c.state.in_(
-        _HELD
-    )  # in these words, or SQLite does not see that its partial index fits
+    # In these words, or SQLite does not see that its partial index fits.
+    held: ColumnElement[bool] = deliveries.c.state.in_(_HELD)
     if not everything:
         held = and_(held, deliveries.c.lease_until < now)
     pending = {"state": DeliveryState.PENDING.value, "lease_until": None, "leased_by": None, "due_at": now}
     leased = update(deliveries).where(deliveries.c.state == fixed(DeliveryState.LEASED), held).values(pending)
-    sending = update(deliveries).where(deliveries.c.state == fixed(DeliveryState.SENDING), held)
     returned = conn.execute(leased).rowcount
-    interrupted = conn.execute(sending.values(reason=MAY_REPEAT, **pending).returning(deliveries.c.id)).scalars().all()
-    tries = [(new_id(Prefix.ATTEMPT), delivery_id, now, 0, "uncertain", MAY_REPEAT) for delivery_id in interrupted]
-    _insert_attempts(conn, tries)
+    sending = select(deliveries.c.id, deliveries.c.sink, deliveries.c.order_key, deliveries.c.may_repeat)
+    sending = sending.where(deliveries.c.state == fixed(DeliveryState.SENDING), held).with_for_update(skip_locked=True)
+    interrupted = conn.execute(sending).all()
+    _insert_attempts(conn, [(new_id(Prefix.ATTEMPT), row.id, now, 0, "uncertain", MAY_REPEAT) for row in interrupted])
+    kept = [row for row in interrupted if _is_kept(on_uncertain.get(row.sink, OnUncertain.RETRY), row.may_repeat)]
+    if kept:
+        end(conn, kept, DeliveryState.UNCERTAIN, MAY_HAVE_ARRIVED, now, cause=UNCERTAIN)
+    for row in interrupted:
+        if row in kept:
+            continue
+        waits = on_uncertain.get(row.sink) is OnUncertain.REPEAT
+        again: dict[str, Any] = pending | {"due_at": now + _UNCERTAIN_FOR if waits else now}
+        again |= {"may_repeat": True, "reason": MAY_REPEAT}
+        conn.execute(update(deliveries).where(deliveries.c.id == row.id).values(again))
     return returned + len(interrupted)
+
+
+def _is_kept(on_uncertain: OnUncertain, was_uncertain: bool) -> bool:
+    """Whether a send that may have arrived is not repeated."""
+    return on_uncertain is OnUncertain.HOLD or (on_uncertain is OnUncertain.REPEAT and was_uncertain)
 
 
 _put_back = BulkUpdate(
@@ -395,105 +559,58 @@ def next_due(conn: Connection, sink: str) -> datetime | None:
 
 def shift_open_times(conn: Connection, by: timedelta) -> None:
     """The clock was set back by *by*: so are the due times and leases of all that is open, and the lanes' pauses."""
-    for row in conn.execute(select(deliveries.c.id, deliveries.c.due_at, deliveries.c.lease_until).where(_is_open)):
-        lease_until = row.lease_until - by if row.lease_until is not None else None
-        conn.execute(
-            update(deliveries).where(deliveries.c.id == row.id).values(due_at=row.due_at - by, lease_until=lease_until)
-        )
-    for row in conn.execute(select(lanes).where(lanes.c.paused_until.is_not(None))):
-        conn.execute(update(lanes).where(lanes.c.sink == row.sink).values(paused_until=row.paused_until - by))
+    times = (deliveries.c.due_at, deliveries.c.lease_until, deliveries.c.blocks_until)
+    for row in conn.execute(select(deliveries.c.id, *times).where(_is_open)):
+        shifted = {time.name: row[n] - by for n, time in enumerate(times, 1) if row[n] is not None}
+        conn.execute(update(deliveries).where(deliveries.c.id == row.id).values(shifted))
+    shift_lanes(conn, by)
 
 
-_is_open = deliveries.c.state.in_([fixed(DeliveryState.PENDING), *_HELD])
+_is_open = deliveries.c.state.in_([fixed(state) for state in OPEN])
 
 
 # --- ending without being sent ---------------------------------------------------------------------------------------
 
 EXPIRED = "late: what happened is longer ago than the rule's max_age, or its expires is over"
 SUPERSEDED = "superseded: the outcome was corrected before this was sent"
-_UNSENT = (fixed(DeliveryState.PENDING), fixed(DeliveryState.LEASED))
+UNSENT = (DeliveryState.PENDING, DeliveryState.BLOCKED, DeliveryState.LEASED)
+# What takes a delivery out of a dispatcher's hands: its text is the old one.
+TAKEN_BACK: Mapping[str, Any] = MappingProxyType(
+    {"lease_until": None, "leased_by": None, "fence": deliveries.c.fence + 1}
+)
 
 
-def expire(conn: Connection, *, now: datetime) -> int:
-    """End the pending deliveries that nobody wants to hear of any more. How many those were."""
-    ended = {"state": DeliveryState.EXPIRED.value, "reason": EXPIRED, "finished_at": now}
-    return conn.execute(
-        update(deliveries)
-        .where(deliveries.c.state == fixed(DeliveryState.PENDING), deliveries.c.expires_at <= now)
-        .values(ended)
-    ).rowcount
-
-
-@dataclass(frozen=True, slots=True)
-class Correction:
-    """An outcome that was told of an object proved *wrong*, and another is *right*.
-
-    *keys* are those of deliveries that speak once of the object and would speak of the right outcome too. *unmatched*
-    tells of it where no rule does, if nothing was told of the object at all; its transition is looked up.
-    """
-
-    object_id: str
-    wrong: Transition
-    right: Transition
-    keys: tuple[str, ...] = ()
-    unmatched: NewDelivery | None = None
-
-
-def correct(conn: Connection, correction: Correction, *, now: datetime) -> None:
-    """What is not sent yet of the wrong outcome is not sent any more, and nobody misses the right one.
-
-    A delivery that speaks of both turns to the right one. What an earlier correction had ended is taken up again where
-    that outcome holds after all. One in a dispatcher's hands is taken from it: its text is the old one.
-    """
-    told = select(transitions.c.id).where(transitions.c.object_id == correction.object_id)
-    right = conn.execute(told.where(transitions.c.name == correction.right)).scalar()
-    ended_so = and_(deliveries.c.state == fixed(DeliveryState.SUPERSEDED), deliveries.c.reason == SUPERSEDED)
-    again: dict[Any, Any] = {"state": DeliveryState.PENDING.value, "due_at": now, "reason": None, "finished_at": None}
-    released: dict[Any, Any] = {"lease_until": None, "leased_by": None, "fence": deliveries.c.fence + 1}
-    is_open = or_(deliveries.c.state.in_(_UNSENT), ended_so)
-    conn.execute(
-        update(deliveries)
-        .where(deliveries.c.key.in_(correction.keys), is_open)
-        .values(transition_id=right, **again, **released)
-    )
-    conn.execute(update(deliveries).where(deliveries.c.transition_id == right, ended_so).values(**again, **released))
-    conn.execute(
-        update(deliveries)
-        .where(
-            deliveries.c.transition_id.in_(told.where(transitions.c.name == correction.wrong)),
-            deliveries.c.state.in_(_UNSENT),
-        )
-        .values(state=DeliveryState.SUPERSEDED.value, reason=SUPERSEDED, finished_at=now, **released)
-    )
-    if correction.unmatched is not None and right is not None:
-        heard = select(deliveries.c.id).where(deliveries.c.transition_id.in_(told), ~ended_so).limit(1)
-        if conn.execute(heard).first() is None:
-            insert_deliveries(conn, [replace(correction.unmatched, transition_id=right)], now=now)
-
-
-# --- lanes -----------------------------------------------------------------------------------------------------------
-
-
-def open_lane(conn: Connection, sink: str) -> None:
-    """Make sure that *sink* has a lane. A pause outlives a restart only as long as it asked for."""
-    _insert_lanes(conn, [(sink, 0)])
-
-
-_insert_lanes = BulkInsert(lanes, lanes.c.sink, lanes.c.failures)
-
-
-def lane(conn: Connection, sink: str) -> Row[Any]:
-    """The condition of *sink*."""
-    return conn.execute(_lane, {"lane": sink}).one()
-
-
-_lane = select(lanes).where(lanes.c.sink == bindparam("lane")).with_for_update()  # read to be changed
-
-
-def set_lane(
-    conn: Connection, sink: str, *, failures: int, paused_until: datetime | None = None, reason: str | None = None
+def end(
+    conn: Connection,
+    rows: Collection[Any],
+    state: DeliveryState,
+    reason: str,
+    now: datetime,
+    *,
+    cause: str | None = None,
 ) -> None:
-    """Note how *sink* does: failures in a row, and until when nothing is sent there and why."""
-    conn.execute(
-        update(lanes).where(lanes.c.sink == sink).values(failures=failures, paused_until=paused_until, reason=reason)
+    """End *rows*, which have an id, a sink and an order key, without their being sent, and let go what waited."""
+    ended = {"state": state.value, "reason": reason, "cause": cause, "finished_at": now, "blocks_until": None}
+    ids = [row.id for row in rows]
+    conn.execute(update(deliveries).where(deliveries.c.id.in_(ids)).values(lease_until=None, leased_by=None, **ended))
+    promote(conn, [Pair(row.sink, row.order_key) for row in rows if row.order_key is not None])
+
+
+def expire(conn: Connection, *, now: datetime, limit: int = 500) -> int:
+    """End up to *limit* deliveries that nobody wants to hear of any more. How many those were."""
+    found = conn.execute(_expired, {"now": now, "limit": limit}).all()
+    if found:
+        end(conn, found, DeliveryState.EXPIRED, EXPIRED, now)
+    return len(found)
+
+
+_expired = (
+    select(deliveries.c.id, deliveries.c.sink, deliveries.c.order_key)
+    .where(
+        deliveries.c.state.in_((fixed(DeliveryState.PENDING), fixed(DeliveryState.BLOCKED))),
+        deliveries.c.expires_at.is_not(None),
+        deliveries.c.expires_at <= bindparam("now"),
     )
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True)
+)

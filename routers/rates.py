@@ -22,7 +22,8 @@ class Rate:
     per: timedelta
 
     def __str__(self) -> str:
-        return f"{self.count}/{written_duration(self.per).removeprefix('1') or 's'}"
+        per = written_duration(self.per)
+        return f"{self.count}/{per[1:] if per[:1] == '1' and per[1:].isalpha() else per}"
 
 
 def parse_rate(written: object) -> Rate:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from routers.outcomes import AuthFailed, Delivered, Gone, Outcome, Rejected, Retry, Uncertain
 from routers.schema import DeliveryState
+from routers.sinks.config import OnUncertain
 
 # Jitter only lengthens a wait: nobody is asked sooner than the schedule or the destination says.
 _JITTER = 0.1
@@ -16,9 +17,24 @@ _JITTER = 0.1
 PAUSE = timedelta(minutes=5)
 
 
+# Our own network is at fault: nobody is to blame, and it may be back in a moment.
+OWN_TROUBLE = timedelta(seconds=10)
+REPEAT_AFTER = timedelta(seconds=60)
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a delivery does next. *attempts* counts real tries; *pause_lane* is for how long nothing else is sent."""
+    """What a delivery does next.
+
+    Attributes:
+        attempts: Real tries.
+        pause_lane: For how long nothing else is sent; None if that goes on.
+        shuts_lane: Whether nothing at all will arrive there before somebody acts: after the pause one probe is sent.
+        blames_sink: Whether the sink is what failed: after several of those in a row it is left alone, too.
+        may_repeat: Whether this try may have arrived.
+        done: What was achieved so far.
+        cause: The sort of the reason, where it is the end.
+    """
 
     state: DeliveryState
     reason: str
@@ -26,44 +42,81 @@ class Step:
     due_at: datetime
     remote_id: str | None = None
     pause_lane: timedelta | None = None
+    shuts_lane: bool = False
+    blames_sink: bool = False
+    may_repeat: bool = False
+    done: str | None = None
+    cause: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a sink is tried again."""
+
+    schedule: Sequence[timedelta]
+    on_uncertain: OnUncertain = OnUncertain.RETRY
 
 
 def next_step(
-    outcome: Outcome, *, attempts: int, now: datetime, schedule: Sequence[timedelta], rng: random.Random
+    outcome: Outcome, *, attempts: int, now: datetime, policy: Policy, rng: random.Random, may_repeat: bool = False
 ) -> Step:
     """The step after *outcome* of a delivery that was tried *attempts* times before.
 
-    A lost answer is tried again like a refused one: the receiver knows a repeat by its id.
+    Args:
+        may_repeat: Whether one of those tries may have arrived.
     """
     tried = attempts + 1
     match outcome:
         case Delivered(reason, remote_id):
-            return Step(DeliveryState.DELIVERED, reason, tried, now, remote_id)
+            return Step(DeliveryState.DELIVERED, reason, tried, now, remote_id, may_repeat=may_repeat)
         case Rejected(reason):
-            return Step(DeliveryState.DEAD, f"rejected: {reason}", tried, now)
+            return Step(DeliveryState.DEAD, f"rejected: {reason}", tried, now, cause=_cause("rejected", reason))
         case AuthFailed(reason):
-            return Step(DeliveryState.PENDING, f"not authorised: {reason}", attempts, now + PAUSE, pause_lane=PAUSE)
+            step = _until_somebody_acts(f"not authorised: {reason}", attempts, now)
         case Gone(reason):
-            return Step(DeliveryState.PENDING, f"gone: {reason}", attempts, now + PAUSE, pause_lane=PAUSE)
+            step = _until_somebody_acts(f"gone: {reason}", attempts, now)
         case Uncertain(reason):
-            return _again(f"uncertain: {reason}", None, tried, now, schedule, rng)
-        case Retry(reason, after, whole_lane):
-            return _again(reason, after, tried, now, schedule, rng, whole_lane=whole_lane)
+            return _after_uncertain(reason, tried, now, policy, rng, may_repeat=may_repeat)
+        case Retry(reason, is_ours=True):
+            reason = f"our own network: {reason}"
+            step = Step(DeliveryState.PENDING, reason, attempts, now + OWN_TROUBLE, pause_lane=OWN_TROUBLE)
+        case Retry():
+            step = _again(outcome, tried, now, policy, rng)
+    return replace(step, may_repeat=may_repeat, done=outcome.done if isinstance(outcome, Retry) else None)
 
 
-def _again(
-    reason: str,
-    after: timedelta | None,
-    tried: int,
-    now: datetime,
-    schedule: Sequence[timedelta],
-    rng: random.Random,
-    *,
-    whole_lane: bool = False,
+def _until_somebody_acts(reason: str, attempts: int, now: datetime) -> Step:
+    return Step(DeliveryState.PENDING, reason, attempts, now + PAUSE, pause_lane=PAUSE, shuts_lane=True)
+
+
+def _after_uncertain(
+    reason: str, tried: int, now: datetime, policy: Policy, rng: random.Random, *, may_repeat: bool
 ) -> Step:
+    """A lost answer. A receiver that knows a repeat by its id is asked again; where people read, once and marked."""
+    reason = f"uncertain: {reason}"
+    match policy.on_uncertain:
+        case OnUncertain.RETRY:
+            step = _again(Retry(reason), tried, now, policy, rng)
+        case OnUncertain.REPEAT if not may_repeat:
+            step = Step(DeliveryState.PENDING, reason, tried, now + REPEAT_AFTER, blames_sink=True)
+        case _:
+            step = Step(DeliveryState.UNCERTAIN, reason, tried, now, blames_sink=True, cause="uncertain")
+    return replace(step, may_repeat=True)
+
+
+def _again(outcome: Retry, tried: int, now: datetime, policy: Policy, rng: random.Random) -> Step:
+    schedule, reason, after = policy.schedule, outcome.reason, outcome.after
     scheduled = schedule[min(tried, len(schedule)) - 1]
-    pause = (scheduled if after is None else after) if whole_lane else None
+    pause = (scheduled if after is None else after) if outcome.whole_lane else None
     if tried > len(schedule):
-        return Step(DeliveryState.DEAD, f"gave up after {tried} tries: {reason}", tried, now, pause_lane=pause)
+        given_up = f"gave up after {tried} tries: {reason}"
+        cause = _cause("gave up", reason)
+        return Step(DeliveryState.DEAD, given_up, tried, now, pause_lane=pause, blames_sink=True, cause=cause)
     wait = max(scheduled, after or timedelta(0))
-    return Step(DeliveryState.PENDING, reason, tried, now + wait * (1 + _JITTER * rng.random()), pause_lane=pause)
+    due_at = now + wait * (1 + _JITTER * rng.random())
+    return Step(DeliveryState.PENDING, reason, tried, due_at, pause_lane=pause, blames_sink=True)
+
+
+def _cause(how: str, reason: str) -> str:
+    """The sort of *reason*: what stands before its particulars, like `rejected: HTTP 422`."""
+    return f"{how}: {reason.partition(':')[0]}"[:80]

@@ -25,6 +25,8 @@ from receiver.database import is_data_error
 from receiver.exceptions import DatabaseUnavailable
 from receiver.writer import Writer
 from routers import lifecycle
+from routers.amending import Amendment, amend
+from routers.corrections import Correction, correct
 from routers.deciding import Decided, Decider, Occasion
 from routers.lifecycle import Event
 from routers.objects import (
@@ -40,7 +42,8 @@ from routers.objects import (
     record_failure,
     save_objects,
 )
-from routers.outbox import Correction, NewDelivery, correct, has_spoken, insert_deliveries
+from routers.ordering import Pair, promote
+from routers.outbox import NewDelivery, has_spoken, insert_deliveries
 from routers.rules.ruleset import RuleSet
 from routers.zones import remember_zone
 from routers.zones import told_zones as read_told_zones
@@ -108,7 +111,7 @@ class Router:
         except Exception as error:  # one event's data broke the statement: find it by taking each alone
             _log.warning("routing.batch_failed", error=type(error).__name__)
             return await self._route_singly()
-        self._after(report)
+        await self._after(report)
         return report.events
 
     def _in_writer(self, conn: Connection, *, limit: int) -> Report:
@@ -117,9 +120,11 @@ class Router:
             self._zones_hold_until = time.monotonic() + _ZONES_HOLD.total_seconds()
         return route(conn, self._clock, self._rules, limit=limit, told_zones=self.zones)
 
-    def _after(self, report: Report) -> None:
+    async def _after(self, report: Report) -> None:
         """What follows from a COMMIT."""
         self.zones.update(report.zones)
+        if report.blocked:  # what those wait for may have ended in a transaction that could not see them
+            await self._writer.run(partial(promote, pairs=report.blocked))
         if report.deliveries:
             self.on_deliveries()
 
@@ -134,7 +139,7 @@ class Router:
             except _NotRouted as failed:
                 await self._writer.run(failed.note)
                 continue
-            self._after(report)
+            await self._after(report)
             if not report.events:
                 return 0
         return MAX_BATCH
@@ -142,11 +147,12 @@ class Router:
 
 @dataclass(slots=True)
 class Report:
-    """How much one transaction did, and which time zones of companies it learned."""
+    """How much one transaction did, which time zones of companies it learned, and where it made deliveries wait."""
 
     events: int = 0
     deliveries: int = 0
     zones: dict[str, str] = field(default_factory=dict)
+    blocked: set[Pair] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -169,8 +175,10 @@ class _Work:
     routed: list[tuple[str, str | None, str | None, str]] = field(default_factory=list)
     transitions: list[TransitionRow] = field(default_factory=list)
     deliveries: dict[str, NewDelivery] = field(default_factory=dict)
+    amendments: list[Amendment] = field(default_factory=list)
     corrections: list[Correction] = field(default_factory=list)
     zones: dict[str, str] = field(default_factory=dict)
+    blocked: set[Pair] = field(default_factory=set)
 
     def spoken(self, conn: Connection, our_id: str, rules: Collection[str], send: str) -> bool:
         """Whether a delivery of an object was made for one of *rules*, in this transaction or in an earlier one."""
@@ -183,6 +191,7 @@ class _Work:
         """What was decided of one event."""
         self.transitions += decided.transitions
         self.deliveries |= decided.deliveries
+        self.amendments += decided.amendments
         if decided.correction is not None:
             self.corrections.append(decided.correction)
 
@@ -217,7 +226,9 @@ def route_claimed(
     for read in sorted(events, key=lambda read: lifecycle.stage_of(read.event), reverse=True):
         _tolerantly(conn, read, _route_one, work, read, decider, now)
     _write(conn, work, zones, now)
-    return Report(events=len(claimed), deliveries=len(work.deliveries), zones=work.zones)
+    told = len(work.deliveries) + len(work.amendments) + len(work.corrections)
+    blocked = work.blocked if conn.dialect.name == "postgresql" else set()  # SQLite has one writer at a time
+    return Report(events=len(claimed), deliveries=told, zones=work.zones, blocked=blocked)
 
 
 def _tolerantly(conn: Connection, event: Any, think: Callable[..., T], *args: Any) -> T | None:
@@ -320,7 +331,8 @@ def _route_one(work: _Work, read: _Read, decider: Decider, now: datetime) -> Non
 def _write(conn: Connection, work: _Work, told_zones: Mapping[str, str], now: datetime) -> None:
     save_objects(conn, work.objects, now=now)
     insert_transitions(conn, work.transitions)
-    insert_deliveries(conn, work.deliveries.values(), now=now)
+    work.blocked = insert_deliveries(conn, work.deliveries.values(), now=now)
+    amend(conn, work.amendments, now=now)
     mark_routed(conn, work.routed)
     for correction in work.corrections:
         correct(conn, correction, now=now)

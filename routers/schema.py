@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, Table, Text, UniqueConstraint, and_, false
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    Table,
+    Text,
+    UniqueConstraint,
+    and_,
+    false,
+    true,
+)
 
 from receiver.columns import Id, Instant, Json
 from receiver.schema import metadata, one_of, waiting_index
 
 # The newest migration. `serve` asks the database for it instead of loading the migrations; a test compares the two.
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 
 
 class TransitionState(StrEnum):
@@ -23,11 +36,8 @@ class TransitionState(StrEnum):
 
 
 class DeliveryState(StrEnum):
-    """Where a delivery stands: waiting, in a dispatcher's hands, possibly on the wire, or finished.
-
-    The whole list of the design, so that the table need not be rewritten for one more; until they have a meaning,
-    nothing sets `blocked`, `cancelled` and `uncertain`.
-    """
+    """Where a delivery stands: waiting for its time or for an earlier one, in a dispatcher's hands, possibly on the
+    wire, or finished."""
 
     PENDING = "pending"
     BLOCKED = "blocked"
@@ -46,7 +56,7 @@ objects = Table(
     metadata,
     Column("id", Id, primary_key=True),
     Column("company", Id, nullable=False),
-    Column("type", Id, nullable=False, comment="call, text, form, unknown"),
+    Column("type", Id, nullable=False, comment="call, text, form, assist, unknown"),
     Column("object_id", Id, nullable=False, comment="CallRail's id"),
     Column("stage", Id, nullable=False),
     Column("outcome", Id),
@@ -107,6 +117,9 @@ deliveries = Table(
     Column("generation", Integer, nullable=False),
     Column("sink", Id, nullable=False),
     Column("template", Id, comment="null for the transition's own"),
+    Column("order_key", Id, comment="whom it is about: those of one key and sink are sent one after another"),
+    Column("amends", Id, comment="deliveries.id of the first message of the same thing"),
+    Column("amend", Id, comment="how later news amends the first message: edit, thread, new"),
     Column("state", Id, nullable=False),
     Column("expires_at", Instant, comment="after it nobody wants to hear of it"),
     Column("due_at", Instant, nullable=False),
@@ -114,8 +127,13 @@ deliveries = Table(
     Column("leased_by", Id, comment="the instance that holds it"),
     Column("fence", Integer, nullable=False, comment="rises with each claim and shuts out an earlier holder"),
     Column("attempts", Integer, nullable=False, comment="real tries"),
+    Column("blocks", Boolean, nullable=False, server_default=true(), comment="holds back later ones of its order_key"),
+    Column("blocks_until", Instant, comment="a retried one holds the others back no longer than this"),
+    Column("may_repeat", Boolean, nullable=False, server_default=false(), comment="an earlier try may have arrived"),
+    Column("done", Text, comment="what earlier tries achieved"),
     Column("remote_id", Text, comment="what the destination calls it"),
     Column("reason", Text, comment="why it stands where it stands"),
+    Column("cause", Id, comment="the reason's sort, by which dead letters are grouped"),
     Column("created_at", Instant, nullable=False),
     Column("finished_at", Instant),
     one_of("state", DeliveryState),
@@ -129,15 +147,41 @@ waiting_index(
     where=deliveries.c.state == DeliveryState.PENDING.value,
 )
 waiting_index(
+    "ix_deliveries_pending_company",
+    deliveries.c.sink,
+    deliveries.c.company,
+    deliveries.c.due_at,
+    deliveries.c.id,
+    where=deliveries.c.state == DeliveryState.PENDING.value,
+)
+waiting_index(
     "ix_deliveries_leased",
     deliveries.c.lease_until,
     where=deliveries.c.state.in_([DeliveryState.LEASED.value, DeliveryState.SENDING.value]),
 )
+OPEN = (DeliveryState.PENDING, DeliveryState.BLOCKED, DeliveryState.LEASED, DeliveryState.SENDING)
+waiting_index(
+    "ix_deliveries_order",
+    deliveries.c.sink,
+    deliveries.c.order_key,
+    deliveries.c.state,
+    deliveries.c.id,
+    where=and_(deliveries.c.state.in_([state.value for state in OPEN]), deliveries.c.order_key.is_not(None)),
+)
+waiting_index(
+    "ix_deliveries_blocking",
+    deliveries.c.blocks_until,
+    where=deliveries.c.blocks_until.is_not(None),
+)
+waiting_index("ix_deliveries_amends", deliveries.c.amends, where=deliveries.c.amends.is_not(None))
 
 waiting_index(
     "ix_deliveries_expiring",
     deliveries.c.expires_at,
-    where=and_(deliveries.c.state == DeliveryState.PENDING.value, deliveries.c.expires_at.is_not(None)),
+    where=and_(
+        deliveries.c.state.in_([DeliveryState.PENDING.value, DeliveryState.BLOCKED.value]),
+        deliveries.c.expires_at.is_not(None),
+    ),
 )
 
 attempts = Table(
@@ -163,7 +207,10 @@ lanes = Table(
     "lanes",
     metadata,
     Column("sink", Id, primary_key=True),
+    Column("held", Boolean, nullable=False, server_default=false(), comment="an operator has paused it"),
     Column("paused_until", Instant),
     Column("reason", Text, comment="why it is paused"),
     Column("failures", Integer, nullable=False, comment="in a row"),
+    Column("tokens", Float, comment="how many may be sent at once; null where it has no rate"),
+    Column("tokens_at", Instant, comment="when that was so"),
 )

@@ -30,7 +30,9 @@ from routers.config import Configuration
 from routers.dispatcher import Dispatcher, Limits
 from routers.migrate import is_current
 from routers.outbox import shift_open_times
+from routers.retries import Policy
 from routers.routing import Router
+from routers.sinks.config import SinkConfig
 from routers.sinks.sink import Sink
 from routers.templates import Templates
 
@@ -162,12 +164,17 @@ def build_sinks(configuration: Configuration) -> Mapping[str, tuple[Sink, Limits
     problems: list[ConfigProblem] = []
     for name, config in configuration.sink_configs.items():
         try:
-            sinks[name] = (config.build(), Limits(config.concurrency, config.timeout, config.schedule))
+            sinks[name] = (config.build(), _limits(config))
         except (SecretMissing, ValueError) as error:
             problems.append(ConfigProblem(str(error), configuration.document.place(("sinks", name))))
     if problems:
         raise ConfigError(problems)
     return sinks
+
+
+def _limits(config: SinkConfig) -> Limits:
+    policy = Policy(config.schedule, config.on_uncertain)
+    return Limits(config.concurrency, config.timeout, policy, config.rate, config.holds_back)
 
 
 def bind(host: str, port: int) -> socket.socket:

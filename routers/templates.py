@@ -16,9 +16,9 @@ import structlog
 
 from callrail.fields import FIELDS
 from routers.escapes import Escape, plain
-from routers.filters import KEY_MARK, ZONE, holds_access_key, join, ordinal, phone, truncate
+from routers.filters import KEY_MARK, ZONE, holds_access_key, join, link, ordinal, phone, truncate
 from routers.hours import time_zone
-from routers.messages import Message, Text
+from routers.messages import Amend, Chapter, First, Message, Text
 from routers.outbox import Delivery
 from routers.sandbox import (
     RESERVED_MARK,
@@ -185,23 +185,46 @@ def render(
         zone: The company's time zone; the one CallRail told where None.
     """
     facts = delivery.facts
+    now = facts if present is None else present
+    write = partial(_write, templates=templates, present=present, zone=zone)
     return Message(
         key=delivery.id,
         transition=delivery.transition,
         company=delivery.company,
         occurred_at=delivery.occurred_at,
         data=_data(delivery, facts),
-        write=partial(_write, delivery, facts, templates, present, zone),
+        write=partial(write, delivery, facts),
+        object_type=delivery.object_type,
+        callrail_id=delivery.callrail_id,
+        links=_links(now),
+        is_spam=now.get("spam") is True,
+        story=tuple(
+            Chapter(item.transition, item.occurred_at, partial(write, item, item.facts)) for item in delivery.story
+        ),
+        first=First(delivery.amends, delivery.remote_id) if delivery.amends is not None else None,
+        amend=delivery.amend or Amend.NEW,
+        may_repeat=delivery.may_repeat,
+        done=delivery.done,
     )
+
+
+# What a person opens to read or listen, by the field that tells it; the first that may be shown to all.
+_LINKS = {"call": ("timeline_url",), "recording": ("recording_player", "recording")}
+
+
+def _links(facts: Mapping[str, Any]) -> dict[str, str]:
+    found = {what: next(filter(None, (link(facts.get(name)) for name in names)), "") for what, names in _LINKS.items()}
+    return {what: url for what, url in found.items() if url}
 
 
 def _write(
     delivery: Delivery,
     facts: Mapping[str, Any],
+    escape: Escape,
+    *,
     templates: Templates,
     present: Mapping[str, Any] | None,
     zone: tzinfo | None,
-    escape: Escape,
 ) -> Text:
     """The text. A template that fails costs its words, never the message: the built-in one speaks instead."""
     built_in = default_name(delivery.transition)

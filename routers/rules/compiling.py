@@ -66,7 +66,7 @@ class RuleCompiler:
             hint = did_you_mean(written.template, templates) or "name it under templates:"
             self.complaints.complain((*loc, "template"), f"there is no template '{written.template}'", hint)
         is_role = written.to in self.names.roles
-        return To(written.id or written.to, written.to, is_role, written.template, written.expires)
+        return To(written.id or written.to, written.to, is_role, written.template, written.expires, written.amend)
 
     def named(self, name: str, loc: Loc) -> None:
         """Note that the sink or role *name* is used at *loc*."""

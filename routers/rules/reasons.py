@@ -19,6 +19,7 @@ class Reason(StrEnum):
     UNLESS = "unless"
     NO_ROLE = "no role"
     ALREADY_TOLD = "already told"
+    AMENDS = "amends"
     LATE = "late"
     SUPERSEDED = "superseded"
     NO_RULE = "no rule looks at this"
@@ -39,6 +40,7 @@ _SENTENCES = {
     Reason.UNLESS: "The exception on {what} held.",
     Reason.NO_ROLE: "The rule matched, but the company has no sink for the role {what}.",
     Reason.ALREADY_TOLD: "The rule has already spoken of this object, and it speaks once.",
+    Reason.AMENDS: "The rule has already spoken of this object; this amends what it said.",
     Reason.LATE: "It happened longer ago than the rule's max_age.",
     Reason.SUPERSEDED: "The object was already further when this became known.",
     Reason.NO_RULE: "No rule of the company looks at this.",

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from routers.hours import Schedule
+from routers.messages import Amend
 from routers.rules.conditions import Condition, Facts, Finding, Show, as_found
 from routers.rules.reasons import Reason, reason_of
 from routers.transitions import Transition
@@ -30,10 +31,27 @@ class OnLate(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Amending:
+    """How later news amends the first message of a thing.
+
+    *tells_all*: an amendment tells the whole story, so that news which come together are one. *most*: so many follow
+    the first message; None for as many as there are.
+    """
+
+    mode: Amend
+    tells_all: bool = False
+    most: int | None = None
+
+
+NOT_AMENDED = Amending(Amend.SILENT)
+
+
+@dataclass(frozen=True, slots=True)
 class Send:
     """One destination of a rule. *id* tells two sends of a rule apart, and stays when its role gets another sink.
 
     *template* is None for the transition's own. *expires* is how long after the transition it is still worth sending.
+    *amend* is None for what the sink does by itself.
     """
 
     id: str
@@ -41,6 +59,7 @@ class Send:
     role: str | None = None
     template: str | None = None
     expires: timedelta | None = None
+    amend: Amend | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +71,13 @@ class To:
     is_role: bool = False
     template: str | None = None
     expires: timedelta | None = None
+    amend: Amend | None = None
 
     def resolve(self, roles: Mapping[str, str]) -> Send | None:
         """The destination for a company with *roles*; None if it has no such role."""
         sink = roles.get(self.name) if self.is_role else self.name
-        return Send(self.id, sink, self.name if self.is_role else None, self.template, self.expires) if sink else None
+        role = self.name if self.is_role else None
+        return Send(self.id, sink, role, self.template, self.expires, self.amend) if sink else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +189,7 @@ class RuleSet:
     """All rules of an installation. *hash* names exactly these rules in stored rows.
 
     *roles*, *hours* and *zones* are by company; *everyone_else* is `unmatched:`, by the sort of object;
-    *for_people* are the sinks that people read.
+    *for_people* are the sinks that people read; *amends* is, by sink, how it amends.
     """
 
     rules: Sequence[Rule]
@@ -178,6 +199,7 @@ class RuleSet:
     hours: Mapping[str, Schedule] = field(default_factory=dict)
     zones: Mapping[str, str] = field(default_factory=dict)
     for_people: frozenset[str] = frozenset()
+    amends: Mapping[str, Amending] = field(default_factory=dict)
     _index: dict[tuple[str, Transition], tuple[_Looking, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     def decide(self, company: str, transition: Transition, facts: Facts) -> Decision:
@@ -220,6 +242,18 @@ class RuleSet:
     def unmatched_at(self, transition: Transition) -> To | None:
         """Where `unmatched` sends *transition*, whatever the company; None if it does not look at it."""
         return self.everyone_else.get(_UNMATCHED.get(transition, ""))
+
+    def amending(self, sink: str, own: Amend | None = None) -> Amending:
+        """How later news amends a message to *sink*; *own* is what its destination in the rule says of it."""
+        by_itself = self.amends.get(sink, NOT_AMENDED)
+        if own is None or own is by_itself.mode:
+            return by_itself
+        return Amending(own, tells_all=own is Amend.EDIT)
+
+    def amending_of(self, rule: str, send: str, sink: str) -> Amending:
+        """How later news amends what *rule*, or `unmatched`, has sent to *sink*."""
+        own = next((to.amend for item in self.rules if item.id == rule for to in item.send if to.id == send), None)
+        return self.amending(sink, own)
 
     def explain(
         self,

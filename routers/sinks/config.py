@@ -12,6 +12,7 @@ from callrail.addresses import AllowList
 from routers.durations import Duration
 from routers.messages import Amend
 from routers.rates import WrittenRate
+from routers.rules.ruleset import Amending
 
 
 class Audience(StrEnum):
@@ -72,6 +73,16 @@ class SinkConfig(BaseModel):
     """For how long a delivery that is tried again holds back later ones about the same person."""
     amend: Amend = Amend.SILENT
     """What later news of a thing does to the message that told it: edit it, answer it in its thread, come new, none."""
+
+    @property
+    def can_edit(self) -> bool:
+        """Whether a message there can be changed after it was sent."""
+        return False
+
+    @property
+    def amending(self) -> Amending:
+        """How later news amends the first message of a thing."""
+        return Amending(self.amend, tells_all=self.amend is Amend.EDIT)
 
     @property
     def schedule(self) -> tuple[timedelta, ...]:

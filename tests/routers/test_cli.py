@@ -19,6 +19,7 @@ from callrail.payload import read_payload
 from receiver.schema import events
 from routers import outbox
 from routers.cli import cli
+from routers.lanes import open_lane
 from routers.routing import route
 from routers.schema import DeliveryState, deliveries
 from routers.simulator import Story, life_cycle
@@ -177,8 +178,8 @@ def test_migrating_says_from_where_to_where(unmigrated_url: str) -> None:
     """And the second time that there is nothing to do."""
     environ = {"CALLRAIL_ROUTER_DATABASE_URL": unmigrated_url}
 
-    assert run("migrate", environ=environ) == Ran(0, "Migrated from empty to 0002.\n", "")
-    assert run("migrate", environ=environ) == Ran(0, "Schema 0002: nothing to do.\n", "")
+    assert run("migrate", environ=environ) == Ran(0, "Migrated from empty to 0003.\n", "")
+    assert run("migrate", environ=environ) == Ran(0, "Schema 0003: nothing to do.\n", "")
 
 
 def test_an_option_beats_the_environment(tmp_path: Path) -> None:
@@ -267,7 +268,7 @@ def looked(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> L
             a_rule("forms", Transition.FORM_SUBMITTED, send=("terminal",)),
         )
         route(conn, FixedClock(), rules, limit=100)
-        outbox.open_lane(conn, "crm")
+        open_lane(conn, "crm")
         (held,) = outbox.claim_due(conn, sink="crm", now=NOW, lease_until=NOW, instance="in_1", limit=9)
         outbox.record(conn, [tried(held, DeliveryState.PENDING, reason="HTTP 500: oops")], now=NOW)
         outbox.record(conn, [tried(held, DeliveryState.DELIVERED, reason="HTTP 200")], now=NOW)

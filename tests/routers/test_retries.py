@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routers.outcomes import AuthFailed, Delivered, Gone, Outcome, Rejected, Retry, Uncertain
-from routers.retries import PAUSE, Step, next_step
+from routers.retries import OWN_TROUBLE, PAUSE, REPEAT_AFTER, Policy, Step, next_step
 from routers.schema import DeliveryState
-from routers.sinks.config import SCHEDULES, Audience
+from routers.sinks.config import SCHEDULES, Audience, OnUncertain
 
 NOW = datetime(2026, 3, 10, 13, 15, tzinfo=UTC)
 SCHEDULE = (timedelta(seconds=2), timedelta(seconds=10), timedelta(minutes=1))
@@ -25,7 +25,7 @@ class NoJitter(random.Random):
 
 
 def step(outcome: Outcome, *, attempts: int = 0, rng: random.Random | None = None) -> Step:
-    return next_step(outcome, attempts=attempts, now=NOW, schedule=SCHEDULE, rng=rng or NoJitter())
+    return next_step(outcome, attempts=attempts, now=NOW, policy=Policy(SCHEDULE), rng=rng or NoJitter())
 
 
 @pytest.mark.parametrize(
@@ -37,42 +37,57 @@ def step(outcome: Outcome, *, attempts: int = 0, rng: random.Random | None = Non
             id="delivered",
         ),
         pytest.param(
-            Rejected("HTTP 400"), Step(DeliveryState.DEAD, "rejected: HTTP 400", 3, NOW), id="rejected-is-dead"
+            Rejected("HTTP 400"),
+            Step(DeliveryState.DEAD, "rejected: HTTP 400", 3, NOW, cause="rejected: HTTP 400"),
+            id="rejected-is-dead",
         ),
         pytest.param(
             AuthFailed("HTTP 401"),
-            Step(DeliveryState.PENDING, "not authorised: HTTP 401", 2, NOW + PAUSE, pause_lane=PAUSE),
+            Step(DeliveryState.PENDING, "not authorised: HTTP 401", 2, NOW + PAUSE, pause_lane=PAUSE, shuts_lane=True),
             id="auth-costs-no-attempt",
         ),
         pytest.param(
             Gone("HTTP 410"),
-            Step(DeliveryState.PENDING, "gone: HTTP 410", 2, NOW + PAUSE, pause_lane=PAUSE),
+            Step(DeliveryState.PENDING, "gone: HTTP 410", 2, NOW + PAUSE, pause_lane=PAUSE, shuts_lane=True),
             id="gone-costs-no-attempt",
         ),
         pytest.param(
             Uncertain("no answer"),
-            Step(DeliveryState.PENDING, "uncertain: no answer", 3, NOW + SCHEDULE[2]),
+            Step(
+                DeliveryState.PENDING, "uncertain: no answer", 3, NOW + SCHEDULE[2], blames_sink=True, may_repeat=True
+            ),
             id="uncertain-is-tried-again",
         ),
-        pytest.param(Retry("HTTP 500"), Step(DeliveryState.PENDING, "HTTP 500", 3, NOW + SCHEDULE[2]), id="retry"),
+        pytest.param(
+            Retry("HTTP 500"),
+            Step(DeliveryState.PENDING, "HTTP 500", 3, NOW + SCHEDULE[2], blames_sink=True),
+            id="retry",
+        ),
         pytest.param(
             Retry("HTTP 500", after=timedelta(seconds=5)),
-            Step(DeliveryState.PENDING, "HTTP 500", 3, NOW + SCHEDULE[2]),
+            Step(DeliveryState.PENDING, "HTTP 500", 3, NOW + SCHEDULE[2], blames_sink=True),
             id="a-shorter-retry-after-hastens-nothing",
         ),
         pytest.param(
             Retry("HTTP 500", after=timedelta(hours=2)),
-            Step(DeliveryState.PENDING, "HTTP 500", 3, NOW + timedelta(hours=2)),
+            Step(DeliveryState.PENDING, "HTTP 500", 3, NOW + timedelta(hours=2), blames_sink=True),
             id="a-longer-retry-after-is-kept",
         ),
         pytest.param(
             Retry("HTTP 429", after=timedelta(hours=2), whole_lane=True),
-            Step(DeliveryState.PENDING, "HTTP 429", 3, NOW + timedelta(hours=2), pause_lane=timedelta(hours=2)),
+            Step(
+                DeliveryState.PENDING,
+                "HTTP 429",
+                3,
+                NOW + timedelta(hours=2),
+                pause_lane=timedelta(hours=2),
+                blames_sink=True,
+            ),
             id="a-429-pauses-the-lane",
         ),
         pytest.param(
             Retry("HTTP 429", whole_lane=True),
-            Step(DeliveryState.PENDING, "HTTP 429", 3, NOW + SCHEDULE[2], pause_lane=SCHEDULE[2]),
+            Step(DeliveryState.PENDING, "HTTP 429", 3, NOW + SCHEDULE[2], pause_lane=SCHEDULE[2], blames_sink=True),
             id="a-429-that-asks-for-no-time-pauses-it-by-the-schedule",
         ),
     ],
@@ -96,6 +111,41 @@ def test_after_the_last_wait_a_delivery_is_dead(outcome: Outcome) -> None:
     assert (dead.state, dead.attempts) == (DeliveryState.DEAD, 4)
     assert dead.reason.startswith("gave up after 4 tries: ")
     assert outcome.reason in dead.reason
+
+
+@pytest.mark.parametrize("may_repeat", [False, True])
+def test_where_people_read_a_lost_answer_is_repeated_once_and_marked(may_repeat: bool) -> None:
+    """After a minute; the second time a person has to look."""
+    policy = Policy(SCHEDULE, OnUncertain.REPEAT)
+    follows = next_step(
+        Uncertain("no answer"), attempts=0, now=NOW, policy=policy, rng=NoJitter(), may_repeat=may_repeat
+    )
+
+    assert follows.may_repeat
+    assert (follows.state, follows.due_at, follows.cause) == (
+        (DeliveryState.UNCERTAIN, NOW, "uncertain") if may_repeat else (DeliveryState.PENDING, NOW + REPEAT_AFTER, None)
+    )
+
+
+def test_what_must_not_happen_twice_is_held_when_its_answer_is_lost() -> None:
+    """Nothing is sent again before somebody has looked."""
+    policy = Policy(SCHEDULE, OnUncertain.HOLD)
+    held = next_step(Uncertain("no answer"), attempts=0, now=NOW, policy=policy, rng=NoJitter())
+
+    assert (held.state, held.reason, held.cause) == (DeliveryState.UNCERTAIN, "uncertain: no answer", "uncertain")
+
+
+def test_trouble_of_our_own_network_counts_for_nothing() -> None:
+    """No try is used up and the sink is not blamed; nothing is sent there for a moment, lest every row finds out."""
+    waits = step(Retry("no route", is_ours=True), attempts=2)
+
+    assert (waits.state, waits.attempts, waits.blames_sink) == (DeliveryState.PENDING, 2, False)
+    assert (waits.due_at, waits.pause_lane) == (NOW + OWN_TROUBLE, OWN_TROUBLE)
+
+
+def test_what_was_achieved_is_kept_for_the_next_try() -> None:
+    """The recipients who have the mail are not sent it again."""
+    assert step(Retry("450", done='["a@example.com"]')).done == '["a@example.com"]'
 
 
 def test_a_dead_delivery_pauses_its_lane_all_the_same() -> None:

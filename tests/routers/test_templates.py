@@ -47,6 +47,7 @@ def delivery_of(transition: Transition, facts: dict[str, Any], **changed: Any) -
         fence=1,
         attempts=0,
         rule="r",
+        sink="slack",
         company="acme",
         object_type="call",
         callrail_id="CAL1",

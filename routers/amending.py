@@ -1,0 +1,189 @@
+"""One thing, one message: what later news does to the message that told it first.
+
+The first message of a rule about a thing is a delivery like any other. Each later piece of news is a row of its own
+that names the first, and is sent as an edit of it, in its thread, or new. News of which an unsent message can tell as
+well gets a row too, `superseded`: so it has its reason, and the message its whole story.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, and_, bindparam, or_, select, update
+
+from routers.messages import Amend
+from routers.outbox import TAKEN_BACK, UNSENT, Delivery, NewDelivery, end, insert_deliveries
+from routers.rules.ruleset import Amending
+from routers.schema import DeliveryState, deliveries, transitions, versions
+from routers.transitions import Transition
+
+# Readers see a message move; and a destination that is asked to edit all the time says no.
+EDITS_APART = timedelta(seconds=5)
+TOLD_WITH_FIRST = "told with the first message of it, which was not sent yet"
+TOLD_WITH_LATER = "told with later news of it, which came before this was sent"
+TOLD_ELSEWHERE = (TOLD_WITH_FIRST, TOLD_WITH_LATER)
+
+
+@dataclass(frozen=True, slots=True)
+class Amendment:
+    """Later news of a thing, where a rule that speaks once of it has spoken.
+
+    Attributes:
+        rules: The ids under which the rule may have sent the first message.
+        first: The first message's delivery, where it is known.
+    """
+
+    news: NewDelivery
+    rules: tuple[str, ...]
+    how: Amending
+    first: str | None = None
+
+
+def amend(conn: Connection, amendments: Iterable[Amendment], *, now: datetime) -> None:
+    """Put later news into the outbox: as what amends the first message, or as part of one that is not sent yet."""
+    for amendment in amendments:
+        if amendment.how.mode is not Amend.SILENT:
+            told = _told(conn, amendment)
+            if told:
+                _amend(conn, amendment, told[0], told[1:], now)
+
+
+_COLUMNS = (
+    deliveries.c.id,
+    deliveries.c.sink,
+    deliveries.c.order_key,
+    deliveries.c.state,
+    deliveries.c.amends,
+    deliveries.c.reason,
+    deliveries.c.finished_at,
+)
+
+
+def _told(conn: Connection, amendment: Amendment) -> Sequence[Any]:
+    """The first message, then those that amend it; none if there is no first."""
+    first = amendment.first
+    if first is None:
+        query = (
+            select(deliveries.c.id)
+            .join(transitions, transitions.c.id == deliveries.c.transition_id)
+            .where(
+                transitions.c.object_id == amendment.news.object_id,
+                deliveries.c.rule.in_(amendment.rules),
+                deliveries.c.send == amendment.news.send,
+                deliveries.c.amends.is_(None),
+            )
+            .order_by(deliveries.c.id)
+            .limit(1)
+        )
+        first = conn.execute(query).scalar()
+    chain = select(*_COLUMNS).where(or_(deliveries.c.id == first, deliveries.c.amends == first))
+    return conn.execute(chain.order_by(deliveries.c.amends.is_not(None), deliveries.c.id)).all() if first else []
+
+
+def _amend(conn: Connection, amendment: Amendment, first: Any, later: Sequence[Any], now: datetime) -> None:
+    news = replace(amendment.news, amends=first.id, order_key=first.order_key, amend=amendment.how.mode)
+    if not amendment.how.tells_all:
+        insert_deliveries(conn, [news], now=now)
+        return
+    if first.state in UNSENT:
+        if first.state == DeliveryState.LEASED:
+            back = {"state": DeliveryState.PENDING.value, **TAKEN_BACK}
+            conn.execute(update(deliveries).where(deliveries.c.id == first.id).values(back))
+        insert_deliveries(conn, [replace(news, told_by=TOLD_WITH_FIRST)], now=now)
+        return
+    unsent = [row for row in later if row.state in UNSENT]
+    sent = [row for row in later if row.state not in UNSENT and row.reason not in TOLD_ELSEWHERE]
+    if amendment.how.most is not None and len(sent) >= amendment.how.most:
+        return
+    end(conn, unsent, DeliveryState.SUPERSEDED, TOLD_WITH_LATER, now)
+    insert_deliveries(conn, [replace(news, due_at=_not_before([first, *sent], now))], now=now)
+
+
+def _not_before(sent: Iterable[Any], now: datetime) -> datetime:
+    """When the next edit may be sent: that of a message which is being sent counts as made now."""
+    last = max(row.finished_at or now for row in sent)
+    return max(now, last + EDITS_APART)
+
+
+# --- at sending ------------------------------------------------------------------------------------------------------
+
+_SENT = (DeliveryState.SENDING, DeliveryState.DELIVERED, DeliveryState.UNCERTAIN, DeliveryState.DEAD)
+_chain = (
+    select(
+        deliveries.c.id,
+        deliveries.c.amends,
+        deliveries.c.remote_id,
+        deliveries.c.finished_at,
+        deliveries.c.template,
+        deliveries.c.reason,
+        transitions.c.name,
+        transitions.c.occurred_at,
+        transitions.c.details,
+        versions.c.stage,
+        versions.c.outcome,
+        versions.c.fields,
+    )
+    .join(transitions, transitions.c.id == deliveries.c.transition_id)
+    .join(
+        versions,
+        and_(versions.c.object_id == transitions.c.object_id, versions.c.version == transitions.c.version),
+    )
+    .where(
+        or_(
+            deliveries.c.id.in_(bindparam("firsts", expanding=True)),
+            deliveries.c.amends.in_(bindparam("firsts", expanding=True)),
+        ),
+        or_(
+            deliveries.c.state.in_(_SENT),
+            deliveries.c.reason.in_(TOLD_ELSEWHERE),
+            deliveries.c.id.in_(bindparam("own", expanding=True)),
+        ),
+    )
+    .order_by(transitions.c.id)
+)
+
+
+def with_stories(conn: Connection, claimed: Sequence[Delivery]) -> list[Delivery]:
+    """*claimed* as they are to be sent: each with what was told of the same thing, and as the newest of its news."""
+    told = [item for item in claimed if item.amend is not None]
+    if not told:
+        return list(claimed)
+    firsts = {item.amends or item.id for item in told}
+    chains: dict[str, list[Any]] = defaultdict(list)
+    for row in conn.execute(_chain, {"firsts": sorted(firsts), "own": [item.id for item in told]}):
+        chains[row.amends or row.id].append(row)
+    return [_with_story(item, chains.get(item.amends or item.id, [])) if item in told else item for item in claimed]
+
+
+def _with_story(delivery: Delivery, chain: Sequence[Any]) -> Delivery:
+    chapters = [(row, _chapter(delivery, row)) for row in chain]
+    own = next((chapter for row, chapter in chapters if row.id == delivery.id), delivery)
+    here = [chapter for row, chapter in chapters if row.id == delivery.id or row.reason in TOLD_ELSEWHERE]
+    newest = here[-1] if here else own
+    sent = [row for row in chain if row.remote_id is not None]
+    # An edit that found nothing to edit was sent new, and is then what later ones edit.
+    latest = max(sent, key=lambda row: row.finished_at or delivery.occurred_at, default=None)
+    first = next((row for row in sent if row.id == delivery.amends), None)
+    holder = latest if delivery.amend is Amend.EDIT else first
+    return replace(
+        newest,
+        story=tuple(chapter for _, chapter in chapters if chapter is not newest),
+        remote_id=holder.remote_id if holder is not None and delivery.amends is not None else None,
+    )
+
+
+def _chapter(delivery: Delivery, row: Any) -> Delivery:
+    return replace(
+        delivery,
+        transition=Transition(row.name),
+        occurred_at=row.occurred_at,
+        stage=row.stage,
+        outcome=row.outcome,
+        fields=row.fields,
+        details=row.details,
+        template=row.template,
+    )

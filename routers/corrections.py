@@ -1,0 +1,100 @@
+"""An outcome that was told proved wrong: what is not sent yet is not sent, and what was sent is amended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, case, or_, select, update
+
+from routers.amending import TOLD_ELSEWHERE, Amendment, amend
+from routers.ordering import Pair, promote
+from routers.outbox import SUPERSEDED, TAKEN_BACK, UNSENT, NewDelivery, end, insert_deliveries
+from routers.rules.ruleset import Amending
+from routers.schema import DeliveryState, deliveries, transitions
+from routers.transitions import Transition
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """An outcome that was told of an object proved *wrong*, and another is *right*.
+
+    Attributes:
+        transition_id: The `call.corrected` that says so.
+        keys: Those of deliveries that speak once of the object and would speak of the right outcome too.
+        unmatched: Tells of it where no rule does, if nothing was told of the object; its transition is looked up.
+        amending: How later news amends what a rule sent to one of its destinations: asked by rule, send and sink.
+    """
+
+    object_id: str
+    wrong: Transition
+    right: Transition
+    transition_id: str
+    amending: Callable[[str, str, str], Amending]
+    keys: tuple[str, ...] = ()
+    unmatched: NewDelivery | None = None
+
+
+def correct(conn: Connection, correction: Correction, *, now: datetime) -> None:
+    """What is not sent yet of the wrong outcome is not sent any more, and nobody misses the right one.
+
+    A delivery that speaks of both turns to the right one. What an earlier correction had ended is taken up again where
+    that outcome holds after all. One in a dispatcher's hands is taken from it: its text is the old one. Whoever was
+    told of the wrong one is told that it was.
+    """
+    told = select(transitions.c.id).where(transitions.c.object_id == correction.object_id)
+    right = conn.execute(told.where(transitions.c.name == correction.right)).scalar()
+    wrong = conn.execute(told.where(transitions.c.name == correction.wrong)).scalar()
+    ended_so = and_(deliveries.c.state == DeliveryState.SUPERSEDED.value, deliveries.c.reason == SUPERSEDED)
+    unsent_or_ended = or_(deliveries.c.state.in_(UNSENT), ended_so)
+    _take_up(conn, and_(deliveries.c.key.in_(correction.keys), unsent_or_ended), right, now)
+    _take_up(conn, and_(deliveries.c.transition_id == right, ended_so), right, now)
+    unsent = select(deliveries.c.id, deliveries.c.sink, deliveries.c.order_key).where(
+        deliveries.c.transition_id == wrong, deliveries.c.state.in_(UNSENT)
+    )
+    end(conn, conn.execute(unsent).all(), DeliveryState.SUPERSEDED, SUPERSEDED, now)
+    if correction.unmatched is not None and right is not None:
+        heard = select(deliveries.c.id).where(deliveries.c.transition_id.in_(told), ~ended_so).limit(1)
+        if conn.execute(heard).first() is None:
+            insert_deliveries(conn, [replace(correction.unmatched, transition_id=right)], now=now)
+    amend(conn, _amendments(conn, correction, wrong), now=now)
+
+
+def _take_up(conn: Connection, which: ColumnElement[bool], transition_id: str | None, now: datetime) -> None:
+    """Let *which* tell of *transition_id*, at once. One that waits for an earlier one, or has to now, waits."""
+    waits = or_(deliveries.c.state == DeliveryState.BLOCKED.value, deliveries.c.state == DeliveryState.SUPERSEDED.value)
+    state = case(
+        (and_(waits, deliveries.c.order_key.is_not(None)), DeliveryState.BLOCKED.value),
+        else_=DeliveryState.PENDING.value,
+    )
+    values: dict[str, Any] = {"due_at": now, "reason": None, "finished_at": None, **TAKEN_BACK}
+    taken_up = update(deliveries).where(which).values(transition_id=transition_id, state=state, **values)
+    rows = conn.execute(taken_up.returning(deliveries.c.sink, deliveries.c.order_key)).all()
+    promote(conn, [Pair(*row) for row in rows if row.order_key is not None])
+
+
+def _amendments(conn: Connection, correction: Correction, wrong: str | None) -> list[Amendment]:
+    """What is to be told to those who were told of the wrong outcome, each under the first message of the thing."""
+    columns = (deliveries.c.id, deliveries.c.amends, deliveries.c.rule, deliveries.c.send, deliveries.c.sink)
+    told = or_(deliveries.c.state.in_(_MAY_BE_READ), deliveries.c.reason.in_(TOLD_ELSEWHERE))
+    query = select(*columns, deliveries.c.company).where(deliveries.c.transition_id == wrong, told)
+    amendments: dict[str, Amendment] = {}
+    for row in conn.execute(query.order_by(deliveries.c.id)):
+        how = correction.amending(row.rule, row.send, row.sink)
+        key = f"{correction.transition_id}:{row.rule}:{row.send}:0"
+        news = NewDelivery(
+            key=key,
+            transition_id=correction.transition_id,
+            object_id=correction.object_id,
+            company=row.company,
+            rule=row.rule,
+            send=row.send,
+            sink=row.sink,
+        )
+        amendments.setdefault(key, Amendment(news, (row.rule,), how, first=row.amends or row.id))
+    return list(amendments.values())
+
+
+_MAY_BE_READ = (DeliveryState.DELIVERED, DeliveryState.SENDING, DeliveryState.UNCERTAIN)

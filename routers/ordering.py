@@ -1,0 +1,84 @@
+"""The order in which one person's messages reach a sink: one after another, in the order they were made.
+
+Of the open deliveries of a sink and an order key only the first is `pending`; the others are `blocked`, and whatever
+ends the first promotes the next in the same transaction. So a claim never has to ask what comes before a row.
+A delivery that is tried again holds the others back for a while only (`blocks_until`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from receiver.bulk import BulkQuery
+from routers.schema import OPEN, DeliveryState, deliveries
+
+
+class Pair(NamedTuple):
+    """Those of one sink about one person."""
+
+    sink: str
+    order_key: str
+
+
+_COLUMNS = (deliveries.c.sink, deliveries.c.order_key)
+_OPEN = ", ".join(f"'{state}'" for state in OPEN)  # as the partial index has it, or SQLite does not see that it fits
+_MINE = f"d.sink = given.sink AND d.order_key = given.order_key AND d.state IN ({_OPEN})"
+_BLOCKED = f"SELECT d.id FROM deliveries AS d WHERE {_MINE} AND d.state = 'blocked'"  # noqa: S608  (states of our own)
+_BLOCKING = f"""SELECT d.id FROM deliveries AS d
+    WHERE {_MINE} AND d.state IN ('pending', 'leased', 'sending') AND d.blocks"""  # noqa: S608
+
+_held_back = BulkQuery(
+    f"SELECT sink, order_key FROM {{given}} WHERE EXISTS ({_BLOCKED}) OR EXISTS ({_BLOCKING})",  # noqa: S608
+    *_COLUMNS,
+)
+_promote = BulkQuery(
+    f"""UPDATE deliveries SET state = 'pending' WHERE state = 'blocked' AND id IN (
+        SELECT ({_BLOCKED} ORDER BY d.id LIMIT 1) FROM {{given}} WHERE NOT EXISTS ({_BLOCKING})
+    ) RETURNING sink, order_key""",  # noqa: S608
+    *_COLUMNS,
+)
+
+
+def held_back(conn: Connection, pairs: Collection[Pair]) -> set[Pair]:
+    """Those of *pairs* in which a new delivery has to wait for an earlier one."""
+    return {Pair(*row) for row in _held_back(conn, sorted(set(pairs)))}
+
+
+def promote(conn: Connection, pairs: Collection[Pair]) -> int:
+    """Let the next of each of *pairs* go, unless an open one still holds it back. How many those were."""
+    return len(_promote(conn, sorted(set(pairs))))
+
+
+# --- what nothing else promotes ---------------------------------------------------------------------------------------
+
+_over = (
+    update(deliveries)
+    .where(deliveries.c.blocks_until.is_not(None), deliveries.c.blocks_until <= bindparam("moment"))
+    .values(blocks=False, blocks_until=None)
+    .returning(deliveries.c.sink, deliveries.c.order_key)
+)
+_waiting = (
+    select(deliveries.c.sink, deliveries.c.order_key)
+    .where(deliveries.c.state == bindparam("state"), deliveries.c.order_key.is_not(None))
+    .distinct()
+)
+
+
+def let_pass(conn: Connection, *, now: datetime) -> int:
+    """Deliveries that were tried again for long enough hold nobody back any more. How many others may go now."""
+    over = conn.execute(_over, {"moment": now}).all()
+    return promote(conn, [Pair(*row) for row in over if row.order_key is not None])
+
+
+def promote_forgotten(conn: Connection) -> int:
+    """Promote what waits for nothing. How many those were; none, unless a process died at an unlucky moment.
+
+    On PostgreSQL a delivery can be made, and be blocked, while another transaction ends the one it is to wait for; the
+    router looks after those, and this after a router that could not.
+    """
+    waiting = conn.execute(_waiting, {"state": DeliveryState.BLOCKED.value}).all()
+    return promote(conn, [Pair(*row) for row in waiting])
