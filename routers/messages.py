@@ -59,6 +59,7 @@ class Message:
         amend: How it amends that one.
         may_repeat: Whether an earlier try may have arrived, unknown to us.
         done: What an earlier try of this delivery left in `Retry.done`.
+        values: What a template may name, for a sink whose settings are templates.
     """
 
     key: str
@@ -76,6 +77,7 @@ class Message:
     amend: Amend = Amend.NEW
     may_repeat: bool = False
     done: str | None = None
+    values: Callable[[], Mapping[str, Any]] = dict
 
     def text(self, escape: Escape = plain) -> Text:
         """The text, with what CallRail told escaped for the sink that asks. Never raises."""

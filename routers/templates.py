@@ -192,7 +192,14 @@ def render(
         occurred_at=delivery.occurred_at,
         data=_data(delivery, facts),
         write=partial(_write, delivery, facts, templates, present, zone),
+        values=partial(_values_in_zone, delivery, facts, present, zone),
     )
+
+
+def _values_in_zone(
+    delivery: Delivery, facts: Mapping[str, Any], present: Mapping[str, Any] | None, zone: tzinfo | None
+) -> dict[str, Any]:
+    return {**values_of(delivery, facts, present), ZONE: zone or _told_zone(facts)}
 
 
 def _write(

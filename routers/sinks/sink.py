@@ -20,7 +20,7 @@ class Check:
 
 
 class Sink(Protocol):
-    """A destination. It sends once and says what came of it. It never sleeps, retries or logs secrets, and reads no store."""
+    """A destination. It sends once and says what came of it. It never sleeps, retries, logs secrets or reads SQL."""
 
     async def deliver(self, message: Message) -> Outcome:
         """Send *message* once. What can be expected to go wrong is an outcome and no exception."""
