@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,7 @@ class _Sending:
             self.has_begun = True
 
 
+@lru_cache(maxsize=8)  # reading the authorities takes longer than all else in making a client
 def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if ca_file is not None:

@@ -419,9 +419,9 @@ class HttpSink:
             )
         except HttpError as error:
             return outcome_of_error(error)
-        return self._outcome(answer, request.told)
+        return self._outcome(answer, told=(request.told, message.data))
 
-    def _outcome(self, answer: Answer, told: object) -> Outcome:
+    def _outcome(self, answer: Answer, *, told: object) -> Outcome:
         status = answer.status
         is_2xx = 200 <= status < 300
         if not (is_2xx if self._success.status == "2xx" else status in self._success.status):

@@ -286,4 +286,4 @@ def test_a_configuration_holds_references_and_no_secrets() -> None:
     )
 
     assert config.schedule == (timedelta(seconds=1), timedelta(milliseconds=500))
-    assert json.loads(config.model_dump_json())["signing_secrets"] == ["env:SECRET"]
+    assert json.loads(config.model_dump_json())["signing_secrets"] == [{"secret": "env:SECRET", "until": None}]
