@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -82,6 +82,11 @@ class Message:
     def text(self, escape: Escape = plain) -> Text:
         """The text, with what CallRail told escaped for the sink that asks. Never raises."""
         return self.write(escape)
+
+    @property
+    def timestamp(self) -> str:
+        """When it happened, for systems: like 2026-03-10T13:15:02.417Z."""
+        return self.occurred_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     @property
     def chapters(self) -> tuple[Chapter, ...]:

@@ -47,6 +47,7 @@ OWN_NAMES: dict[str, str] = {
     "title": "the first line of the message's text",
     "lines": "the other lines, a list",
     "text": "the whole text, with line breaks",
+    "timestamp": "when it happened, like 2026-03-10T13:15:02.000Z",
     "key": "the delivery's id, the same in every try",
     "may_repeat": "whether an earlier try may have arrived",
     "link_call": "where a person finds it in CallRail",
@@ -217,20 +218,22 @@ class HttpConfig(HttpSinkConfig):
             SecretMissing: A reference leads to nothing.
             ValueError: The URL or a template in it is none; `rules check` says more of templates.
         """
-        url = resolved_url(self.url)
-        headers = dict(self.headers)
+        return HttpSink(self.client(), resolved_url(self.url), self.layout(), self.success, self.remote_id)
+
+    def layout(self) -> Layout:
+        """The request, its templates compiled and its references resolved; raises as `build`."""
+        headers = {name: _compiled(value, _in_header) for name, value in self.headers.items()}
         if self.auth is not None:
             headers["authorization"] = self.auth.header()
         if self.idempotency_header is not None:
-            headers[self.idempotency_header] = "{{ key }}"
-        layout = Layout(
+            headers[self.idempotency_header] = _compiled("{{ key }}", _in_header)
+        return Layout(
             self.method,
             # What a reference leads to is sent as it is: a secret is no template.
-            url=_compiled(url, _in_url) if isinstance(self.url, str) else url,
-            headers={name: _compiled(value, _in_header) for name, value in headers.items()},
+            url=_compiled(self.url, _in_url) if isinstance(self.url, str) else resolved_url(self.url),
+            headers=headers,
             body=self._body(),
         )
-        return HttpSink(self.client(), url, layout, self.success, self.remote_id)
 
     def _body(self) -> Body:
         escape = _ESCAPES[self.escape]
@@ -331,6 +334,7 @@ def _values(message: Message) -> dict[str, Any]:
         "title": text.title,
         "lines": list(text.lines),
         "text": "\n".join((text.title, *text.lines)),
+        "timestamp": message.timestamp,
         "key": message.key,
         "may_repeat": message.may_repeat,
         "link_call": message.links.get("call"),

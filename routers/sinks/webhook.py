@@ -136,7 +136,7 @@ class Body:
         data = self._data(message.data)
         if self.format is Format.CLOUDEVENTS:
             return orjson.dumps(cloud_event(message, data))
-        return orjson.dumps({"type": message.transition.value, "timestamp": _iso(message.occurred_at), "data": data})
+        return orjson.dumps({"type": message.transition.value, "timestamp": message.timestamp, "data": data})
 
     def _data(self, data: Mapping[str, Any]) -> Mapping[str, Any]:
         if self.is_thin:
@@ -160,7 +160,7 @@ def cloud_event(message: Message, data: Mapping[str, Any]) -> dict[str, Any]:
         "id": message.key,
         "source": f"/callrail/{message.company}",
         "type": f"com.callrail.{message.transition.value}",
-        "time": _iso(message.occurred_at),
+        "time": message.timestamp,
         "datacontenttype": "application/json",
         "data": data,
     }
@@ -233,7 +233,3 @@ def signing_secret(written: str) -> bytes:
     if len(key) not in _SECRET_BYTES:
         raise ValueError("a webhook signing secret is whsec_ followed by the base64 of 24 to 64 random bytes")
     return key
-
-
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

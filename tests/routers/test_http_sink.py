@@ -107,14 +107,15 @@ async def test_a_value_is_a_text_in_json_whatever_it_holds(destination: Destinat
     assert told == {"name": 'Zoë "Q" {{ 7 * 7 }} {% set a = 1 %}\\   <b>[x](https://evil.example)</b>'}
 
 
+A_LAYOUT = HttpConfig.model_validate(
+    {"type": "http", "url": "https://a.example.com", "json": {"a": "{{ customer_name }}", "b": ["{{ title }}"]}}
+).layout()
+
+
 @given(name=st.text(max_size=200))
 def test_no_name_can_change_the_shape_of_the_body(name: str) -> None:
     """The keys and the number of values are those that were written, for any text that a caller can have as name."""
-    config = HttpConfig.model_validate(
-        {"type": "http", "url": "https://a.example.com", "json": {"a": "{{ customer_name }}", "b": ["{{ title }}"]}}
-    )
-
-    request = config.build()._layout.request_for(a_message(customer_name=name))
+    request = A_LAYOUT.request_for(a_message(customer_name=name))
 
     assert request.content is not None
     told = json.loads(request.content)
@@ -261,16 +262,18 @@ async def test_a_value_in_a_header_is_one_line_of_ascii(destination: Destination
     ("auth", "wanted"),
     [
         ({"bearer": "env:TOKEN"}, "Bearer t0ken"),
+        ({"bearer": "env:BRACES"}, "Bearer {{ title }}"),
         ({"basic": {"user": "api", "password": "env:TOKEN"}}, "Basic " + base64.b64encode(b"api:t0ken").decode()),
         ({"basic": {"user": "env:TOKEN"}}, "Basic " + base64.b64encode(b"t0ken:").decode()),
     ],
-    ids=["bearer", "basic", "key-as-user"],
+    ids=["bearer", "no-template", "basic", "key-as-user"],
 )
 async def test_it_proves_who_it_is(
     destination: Destination, monkeypatch: pytest.MonkeyPatch, auth: dict[str, object], wanted: str
 ) -> None:
     """By a token or by a name and a password, all of them references."""
     monkeypatch.setenv("TOKEN", "t0ken\n")
+    monkeypatch.setenv("BRACES", "{{ title }}")
     if "basic" in auth:
         monkeypatch.setenv("TOKEN", "t0ken")
 
