@@ -161,7 +161,7 @@ def _retry_after_in(body: bytes) -> object:
 _STRUCK = "…"
 _SHORTEST = 4  # what is shorter says nothing of anybody, and would be found in every word
 _PRIVATE = re.compile(
-    r"(?P<url>https?://[^\s/\"'<>]+)[^\s\"'<>]*"  # of an URL the host stays: path and query may be the secret
+    r"(?P<scheme>https?://)(?:[^\s/@\"'<>]*@)?(?P<host>[^\s/?#\"'<>]+)[^\s\"'<>]*"  # the rest may be the secret
     r"|(?<![\w.+-])[\w.+-]+@[\w-]+\.[\w.-]+"
     r"|\+?\(?\d(?:[\s().-]{0,2}\d){6,}"  # seven digits and more: phone numbers, and ids as well
     r"|(?<![\w+/=-])(?=[\w+/=-]*\d)[\w+/=-]{16,}"  # tokens and keys
@@ -184,7 +184,7 @@ def excerpt_of(answer: Answer, *, told: object = None) -> str:
     said = " ".join(answer.body[: 20 * _EXCERPT].decode("utf-8", "replace").split())
     for text in sorted(set(_texts(told)), key=len, reverse=True):
         said = re.sub(re.escape(text), _STRUCK, said, flags=re.IGNORECASE)
-    said = _PRIVATE.sub(lambda found: f"{found['url'] or ''}{_STRUCK}", said)
+    said = _PRIVATE.sub(lambda found: f"{found['scheme'] or ''}{found['host'] or ''}{_STRUCK}", said)
     return "".join(char for char in said if char.isprintable())[:_EXCERPT]
 
 

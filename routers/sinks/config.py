@@ -144,7 +144,7 @@ def _url(written: object) -> object:
         return found
     if not isinstance(found, str) or not found.startswith(("https://", "http://")):
         raise ValueError("a URL begins with https:// (or is a reference to one: env:NAME or file:/path)")
-    _refuse_retired(found)
+    _refuse_what_leads_nowhere(found)
     return found
 
 
@@ -161,11 +161,17 @@ def resolved_url(written: str | SecretRef) -> str:
     url = resolved(written).strip()
     if not url.startswith(("https://", "http://")):
         raise ValueError(f"what {written} holds is no URL: it does not begin with https://")
-    _refuse_retired(url)
+    _refuse_what_leads_nowhere(url)
     return url
 
 
-def _refuse_retired(url: str) -> None:
+def _refuse_what_leads_nowhere(url: str) -> None:
+    try:
+        has_host = bool(urlsplit(url).hostname)
+    except ValueError:  # its text holds the URL
+        has_host = False
+    if not has_host:
+        raise ValueError("the URL has no host: write it like https://example.com/path")
     if re.match(r"https?://([^/]+\.)?webhook\.office\.com([/:?#]|$)", url, re.IGNORECASE):
         raise ValueError(
             "webhook.office.com is the old connector of Teams, which Microsoft has retired; make a webhook with "

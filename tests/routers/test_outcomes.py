@@ -199,6 +199,7 @@ def test_no_answer_is_a_retry_where_nothing_left(error: HttpError, expected: Out
         ("token xoxb-1234567890-abcdefghij is revoked", "token … is revoked"),
         ("key 9f86d081884c7d659a2feaa0c55ad015 unknown", "key … unknown"),
         ("see https://api.example.com/hook/T0/B0?sig=abc for more", "see https://api.example.com… for more"),
+        ("at https://me:pass@api.example.com?sig=abc", "at https://api.example.com…"),
         ("invalid_field_customer_phone_number", "invalid_field_customer_phone_number"),
         ("error 1042 at line 12", "error 1042 at line 12"),
     ],
