@@ -7,19 +7,22 @@ It sends a request once: no retry, no redirect, no cookie, no proxy from the env
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from pathlib import Path
 from typing import Any
 
 import httpcore2
 import httpx2
 
 from callrail.addresses import AllowList
-from callrail.exceptions import AddressRefused, AnswerLost, NotSent
+from callrail.exceptions import AddressRefused, AnswerLost, HttpError, NoNetwork, NotSent
 
 # The pool looks at each of its connections for each request, so its cost a request grows with its size (measured).
 MAX_CONNECTIONS = 8
@@ -52,15 +55,26 @@ class HttpClient:
         timeout: Bound on the whole exchange, from connecting to the answer's last byte.
         allow_hosts: Hosts or networks to be reached although they are loopback, private or reserved.
         connections: How many connections it keeps at most.
+        ca_file: Certificates (PEM) of an authority to be trusted beside those that everybody trusts.
+
+    Raises:
+        ValueError: *ca_file* cannot be read as certificates.
     """
 
     def __init__(
-        self, *, timeout: timedelta, allow_hosts: Iterable[str] = (), connections: int = MAX_CONNECTIONS
+        self,
+        *,
+        timeout: timedelta,
+        allow_hosts: Iterable[str] = (),
+        connections: int = MAX_CONNECTIONS,
+        ca_file: Path | None = None,
     ) -> None:
         self._deadline = timeout.total_seconds()
+        self._backend = _GuardedBackend(AllowList(allow_hosts))
+        self._tls = _tls_context(ca_file)
         self._client = httpx2.AsyncClient(
-            transport=_GuardedTransport(AllowList(allow_hosts), connections),
-            # A bit less for connecting, so that it is known for certain when nothing has left.
+            transport=_GuardedTransport(self._backend, self._tls, connections),
+            # A bit less for connecting, so that the reason is told and not only that it took too long.
             timeout=httpx2.Timeout(self._deadline, connect=self._deadline * 0.8),
             trust_env=False,
             follow_redirects=False,
@@ -69,15 +83,23 @@ class HttpClient:
         )
 
     async def post(self, url: str, *, content: bytes, headers: Mapping[str, str]) -> Answer:
-        """Post *content* once.
+        """As `request`, with the method POST."""
+        return await self.request("POST", url, content=content, headers=headers)
+
+    async def request(
+        self, method: str, url: str, *, content: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Send one request once.
 
         Raises:
-            NotSent: Nothing left this machine; `AddressRefused` when the address is one we do not connect to.
+            NotSent: Nothing left this machine; `AddressRefused` when the address is one we do not connect to,
+                `NoNetwork` when our own network is at fault.
             AnswerLost: The request may have arrived, and no whole answer came in time.
         """
+        sending = _Sending()
         try:
             async with asyncio.timeout(self._deadline):
-                return await self._exchange(url, content, headers)
+                return await self._exchange(method, url, content, headers or {}, sending)
         except _UNSENT as error:
             raise _refusal(error) from None
         except (httpx2.TransportError, httpx2.StreamError) as error:
@@ -85,10 +107,43 @@ class HttpClient:
         except UnicodeError:
             raise NotSent("a header holds a character outside ASCII") from None
         except TimeoutError:
-            raise AnswerLost(f"no answer within {self._deadline:g} s") from None
+            raise self._late(sending) from None
 
-    async def _exchange(self, url: str, content: bytes, headers: Mapping[str, str]) -> Answer:
-        request = self._client.build_request("POST", url, content=content, headers=dict(headers))
+    async def reach(self, url: str) -> None:
+        """Resolve the host of *url*, connect to it and shake hands; no request leaves.
+
+        Raises:
+            NotSent: It cannot be done; why is in the text.
+        """
+        try:
+            where = httpx2.URL(url)
+            async with asyncio.timeout(self._deadline):
+                await self._connect(where)
+        except (httpcore2.ConnectError, httpcore2.ConnectTimeout, *_UNSENT) as error:
+            raise _refusal(error) from None
+        except TimeoutError:
+            raise NotSent("the connection was not accepted in time") from None
+
+    async def _connect(self, where: httpx2.URL) -> None:
+        if where.scheme not in _PORTS:
+            raise httpx2.UnsupportedProtocol("")
+        stream = await self._backend.connect_tcp(where.host, where.port or _PORTS[where.scheme], self._deadline)
+        try:
+            if where.scheme == "https":
+                stream = await stream.start_tls(self._tls, where.host, self._deadline)
+        finally:
+            await stream.aclose()
+
+    def _late(self, sending: _Sending) -> HttpError:
+        said = f"within {self._deadline:g} s"
+        return AnswerLost(f"no answer {said}") if sending.has_begun else NotSent(f"no connection {said}")
+
+    async def _exchange(
+        self, method: str, url: str, content: bytes | None, headers: Mapping[str, str], sending: _Sending
+    ) -> Answer:
+        request = self._client.build_request(
+            method, url, content=content, headers=dict(headers), extensions={"trace": sending.note}
+        )
         response = await self._client.send(request, stream=True)
         try:
             body = await _read_capped(response)
@@ -99,6 +154,31 @@ class HttpClient:
     async def aclose(self) -> None:
         """Close all connections. The client cannot be used afterwards."""
         await self._client.aclose()
+
+
+_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(slots=True)
+class _Sending:
+    """Whether any of a request has left, which a deadline that passes does not tell."""
+
+    has_begun: bool = False
+
+    async def note(self, event: str, _details: Mapping[str, Any]) -> None:
+        if event.endswith("send_request_headers.started"):
+            self.has_begun = True
+
+
+@lru_cache(maxsize=8)  # reading the authorities takes longer than all else in making a client
+def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except OSError as error:  # ssl.SSLError is one
+            raise ValueError(f"the file {ca_file} cannot be read as certificates in PEM form") from error
+    return context
 
 
 async def _read_capped(response: httpx2.Response) -> bytes:
@@ -113,12 +193,40 @@ async def _read_capped(response: httpx2.Response) -> bytes:
 
 
 def _refusal(error: Exception) -> NotSent:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, _AddressDenied):
-            return AddressRefused(str(cause))
-        cause = cause.__cause__ or cause.__context__
+    for cause in _causes(error):
+        match cause:
+            case _AddressDenied():
+                return AddressRefused(str(cause))
+            case _OurNetwork():
+                return NoNetwork(str(cause))
+            case ssl.SSLError():
+                return NotSent(_tls_sentence(cause))
     return NotSent(_sentence(error))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+# OpenSSL's X509_V_ERR_ numbers (x509_vfy.h).
+_CERTIFICATE_FAULTS = {
+    9: "is not valid yet",
+    10: "has expired",
+    18: "is signed by itself; name it under ca_file if that is meant",
+    19: "comes from an authority that is not known here; name it under ca_file if that is meant",
+    20: "comes from an authority that is not known here; name it under ca_file if that is meant",
+    62: "is for another name",
+    64: "is for another address",
+}
+
+
+def _tls_sentence(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        fault = _CERTIFICATE_FAULTS.get(error.verify_code, f"is not accepted: {error.verify_message}")
+        return f"no connection: the server's certificate {fault}"
+    return "no connection: the server does not speak TLS as we do"
 
 
 def _sentence(error: Exception) -> str:
@@ -145,18 +253,32 @@ class _AddressDenied(httpcore2.ConnectError):
     pass
 
 
+class _OurNetwork(httpcore2.ConnectError):
+    pass
+
+
 class _GuardedTransport(httpx2.AsyncHTTPTransport):
     """The library's transport over a pool that resolves names itself and checks what they resolve to."""
 
-    def __init__(self, allowed: AllowList, connections: int) -> None:
+    def __init__(self, backend: _GuardedBackend, tls: ssl.SSLContext, connections: int) -> None:
         super().__init__(trust_env=False)
         self._pool = httpcore2.AsyncConnectionPool(
-            ssl_context=ssl.create_default_context(),
+            ssl_context=tls,
             max_connections=connections,
             max_keepalive_connections=connections,
             keepalive_expiry=30.0,
-            network_backend=_GuardedBackend(allowed),
+            network_backend=backend,
         )
+
+
+# No route, no interface, no address of our own, no file descriptor left.
+_OURS = {
+    errno.ENETUNREACH: "there is no way into the network",
+    errno.ENETDOWN: "the network is down",
+    errno.EADDRNOTAVAIL: "this machine has no address or port left to connect from",
+    errno.EMFILE: "this process has too many files open",
+    errno.ENFILE: "this machine has too many files open",
+}
 
 
 class _GuardedBackend(httpcore2.AsyncNetworkBackend):
@@ -174,12 +296,14 @@ class _GuardedBackend(httpcore2.AsyncNetworkBackend):
     ) -> httpcore2.AsyncNetworkStream:
         if port > _LAST_PORT:
             raise httpcore2.ConnectError(f"there is no port {port}")
+        failed: list[httpcore2.ConnectError] = []
         for address in await self._permitted(host, port, timeout):
             try:
                 return await self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
             except httpcore2.ConnectError as error:
-                refused = error
-        raise refused
+                failed.append(_judged(error, address))
+        # What one address of theirs refused is theirs, though we may have no way to another (IPv6, mostly).
+        raise min(failed, key=lambda error: isinstance(error, _OurNetwork))
 
     async def _permitted(self, host: str, port: int, within: float | None) -> list[str]:
         """The addresses of *host*, all of them such as we connect to."""
@@ -187,10 +311,12 @@ class _GuardedBackend(httpcore2.AsyncNetworkBackend):
             async with asyncio.timeout(within):
                 found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except TimeoutError as error:
-            raise httpcore2.ConnectTimeout(f"the name {host} was not resolved in time") from error
+            raise _OurNetwork(f"the name {host} was not resolved in time") from error
         except (OSError, UnicodeError) as error:  # UnicodeError: a label too long or empty
+            if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
+                raise _OurNetwork("no name server answers") from error
             raise httpcore2.ConnectError(f"the name {host} cannot be resolved") from error
-        addresses = [str(entry[4][0]) for entry in found]
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         if not self._allowed.permits_all(host, addresses):
             raise _AddressDenied(
                 f"{host} is a loopback, private or reserved address; list it under allow_hosts if that is meant"
@@ -207,3 +333,14 @@ class _GuardedBackend(httpcore2.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> Any:
         await self._backend.sleep(seconds)
+
+
+def _judged(error: httpcore2.ConnectError, address: str) -> httpcore2.ConnectError:
+    """*error*, as `_OurNetwork` where it is ours."""
+    number = next((cause.errno for cause in _causes(error) if isinstance(cause, OSError) and cause.errno), None)
+    if number in _OURS:
+        return _OurNetwork(_OURS[number])
+    if number == errno.EHOSTUNREACH and AllowList().permits("", address):
+        # Our own router is silent. A private host that cannot be reached may as well be switched off.
+        return _OurNetwork("there is no way to the host")
+    return error

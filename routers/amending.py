@@ -111,11 +111,12 @@ def _not_before(sent: Iterable[Any], now: datetime) -> datetime:
 
 # --- at sending ------------------------------------------------------------------------------------------------------
 
-_SENT = (DeliveryState.SENDING, DeliveryState.DELIVERED, DeliveryState.UNCERTAIN, DeliveryState.DEAD)
+_MAY_BE_READ = (DeliveryState.SENDING, DeliveryState.DELIVERED, DeliveryState.UNCERTAIN)
 _chain = (
     select(
         deliveries.c.id,
         deliveries.c.amends,
+        deliveries.c.state,
         deliveries.c.remote_id,
         deliveries.c.finished_at,
         deliveries.c.template,
@@ -138,7 +139,7 @@ _chain = (
             deliveries.c.amends.in_(bindparam("firsts", expanding=True)),
         ),
         or_(
-            deliveries.c.state.in_(_SENT),
+            deliveries.c.state.in_(_MAY_BE_READ),
             deliveries.c.reason.in_(TOLD_ELSEWHERE),
             deliveries.c.id.in_(bindparam("own", expanding=True)),
         ),
@@ -169,8 +170,10 @@ def _with_story(delivery: Delivery, chain: Sequence[Any]) -> Delivery:
     latest = max(sent, key=lambda row: row.finished_at or delivery.occurred_at, default=None)
     first = next((row for row in sent if row.id == delivery.amends), None)
     holder = latest if delivery.amend is Amend.EDIT else first
+    is_told = any(row.id == delivery.amends and row.state in _MAY_BE_READ for row in chain)
     return replace(
         newest,
+        amends=delivery.amends if is_told else None,
         story=tuple(chapter for _, chapter in chapters if chapter is not newest),
         remote_id=holder.remote_id if holder is not None and delivery.amends is not None else None,
     )

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from callrail.fields import FIELDS
 from receiver.companies import DEFAULTS, Companies, CompanyConfig, Written, load_companies, written_companies
 from receiver.exceptions import ConfigError, ConfigProblem, Place, SecretMissing
 from receiver.includes import read_with_includes, text_hash
@@ -179,6 +180,8 @@ class _Checker:
         if check_templates is not None:
             complain = partial(self._complain_of_template, template_places)
             check_templates(templates, complain, fields=_fields_by_template(placed))
+            for name, sink in sinks.items():
+                self._check_sink_templates(name, sink, check_templates)
         everyone_else = dict(self._unmatched(compiler))
         self._check_roles(written, compiler)
         hours = {slug: schedules[config.hours] for slug, config in written.configs.items() if config.hours in schedules}
@@ -297,11 +300,24 @@ class _Checker:
     def _complain_of_template(self, places: Mapping[str, Place], name: str, line: int, problem: str, hint: str) -> None:
         """Note *problem* in line number *line* of the template *name*; a text after `|` begins one line below it."""
         begins = places[name]
-        is_file = not begins.path
-        is_block = not is_file and self._document.character(("templates", name)) in ("|", ">")
-        if is_file or is_block:
-            begins = Place(begins.file, begins.line + line - is_file, 1, begins.path)
-        self.complaints.add([ConfigProblem(problem, begins, hint)])
+        where = self._line_in(("templates", name), line) if begins.path else Place(begins.file, line, 1)
+        self.complaints.add([ConfigProblem(problem, where, hint)])
+
+    def _line_in(self, loc: Loc, line: int) -> Place:
+        begins = self._document.place(loc)
+        is_block = self._document.character(loc) in ("|", ">")
+        return Place(begins.file, begins.line + line, 1, begins.path) if is_block else begins
+
+    def _check_sink_templates(self, name: str, sink: AnySinkConfig, check_templates: CheckTemplates) -> None:
+        """Complain of what is wrong with the templates among the settings of the sink *name*."""
+        known = {*FIELDS, *sink.names_in_templates()}
+        for below, text in sink.written_templates():
+            where: Loc = ("sinks", name, *below)
+
+            def complain(_name: str, line: int, problem: str, hint: str, where: Loc = where) -> None:
+                self.complaints.add([ConfigProblem(problem, self._line_in(where, line), hint)])
+
+            check_templates({name: text}, complain, fields={name: known})
 
     def _unmatched(self, compiler: RuleCompiler) -> Iterator[tuple[str, To]]:
         block = self._block("unmatched")

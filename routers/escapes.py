@@ -30,6 +30,14 @@ def html(text: str) -> str:
     return _html.escape(plain(text))
 
 
+_MARKS = re.compile(r"[\\`*_\[\]~|<>]")
+
+
+def markdown(text: str) -> str:
+    """*text* for Markdown as Discord, Teams and Mattermost read it: neither emphasis nor a link with another face."""
+    return _MARKS.sub(r"\\\g<0>", plain(text))
+
+
 def slack(text: str) -> str:
     """*text* for Slack's mrkdwn: a caller named `<!channel>` pings nobody, and no link can be made."""
     return plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

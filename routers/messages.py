@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -59,6 +59,7 @@ class Message:
         amend: How it amends that one.
         may_repeat: Whether an earlier try may have arrived, unknown to us.
         done: What an earlier try of this delivery left in `Retry.done`.
+        values: What a template may name, for a sink whose settings are templates.
     """
 
     key: str
@@ -76,10 +77,16 @@ class Message:
     amend: Amend = Amend.NEW
     may_repeat: bool = False
     done: str | None = None
+    values: Callable[[], Mapping[str, Any]] = dict
 
     def text(self, escape: Escape = plain) -> Text:
         """The text, with what CallRail told escaped for the sink that asks. Never raises."""
         return self.write(escape)
+
+    @property
+    def timestamp(self) -> str:
+        """When it happened, for systems: like 2026-03-10T13:15:02.417Z."""
+        return self.occurred_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     @property
     def chapters(self) -> tuple[Chapter, ...]:

@@ -43,6 +43,10 @@ def router_schema() -> Schema:
         defs[name] |= {"additionalProperties": {"type": ["string", "null"]}}  # roles
     short = defs["SigningKeyConfig"]["properties"]["secret"]
     defs["CompanyConfig"]["properties"]["signing_keys"]["items"] = {"anyOf": [short, _ref("SigningKeyConfig")]}
+    secrets = defs["WebhookConfig"]["properties"]["signing_secrets"]
+    secrets["items"] = {"anyOf": [short, _ref("SigningSecretConfig")]}
+    success = defs["HttpConfig"]["properties"]["success"]
+    success["anyOf"] = [defs["SuccessConfig"]["properties"]["status"], {"$ref": success.pop("$ref")}]
     rule = defs["RuleConfig"]["properties"]
     rule["when"]["items"] = {"enum": [name.value for name in Transition]}
     for block in ("if", "unless"):

@@ -205,6 +205,7 @@ def render(
         amend=delivery.amend or Amend.NEW,
         may_repeat=delivery.may_repeat,
         done=delivery.done,
+        values=partial(_values_in_zone, delivery, facts, present, zone),
     )
 
 
@@ -215,6 +216,12 @@ _LINKS = {"call": ("timeline_url",), "recording": ("recording_player", "recordin
 def _links(facts: Mapping[str, Any]) -> dict[str, str]:
     found = {what: next(filter(None, (link(facts.get(name)) for name in names)), "") for what, names in _LINKS.items()}
     return {what: url for what, url in found.items() if url}
+
+
+def _values_in_zone(
+    delivery: Delivery, facts: Mapping[str, Any], present: Mapping[str, Any] | None, zone: tzinfo | None
+) -> dict[str, Any]:
+    return {**values_of(delivery, facts, present), ZONE: zone or _told_zone(facts)}
 
 
 def _write(

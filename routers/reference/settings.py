@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 
 from receiver.companies import DEFAULTS
 from routers.durations import written_duration
@@ -30,6 +31,7 @@ def settings_page() -> str:
             f"### `type: {name}`",
             inspect.cleandoc(model.__doc__ or ""),
             _settings(_of_type(defs[model.__name__]), defs),
+            *_blocks_in(defs[model.__name__], defs),
         )
     ]
     return page(
@@ -69,6 +71,28 @@ def settings_page() -> str:
         "Each is a sink or a role.",
         _settings(defs["UnmatchedConfig"], defs),
     )
+
+
+def _blocks_in(schema: Schema, defs: Schema) -> Iterator[str]:
+    """A heading, a sentence and a table for each block among the settings of *schema*, and for those within."""
+    for key, wanted in schema["properties"].items():
+        for name in _named_in(wanted):
+            block = defs[name]
+            if "properties" in block:
+                yield from (f"#### A block in `{key}`", " ".join(block["description"].split()), _settings(block, defs))
+                yield from _blocks_in(block, defs)
+
+
+def _named_in(schema: object) -> Iterator[str]:
+    """The definitions that *schema* refers to."""
+    if isinstance(schema, dict):
+        if isinstance(found := schema.get("$ref"), str):
+            yield found.rpartition("/")[2]
+        for part in schema.values():
+            yield from _named_in(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            yield from _named_in(part)
 
 
 _SETTINGS_HEADER = ("Key", "Type", "Default", "Meaning")
@@ -135,6 +159,8 @@ def _type_of_name(name: str, defs: Schema) -> str:
 def _text_type(schema: Schema) -> str:
     if schema.get("format") == "date":
         return "day"
+    if "type" not in schema:
+        return "anything"
     pattern = schema.get("pattern", "")
     if "env:" in pattern:
         return "reference"
@@ -145,7 +171,7 @@ def _default_of(schema: Schema, is_required: bool) -> str:
     if is_required:
         return "required"
     match schema.get("default"):
-        case None | []:
+        case None | [] | {} as told if not told:
             return "none"
         case bool(told):
             return code(str(told).lower())

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Iterable
 from datetime import timedelta
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from callrail.addresses import AllowList
+from callrail.http import HttpClient
+from receiver.positioned_yaml import Loc
+from receiver.secrets import SecretRef
 from routers.durations import Duration
 from routers.messages import Amend
 from routers.rates import WrittenRate
@@ -89,6 +97,14 @@ class SinkConfig(BaseModel):
         """The waits between tries."""
         return self.retry if self.retry is not None else SCHEDULES[self.audience]
 
+    def written_templates(self) -> Iterable[tuple[Loc, str]]:
+        """The templates among the settings: where each stands below the sink, and its text."""
+        return ()
+
+    def names_in_templates(self) -> frozenset[str]:
+        """What those templates may name beside all that a message's template may."""
+        return frozenset()
+
 
 class HttpSinkConfig(SinkConfig):
     """What every sink that is reached by HTTP may be told."""
@@ -101,3 +117,105 @@ class HttpSinkConfig(SinkConfig):
     def _hosts(cls, written: tuple[str, ...]) -> tuple[str, ...]:
         AllowList(written)
         return written
+
+    ca_file: Path | None = None
+    """A file with certificates (PEM) of an authority of your own, trusted beside those that everybody trusts."""
+
+    def client(self) -> HttpClient:
+        """The client that these settings make.
+
+        Raises:
+            ValueError: The `ca_file` cannot be read.
+        """
+        return HttpClient(
+            timeout=self.timeout, allow_hosts=self.allow_hosts, connections=self.concurrency, ca_file=self.ca_file
+        )
+
+
+# --- what is written or referred to ----------------------------------------------------------------------------------
+
+
+def written_or_reference(written: object) -> object:
+    """A text as it is, `env:NAME` and `file:/path` as the reference that it writes."""
+    return SecretRef.parse(written) if isinstance(written, str) and written.startswith(("env:", "file:")) else written
+
+
+def resolved(written: str | SecretRef) -> str:
+    """The text, or what the reference leads to.
+
+    Raises:
+        SecretMissing: It leads to nothing.
+    """
+    return written if isinstance(written, str) else written.resolve(os.environ)
+
+
+def _url(written: object) -> object:
+    found = written_or_reference(written)
+    if isinstance(found, SecretRef):
+        return found
+    if not isinstance(found, str) or not found.startswith(("https://", "http://")):
+        raise ValueError("a URL begins with https:// (or is a reference to one: env:NAME or file:/path)")
+    _refuse_what_leads_nowhere(found)
+    return found
+
+
+WrittenUrl = Annotated[str | SecretRef, BeforeValidator(_url)]
+
+
+def resolved_url(written: str | SecretRef) -> str:
+    """The URL, or what the reference leads to.
+
+    Raises:
+        SecretMissing: It leads to nothing.
+        ValueError: It leads to a text that is no URL, or to one of a service that is no more.
+    """
+    url = resolved(written).strip()
+    if not url.startswith(("https://", "http://")):
+        raise ValueError(f"what {written} holds is no URL: it does not begin with https://")
+    _refuse_what_leads_nowhere(url)
+    return url
+
+
+def _refuse_what_leads_nowhere(url: str) -> None:
+    try:
+        has_host = bool(urlsplit(url).hostname)
+    except ValueError:  # its text holds the URL
+        has_host = False
+    if not has_host:
+        raise ValueError("the URL has no host: write it like https://example.com/path")
+    if re.match(r"https?://([^/]+\.)?webhook\.office\.com([/:?#]|$)", url, re.IGNORECASE):
+        raise ValueError(
+            "webhook.office.com is the old connector of Teams, which Microsoft has retired; make a webhook with "
+            "Workflows in Teams and use its URL"
+        )
+
+
+def host_of(url: str) -> str:
+    """The host of *url*, which may be shown; the rest may be a secret."""
+    return urlsplit(url).hostname or "the URL"
+
+
+# What HTTP itself needs, or we set for each request.
+_TAKEN = frozenset({"host", "content-length", "transfer-encoding", "connection", "expect", "upgrade", "trailer", "te"})
+_SECRET_HEADER = re.compile(r"authorization|cookie|secret|token|password|api[-_]?key|access[-_]?key", re.IGNORECASE)
+
+
+def header_name(written: str) -> str:
+    """*written*, if it can be the name of a header that a sink sets."""
+    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", written):
+        raise ValueError("the name of a header is letters, digits and hyphens, like X-Team")
+    if written.lower() in _TAKEN:
+        raise ValueError(f"the header {written} is set by the program")
+    return written
+
+
+HeaderName = Annotated[str, AfterValidator(header_name)]
+WrittenHeaders = dict[HeaderName, Annotated[str | SecretRef, BeforeValidator(written_or_reference)]]
+
+
+def checked_headers(headers: WrittenHeaders) -> WrittenHeaders:
+    """*headers*, none of which holds a secret that is written out."""
+    for name, value in headers.items():
+        if isinstance(value, str) and _SECRET_HEADER.search(name):
+            raise ValueError(f"the header {name} holds a secret: write a reference, env:NAME or file:/path")
+    return headers

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
+import resource
+import socket
+import ssl
+import sys
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
-from callrail.exceptions import AddressRefused, AnswerLost, NotSent
+from callrail.exceptions import AddressRefused, AnswerLost, NoNetwork, NotSent
 from callrail.http import MAX_ANSWER_BYTES, Answer, HttpClient
 from tests.fakes import destination as fake
 from tests.fakes.destination import (
@@ -361,3 +369,281 @@ async def test_a_cancelled_request_leaves_the_client_usable(destination: Destina
 
     assert hanging.cancelled()
     assert found.body == b'{"ok": true}'
+
+
+# --- any method ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "PUT", "PATCH", "POST"])
+async def test_any_method_can_be_sent(destination: Destination, method: str) -> None:
+    """Without a body there is none, not an empty text."""
+    client = HttpClient(timeout=LONG, allow_hosts=["127.0.0.1"])
+
+    found = await client.request(method, destination.url + "/a")
+    await client.aclose()
+
+    assert found.status == 200
+    assert [(request.method, request.target, request.body) for request in destination.requests] == [(method, "/a", b"")]
+
+
+# --- names and addresses ---------------------------------------------------------------------------------------------
+
+
+def resolve(monkeypatch: pytest.MonkeyPatch, *answers: list[str] | OSError) -> list[str]:
+    """Let names resolve to *answers*, one after the other; the names that were asked for are noted in the list."""
+    asked: list[str] = []
+
+    async def getaddrinfo(host: str, port: int, **_more: object) -> list[tuple[object, ...]]:
+        found = answers[min(len(asked), len(answers) - 1)]
+        asked.append(host)
+        if isinstance(found, OSError):
+            raise found
+        return [(socket.AF_UNSPEC, socket.SOCK_STREAM, 0, "", (address, port)) for address in found]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    return asked
+
+
+async def test_a_name_is_resolved_once_and_the_checked_address_connected_to(
+    destination: Destination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that leads elsewhere a moment later (DNS rebinding) leads nowhere: nobody asks a second time."""
+    asked = resolve(monkeypatch, ["127.0.0.1"], ["10.0.0.1"])
+
+    found = await post(f"http://crm.example.com:{destination.port}/")
+
+    assert found.status == 200
+    assert asked == ["crm.example.com"]
+    assert [request.headers["host"] for request in destination.requests] == [f"crm.example.com:{destination.port}"]
+
+
+async def test_a_name_with_one_forbidden_address_is_not_connected_to_at_all(
+    destination: Destination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither is the permitted one used: who mixes them is not trusted."""
+    resolve(monkeypatch, ["127.0.0.1", "127.0.0.2"])
+
+    with pytest.raises(AddressRefused):
+        await post(f"http://crm.example.com:{destination.port}/", allow_hosts=["127.0.0.1"])
+
+    assert destination.connections == 0
+
+
+async def test_the_next_address_is_tried(destination: Destination, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One address of a host that refuses does not hide another that works."""
+    resolve(monkeypatch, ["127.0.0.2", "127.0.0.1"])
+
+    found = await post(f"http://crm.example.com:{destination.port}/", allow_hosts=["127.0.0.0/8"])
+
+    assert found.status == 200
+
+
+SPELLINGS = [
+    *("127.0.0.1", "127.1", "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "017700000001", "0", "localhost."),
+    *("[::1]", "[0:0:0:0:0:0:0:1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]", "[64:ff9b::127.0.0.1]"),
+    *(
+        "[2002:7f00:1::]",
+        "[fe80::1%25lo]",
+        "[fe80::1%lo]",
+        "127.0.0.1.",
+        "127\u30020\u30020\u30021",
+        "\uff11\uff12\uff17.0.0.1",
+    ),
+    *("169.254.169.254", "[fd00:ec2::254]", "0xa9fea9fe", "user:password@127.0.0.1"),
+]
+
+
+@pytest.mark.parametrize("host", SPELLINGS)
+async def test_no_spelling_of_a_forbidden_address_is_connected_to(destination: Destination, host: str) -> None:
+    """Octal, hexadecimal, one number, mapped, tunnelled, scoped, full-width: what counts is where it leads."""
+    with pytest.raises(NotSent):
+        await post(f"http://{host}:{destination.port}/", allow_hosts=[])
+
+    assert destination.connections == 0
+
+
+# --- whose fault it is -----------------------------------------------------------------------------------------------
+
+
+async def test_a_silent_name_server_is_our_own_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is known of the destination, so it is not blamed."""
+    resolve(monkeypatch, socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"))
+
+    with pytest.raises(NoNetwork, match="no name server answers"):
+        await post("http://crm.example.com/")
+
+
+async def test_a_name_that_does_not_exist_is_the_configuration_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name server has answered: there is no such host."""
+    resolve(monkeypatch, socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
+
+    with pytest.raises(NotSent, match=r"crm\.example\.com cannot be resolved") as caught:
+        await post("http://crm.example.com/")
+
+    assert not isinstance(caught.value, NoNetwork)
+
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="the errors are those of Linux")
+
+
+@on_linux
+async def test_no_way_into_the_network_is_our_own_trouble() -> None:
+    """The broadcast address has no route on any machine, as nothing has on one without a network."""
+    with pytest.raises(NoNetwork, match="no way into the network"):
+        await post("http://255.255.255.255/", allow_hosts=["255.255.255.255"])
+
+
+@on_linux
+async def test_an_address_that_refuses_weighs_more_than_one_we_cannot_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without IPv6 still blames the host whose IPv4 address refuses."""
+    resolve(monkeypatch, ["127.0.0.1", "255.255.255.255"])
+
+    with port_nobody_listens_on() as port, pytest.raises(NotSent) as caught:
+        await post(f"http://crm.example.com:{port}/", allow_hosts=["127.0.0.1", "255.255.255.255"])
+
+    assert not isinstance(caught.value, NoNetwork)
+
+
+@on_linux
+async def test_too_many_open_files_are_our_own_trouble(destination: Destination) -> None:
+    """The process cannot open a socket; whoever it would talk to has nothing to do with it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    client = HttpClient(timeout=LONG, allow_hosts=["127.0.0.1"])
+    with contextlib.ExitStack() as held:
+        held.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        free = os.open(os.devnull, os.O_RDONLY)
+        held.callback(os.close, free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, hard))
+
+        with pytest.raises(NoNetwork, match="too many files"):
+            await client.post(destination.url, content=b"{}", headers={})
+    await client.aclose()
+
+    assert destination.connections == 0
+
+
+async def test_a_deadline_that_passes_while_connecting_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two silent addresses take longer than the whole deadline, and still nothing has left.
+
+    It was told as a lost answer, which for some sinks means that a person must look.
+    """
+    resolve(monkeypatch, ["127.0.0.1", "::ffff:127.0.0.1"])
+
+    with port_that_accepts_nobody() as port, pytest.raises(NotSent):
+        await post(f"http://crm.example.com:{port}/", within=SHORT, allow_hosts=["127.0.0.1", "::ffff:127.0.0.1"])
+
+
+# --- TLS -------------------------------------------------------------------------------------------------------------
+
+AUTHORITY = trustme.CA()
+
+
+@pytest.fixture
+def ca_file(tmp_path: Path) -> Path:
+    path = tmp_path / "ca.pem"
+    AUTHORITY.cert_pem.write_to_path(path)
+    return path
+
+
+def context_of(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    return context
+
+
+async def test_an_authority_of_one_s_own_is_trusted_where_it_is_named(ca_file: Path) -> None:
+    """A server inside the house is reached without switching any check off."""
+    async with running_destination(context_of(AUTHORITY.issue_cert("127.0.0.1"))) as destination:
+        assert (await post(destination.url, ca_file=ca_file)).status == 200
+        assert len(destination.requests) == 1
+
+
+WRONG = {
+    "unknown authority": (trustme.CA().issue_cert("127.0.0.1"), "an authority that is not known here"),
+    "another address": (AUTHORITY.issue_cert("127.0.0.9"), "is for another address"),
+    "expired": (AUTHORITY.issue_cert("127.0.0.1", not_after=datetime(2020, 1, 1, tzinfo=UTC)), "has expired"),
+    "not valid yet": (AUTHORITY.issue_cert("127.0.0.1", not_before=datetime(2100, 1, 1, tzinfo=UTC)), "is not valid"),
+}
+
+
+@pytest.mark.parametrize(("certificate", "sentence"), WRONG.values(), ids=WRONG)
+async def test_a_certificate_that_is_wrong_is_told_in_words(
+    certificate: trustme.LeafCert, sentence: str, ca_file: Path
+) -> None:
+    """Nothing is sent to whoever cannot prove who he is, and the reason says what is wrong."""
+    async with running_destination(context_of(certificate)) as destination:
+        with pytest.raises(NotSent, match=f"the server's certificate .*{sentence}") as caught:
+            await post(destination.url + SECRET_PATH, ca_file=ca_file)
+
+        assert destination.requests == []
+    assert "secret" not in str(caught.value)
+
+
+async def test_a_certificate_for_another_name_is_told(ca_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name in the URL counts, not the address that it leads to."""
+    resolve(monkeypatch, ["127.0.0.1"])
+    async with running_destination(context_of(AUTHORITY.issue_cert("other.example.com"))) as destination:
+        with pytest.raises(NotSent, match="is for another name"):
+            await post(f"https://crm.example.com:{destination.port}/", ca_file=ca_file)
+
+
+async def test_a_server_without_tls_is_told_in_words(destination: Destination) -> None:
+    """The sentence is ours and not OpenSSL's."""
+    destination.on_accept(fake.talk_nonsense)
+
+    with pytest.raises(NotSent, match="does not speak TLS"):
+        await post(destination.url.replace("http:", "https:"))
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"], ids=["absent", "of-another-kind"])
+def test_a_file_that_holds_no_certificates_is_refused_at_once(tmp_path: Path, content: str | None) -> None:
+    """Not at the first message: what cannot be read is a mistake of the configuration."""
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_text(content)
+
+    with pytest.raises(ValueError, match=r"ca\.pem cannot be read as certificates"):
+        HttpClient(timeout=LONG, ca_file=path)
+
+
+# --- reaching without sending ----------------------------------------------------------------------------------------
+
+
+async def reach(url: str, *, within: timedelta = LONG, **options: Any) -> None:
+    client = HttpClient(timeout=within, **{"allow_hosts": ["127.0.0.1"], **options})
+    try:
+        await client.reach(url)
+    finally:
+        await client.aclose()
+
+
+async def test_a_host_is_reached_without_a_request(ca_file: Path) -> None:
+    """It proves name, route and certificate, and the destination has been told nothing."""
+    async with running_destination(context_of(AUTHORITY.issue_cert("127.0.0.1"))) as destination:
+        await reach(destination.url, ca_file=ca_file)
+        assert (await post(destination.url + "/told", ca_file=ca_file)).status == 200
+
+        assert destination.connections == 2
+        assert [request.target for request in destination.requests] == ["/told"]
+
+
+@pytest.mark.parametrize("url", ["", "ftp://127.0.0.1/", "http://name.invalid/", "http://127.0.0.1:99999/", "http://["])
+async def test_what_cannot_be_reached_is_not_sent(url: str) -> None:
+    """Each in the words that sending would have used."""
+    with pytest.raises(NotSent):
+        await reach(url)
+
+
+async def test_a_wrong_certificate_is_told_when_reaching(destination: Destination) -> None:
+    """The check finds what the first message would have found."""
+    async with running_destination(context_of(AUTHORITY.issue_cert("127.0.0.1"))) as untrusted:
+        with pytest.raises(NotSent, match="authority that is not known here"):
+            await reach(untrusted.url)
+
+
+async def test_a_forbidden_address_is_not_reached_either(destination: Destination) -> None:
+    """A check is no way around the guard."""
+    with pytest.raises(AddressRefused):
+        await reach(destination.url, allow_hosts=[])
+
+    assert destination.connections == 0

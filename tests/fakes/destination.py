@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -68,6 +69,12 @@ async def hang(conversation: Conversation) -> None:
     await conversation.reader.read()
 
 
+async def hang_after_the_headers(conversation: Conversation) -> None:
+    """Promise a hundred bytes, send none, and wait until the client gives up."""
+    await conversation.send(_head(200, {"content-length": "100"}))
+    await conversation.reader.read()
+
+
 async def reset(conversation: Conversation) -> None:
     """Close with RST."""
     conversation.reset()
@@ -119,6 +126,7 @@ class Destination:
     """
 
     port: int = 0
+    scheme: str = "http"
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
     _script: deque[Behaviour] = field(default_factory=lambda: deque([answer(200)]))
@@ -128,7 +136,7 @@ class Destination:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def behaves(self, *behaviours: Behaviour) -> None:
         """From now on, request for request, as told; as the last one for all that follow."""
@@ -181,10 +189,10 @@ class Destination:
 
 
 @asynccontextmanager
-async def running_destination() -> AsyncIterator[Destination]:
-    """A `Destination` on a free port of 127.0.0.1, answering 200."""
-    destination = Destination()
-    server = await asyncio.start_server(destination._accept, "127.0.0.1", 0)
+async def running_destination(tls: ssl.SSLContext | None = None) -> AsyncIterator[Destination]:
+    """A `Destination` on a free port of 127.0.0.1, answering 200; under *tls* if given."""
+    destination = Destination(scheme="http" if tls is None else "https")
+    server = await asyncio.start_server(destination._accept, "127.0.0.1", 0, ssl=tls)
     destination.port = server.sockets[0].getsockname()[1]
     try:
         yield destination

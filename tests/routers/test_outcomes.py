@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from callrail.exceptions import AddressRefused, AnswerLost, HttpError, NoNetwork, NotSent
 from callrail.http import Answer
 from routers.outcomes import (
     LONGEST_RETRY_AFTER,
@@ -17,7 +18,11 @@ from routers.outcomes import (
     Outcome,
     Rejected,
     Retry,
+    Uncertain,
+    asked_wait,
     outcome_of,
+    outcome_of_error,
+    reason_of,
     retry_after,
 )
 
@@ -89,7 +94,9 @@ def test_without_retry_after_only_a_429_speaks_for_the_whole_lane(status: int, w
         pytest.param("", None, id="empty"),
         pytest.param("soon", None, id="garbage"),
         pytest.param("-5", None, id="negative"),
-        pytest.param("1.5", None, id="fraction"),
+        pytest.param("1.5", timedelta(seconds=1.5), id="fraction"),
+        pytest.param("1.", None, id="fraction-cut-off"),
+        pytest.param("1e3", None, id="exponent"),
         pytest.param("٣", None, id="other-digits"),
         pytest.param("²", None, id="no-digit-at-all"),
         pytest.param("Tue, 99 Mar 2026 13:17:00 GMT", None, id="no-date"),
@@ -128,3 +135,91 @@ def test_the_excerpt_says_what_the_server_said() -> None:
     """Its own words help most, in one line; an accepted delivery needs none."""
     assert outcome(422, body=b"field\n  `id` missing").reason == "HTTP 422: field `id` missing"
     assert outcome(200, body=b"thanks").reason == "HTTP 200"
+
+
+# --- vendors' own ways -----------------------------------------------------------------------------------------------
+
+DISCORD_BODY = b'{"message": "You are being rate limited.", "retry_after": 64.57, "global": false}'
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "wait"),
+    [
+        pytest.param({}, DISCORD_BODY, 64.57, id="body"),
+        pytest.param({"x-ratelimit-reset-after": "1.25"}, b"", 1.25, id="header"),
+        pytest.param({"retry-after": "65", "x-ratelimit-reset-after": "64.57"}, DISCORD_BODY, 65, id="longest-wins"),
+        pytest.param({"retry-after": "1"}, DISCORD_BODY, 64.57, id="longest-wins-in-the-body"),
+        pytest.param({}, b'{"retry_after": 1e300}', 86_400, id="capped"),
+        pytest.param({}, b'{"retry_after": -1}', None, id="negative"),
+        pytest.param({}, b'{"retry_after": true}', None, id="no-number"),
+        pytest.param({}, b'{"retry_after": "2"}', 2, id="number-in-quotes"),
+        pytest.param({}, b'["retry_after"]', None, id="list"),
+        pytest.param({}, b"<html>", None, id="no-json"),
+    ],
+)
+def test_a_wait_is_obeyed_wherever_it_is_told(headers: dict[str, str], body: bytes, wait: float | None) -> None:
+    """Discord tells it thrice, not always alike, and the longest is never undercut."""
+    asked = asked_wait(Answer(429, headers, body), now=NOW)
+
+    assert asked == (None if wait is None else timedelta(seconds=wait))
+
+
+def test_only_a_429_is_read_for_a_vendor_s_wait() -> None:
+    """Discord sends its counters with each answer; they ask for nothing while requests are left."""
+    assert asked_wait(Answer(500, {"x-ratelimit-reset-after": "9"}, DISCORD_BODY), now=NOW) is None
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (NotSent("no"), Retry("no")),
+        (AddressRefused("no"), Retry("no")),
+        (NoNetwork("no"), Retry("no", is_ours=True)),
+        (AnswerLost("no"), Uncertain("no")),
+    ],
+    ids=["not-sent", "refused-by-us", "our-network", "lost"],
+)
+def test_no_answer_is_a_retry_where_nothing_left(error: HttpError, expected: Outcome) -> None:
+    """Our own network's trouble is marked, so that it costs the destination no try."""
+    assert outcome_of_error(error) == expected
+
+
+# --- reasons ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("no such user avery@example.com here", "no such user … here"),
+        ("bad number +1 (404) 555-0123.", "bad number …."),
+        ("bad number 4045550123", "bad number …"),
+        ("token xoxb-1234567890-abcdefghij is revoked", "token … is revoked"),
+        ("key 9f86d081884c7d659a2feaa0c55ad015 unknown", "key … unknown"),
+        ("see https://api.example.com/hook/T0/B0?sig=abc for more", "see https://api.example.com… for more"),
+        ("at https://me:pass@api.example.com?sig=abc", "at https://api.example.com…"),
+        ("invalid_field_customer_phone_number", "invalid_field_customer_phone_number"),
+        ("error 1042 at line 12", "error 1042 at line 12"),
+    ],
+)
+def test_a_reason_holds_neither_keys_nor_people(said: str, shown: str) -> None:
+    """What is kept and shown helps to mend the trouble, and says nothing that must not be read."""
+    assert reason_of(Answer(400, {}, said.encode())) == f"HTTP 400: {shown}"
+
+
+def test_a_reason_does_not_repeat_what_was_sent() -> None:
+    """A name has no form by which it could be known, so what was sent is struck wherever it comes back."""
+    told = {"customer_name": "Avery Quill", "tags": ["VIP", "Kitchen fire"], "duration": 12, "note": None}
+
+    reason = reason_of(Answer(422, {}, b"name 'AVERY QUILL' too odd; tag kitchen fire, VIP: unknown"), told=told)
+
+    assert reason == "HTTP 422: name '…' too odd; tag …, VIP: unknown"
+
+
+def test_a_number_cut_at_the_end_of_the_excerpt_is_not_half_there() -> None:
+    """The cut comes after the striking."""
+    said = "x" * 190 + " +14045550123"
+
+    assert reason_of(Answer(400, {}, said.encode())) == f"HTTP 400: {'x' * 190} …"

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import ssl
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -36,6 +41,8 @@ from tests.fakes.receiver_of_webhooks import SECRET, webhook_of
 
 pytestmark = pytest.mark.anyio
 
+SHARED = Path(os.environ.get("CALLRAIL_ROUTER_SHARED", Path(__file__).parents[3] / "shared"))
+SPECS = SHARED / "specs"
 OLD_SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 OTHER_SECRET = "whsec_" + base64.b64encode(bytes(32)).decode()
 MESSAGE = Message(
@@ -156,6 +163,144 @@ def test_a_secret_that_cannot_be_one_is_refused_and_not_repeated(written: str) -
         signing_secret(written)
 
     assert written.removeprefix("whsec_")[:8] not in str(caught.value) or written == "whsec_"
+
+
+def vectors() -> list[dict[str, Any]]:
+    """The cases of the published test suites; empty where the file is absent."""
+    path = SPECS / "standardwebhooks" / "vectors.json"
+    found: list[dict[str, Any]] = json.loads(path.read_text())["vectors"] if path.exists() else []
+    return found
+
+
+@pytest.mark.skipif(not vectors(), reason=f"the published vectors are not at {SPECS}")
+def test_the_published_vectors_hold_our_signature_where_they_are_valid() -> None:
+    """What a receiver would accept is among ours; what it must refuse is not."""
+    asked = [vector for vector in vectors() if vector["secret"] != "whsec_" and vector["webhook-timestamp"].isdigit()]
+    for vector in asked:
+        ours = sign(
+            [signing_secret(vector["secret"])],
+            vector["webhook-id"],
+            int(vector["webhook-timestamp"]),
+            vector["body"].encode(),
+        )
+        is_recent = abs(vector["verify_at"] - int(vector["webhook-timestamp"])) <= 300
+
+        assert (ours in vector["webhook-signature"].split() and is_recent) is vector["valid"], vector["name"]
+    assert {vector["valid"] for vector in asked} == {True, False}
+
+
+async def test_a_secret_signs_to_the_end_of_its_last_day(
+    destination: Destination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old one stops by itself, in UTC, so that nobody has to remember it."""
+    last_second = datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
+    secrets: list[object] = ["env:SECRET", {"secret": "env:OLD_SECRET", "until": "2026-12-31"}]
+    sink = a_sink(monkeypatch, destination.url, signing_secrets=secrets)
+
+    for moment in (last_second, last_second + 1):
+        sink._now = lambda moment=moment: moment  # type: ignore[misc]
+        await sink.deliver(MESSAGE)
+    await sink.aclose()
+
+    before, after = destination.requests
+    assert [request.headers["webhook-signature"].count("v1,") for request in (before, after)] == [2, 1]
+    assert after.headers["webhook-signature"] == sign(
+        [signing_secret(SECRET)], MESSAGE.key, int(last_second) + 1, after.body
+    )
+
+
+# --- what leaves -----------------------------------------------------------------------------------------------------
+
+FULL = replace(
+    MESSAGE,
+    callrail_id="CAL1",
+    data={
+        "company": "acme",
+        "object": {"type": "call", "id": "CAL1"},
+        "rule": "missed",
+        "fields": {"customer_name": "Avery Quill", "duration": 27, "tags": ["VIP"]},
+        "before": {"duration": 0, "customer_name": "Avery"},
+    },
+)
+
+
+async def data_sent(destination: Destination, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> dict[str, Any]:
+    sink = a_sink(monkeypatch, destination.url, **settings)
+    await sink.deliver(FULL)
+    await sink.aclose()
+    (request,) = destination.requests
+    body = Webhook(SECRET).verify(request.body, dict(request.headers))
+    data: dict[str, Any] = body["data"]
+    return data
+
+
+async def test_only_the_fields_that_are_listed_leave(destination: Destination, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of what was before; one that was not told is not made up."""
+    data = await data_sent(destination, monkeypatch, fields=["duration", "note"])
+
+    assert (data["fields"], data["before"]) == ({"duration": 27}, {"duration": 0})
+    assert data["object"] == {"type": "call", "id": "CAL1"}
+
+
+async def test_a_thin_body_says_what_happened_to_which_thing(
+    destination: Destination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing of the person."""
+    data = await data_sent(destination, monkeypatch, body="thin")
+
+    assert data == {"company": "acme", "object": {"type": "call", "id": "CAL1"}, "rule": "missed"}
+
+
+async def test_a_cloud_event_carries_the_same_data_under_the_same_signature(
+    destination: Destination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In structured mode; its id is the webhook's."""
+    data = await data_sent(destination, monkeypatch, format="cloudevents")
+
+    (request,) = destination.requests
+    assert request.headers["content-type"] == "application/cloudevents+json"
+    assert json.loads(request.body) == {
+        "specversion": "1.0",
+        "id": FULL.key,
+        "source": "/callrail/acme",
+        "type": "com.callrail.call.missed",
+        "subject": "CAL1",
+        "time": "2026-03-10T13:15:02.417Z",
+        "datacontenttype": "application/json",
+        "data": data,
+    }
+    assert data == FULL.data
+
+
+async def test_further_headers_are_sent_with_each(destination: Destination, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts as they stand, references looked up; none takes the place of ours."""
+    monkeypatch.setenv("GATE", "s3cret")
+
+    await deliver(a_sink(monkeypatch, destination.url, headers={"X-Team": "{{ 7 }}", "X-Api-Key": "env:GATE"}))
+
+    headers = destination.requests[0].headers
+    assert (headers["x-team"], headers["x-api-key"]) == ("{{ 7 }}", "s3cret")
+    assert headers["content-type"] == "application/json"
+
+
+async def test_the_check_proves_the_certificate_and_tells_nobody_anything(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With an authority of the house; the first request is the first message."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    async with running_destination(context) as destination:
+        trusting = a_sink(monkeypatch, destination.url, ca_file=str(tmp_path / "ca.pem"))
+        checks = [*await trusting.check(), *await (doubting := a_sink(monkeypatch, destination.url)).check()]
+        await deliver(trusting)
+        await doubting.aclose()
+
+        assert len(destination.requests) == 1
+    assert [check.ok for check in checks] == [True, False]
+    assert "its certificate is right; no message was sent" in checks[0].what
+    assert "ca_file" in checks[1].remedy
 
 
 # --- what comes back -------------------------------------------------------------------------------------------------
@@ -286,4 +431,4 @@ def test_a_configuration_holds_references_and_no_secrets() -> None:
     )
 
     assert config.schedule == (timedelta(seconds=1), timedelta(milliseconds=500))
-    assert json.loads(config.model_dump_json())["signing_secrets"] == ["env:SECRET"]
+    assert json.loads(config.model_dump_json())["signing_secrets"] == [{"secret": "env:SECRET", "until": None}]
