@@ -5,12 +5,14 @@ A sink sends once and answers with an `Outcome`. It never sleeps, retries, logs 
 
 from __future__ import annotations
 
+from routers.sinks.email import EmailConfig
 from routers.sinks.stdout import StdoutConfig
 from routers.sinks.webhook import WebhookConfig
 
-AnySinkConfig = StdoutConfig | WebhookConfig
+AnySinkConfig = EmailConfig | StdoutConfig | WebhookConfig
 
 SINK_TYPES: dict[str, type[AnySinkConfig]] = {
+    "email": EmailConfig,
     "stdout": StdoutConfig,
     "webhook": WebhookConfig,
 }
