@@ -9,10 +9,10 @@ from routers.sinks.email import EmailConfig
 from routers.sinks.stdout import StdoutConfig
 from routers.sinks.webhook import WebhookConfig
 
-AnySinkConfig = EmailConfig | StdoutConfig | WebhookConfig
+AnySinkConfig = StdoutConfig | EmailConfig | WebhookConfig
 
 SINK_TYPES: dict[str, type[AnySinkConfig]] = {
-    "email": EmailConfig,
     "stdout": StdoutConfig,
+    "email": EmailConfig,
     "webhook": WebhookConfig,
 }

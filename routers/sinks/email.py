@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -117,7 +118,7 @@ class EmailConfig(HttpSinkConfig):
     """What stands behind the @ of each Message-ID, and in EHLO. Not written: the domain of from."""
     ca_file: str | None = None
     """A file of certificates, in PEM, that are trusted beside those of the system: for a mail server of your own."""
-    subject_prefix: Annotated[str, AfterValidator(_prefix)] = ""
+    subject_prefix: Annotated[str, AfterValidator(_prefix)] | None = None
     """What every subject begins with, such as "[Calls] "."""
     audience: Audience = Audience.PEOPLE
     """Who is at the other end: people, unless told otherwise."""
@@ -170,12 +171,13 @@ class EmailConfig(HttpSinkConfig):
             login=login,
             timeout=self.timeout,
         )
-        letterhead = Letterhead(self.from_, self.to, domain, self.subject_prefix)
+        letterhead = Letterhead(self.from_, self.to, domain, self.subject_prefix or "")
         return EmailSink(Post(server, connections=self.concurrency), server, letterhead)
 
 
+@cache
 def _context(ca_file: str | None) -> ssl.SSLContext:
-    """What verifies certificates.
+    """What verifies certificates: one for all sinks with the same *ca_file*, because reading the system's takes long.
 
     Raises:
         ValueError: *ca_file* is none.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import ssl
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import trustme
 from hypothesis import given
@@ -17,8 +19,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from routers import escapes
+from routers.config import check_config
 from routers.messages import Amend, Chapter, First, Message, Text
 from routers.outcomes import AuthFailed, Delivered, Outcome, Rejected, Retry, Uncertain
+from routers.sinks.config import HttpSinkConfig
 from routers.sinks.email import EmailConfig, EmailSink
 from routers.sinks.mail import Letterhead, compose
 from routers.transitions import Transition
@@ -353,7 +357,7 @@ async def test_lost_after_the_text_is_uncertain(mailbox: Mailbox, trouble: Troub
     """The server has the whole mail and may have taken it; only the answer is missing, or cannot be read."""
     mailbox.answers("text", trouble)
 
-    outcome = await deliver(mailbox, timeout="500ms" if trouble is Trouble.HANG else "20s")
+    outcome = await deliver(mailbox, timeout="2s" if trouble is Trouble.HANG else "20s")
 
     assert isinstance(outcome, Uncertain)
 
@@ -662,6 +666,7 @@ HEADERS = [
 ]
 
 
+@hypothesis.settings(max_examples=80, deadline=None)  # a busy machine is no failure
 @given(HOSTILE, st.lists(HOSTILE, max_size=3), st.text(min_size=1, max_size=40), HOSTILE)
 def test_whatever_a_caller_is_called_a_mail_stays_one_mail(title: str, lines: list[str], key: str, begun: str) -> None:
     """Read back, it has each header once and no other, the subject on one line, and the text whole."""
@@ -683,3 +688,147 @@ def test_whatever_a_caller_is_called_a_mail_stays_one_mail(title: str, lines: li
     subject = " ".join(f"Re: {escapes.plain(begun)}".replace("=?", "= ?").split())
     found = mail.parsed["Subject"]
     assert found == subject or (len(found) <= 150 and found[-1] == "…" and subject.startswith(found[:-1]))
+
+
+# --- looking whether it works ----------------------------------------------------------------------------------------
+
+
+async def check(mailbox: Mailbox, **more: Any) -> list[tuple[str, bool]]:
+    sink = a_sink(mailbox, **more)
+    try:
+        return [(found.what.replace(str(mailbox.port), "N"), found.ok) for found in await sink.check()]
+    finally:
+        await sink.aclose()
+
+
+async def test_a_check_goes_up_to_the_mail_and_no_further(secret_mailbox: Mailbox, ca_file: str) -> None:
+    """Connection, login, sender, each recipient and the largest mail are told; nobody gets one."""
+    secret_mailbox.answers("RCPT", "550 5.1.1 bob@example.org is unknown", to=BOB)
+
+    found = await check(secret_mailbox, tls="starttls", ca_file=ca_file, **WITH_LOGIN)
+
+    assert found == [
+        ("127.0.0.1, port N, tls starttls: connected and logged in", True),
+        ("sender c…@example.com: accepted", True),
+        ("recipient 1, a…@example.org: accepted", True),
+        ("recipient 2, b…@example.org: 550 to RCPT: 5.1.1 … is unknown", False),
+        ("a mail may have 33,554,432 bytes", True),
+    ]
+    assert secret_mailbox.mails == []
+    assert secret_mailbox.commands[-2:] == ["RSET", "QUIT"]
+
+
+@pytest.mark.parametrize(
+    ("step", "answer", "said"),
+    [
+        ("greeting", "554 go away", "554 to greeting: go away"),
+        ("STARTTLS", Trouble.DROP, "the connection to the mail server was lost"),
+        ("AUTH", "535 5.7.8 wrong", "535 to AUTH: 5.7.8 wrong"),
+        ("RCPT", "421 too many", "421 to RCPT: too many"),
+        ("RSET", Trouble.DROP, "the connection to the mail server was lost"),
+    ],
+)
+async def test_a_check_that_fails_says_where(
+    secret_mailbox: Mailbox, ca_file: str, step: str, answer: str | Trouble, said: str
+) -> None:
+    """Whatever is wrong is one check with a remedy, and no exception."""
+    secret_mailbox.answers(step, answer)
+    sink = a_sink(secret_mailbox, tls="starttls", ca_file=ca_file, **WITH_LOGIN)
+
+    (found,) = await sink.check()
+
+    assert not found.ok
+    assert found.what.endswith(said)
+    assert found.remedy
+
+
+async def test_a_sender_that_is_refused_is_told(mailbox: Mailbox) -> None:
+    """The recipients are not asked for then."""
+    mailbox.answers("MAIL", "550 5.7.60 not yours")
+
+    found = await check(mailbox)
+
+    assert found[1] == ("sender c…@example.com: 550 to MAIL: 5.7.60 not yours", False)
+    assert "RCPT" not in mailbox.commands
+
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        ({"to": []}, "list of 1 to 50"),
+        ({"to": "Ann <ann@example.org>"}, "before the @"),
+        ({"to": "<ann@example.org>"}, "before the @"),
+        ({"to": "ann@example.org, bob@example.org"}, "like name@example.com: one"),
+        ({"to": "ann@example.org\r\nRCPT TO:<eve>"}, "a domain is written like"),
+        ({"to": "ann@example.org\n"}, "a domain is written like"),
+        ({"to": '"a b"@example.org'}, "before the @"),
+        ({"to": "ann"}, "like name@example.com: one"),
+        ({"to": "änn@example.org"}, "before the @"),
+        ({"to": "ann@exämple.org"}, "xn--"),
+        ({"to": 7}, "list of 1 to 50"),
+        ({"to": [7]}, "like name@example.com"),
+        ({"to": [ANN, ANN.upper()]}, "stands twice"),
+        ({"from": "Calls <calls@example.com>"}, "before the @"),
+        ({"domain": "example.com>"}, "a domain is written like"),
+        ({"host": "smtp://smtp.example.com"}, "the port goes under `port`"),
+        ({"host": "smtp.example.com:587"}, "the port goes under `port`"),
+        ({"host": "a b"}, "the port goes under `port`"),
+        ({"user": "router"}, "`user` and `password` go together"),
+        ({"password": "env:MAIL_PASSWORD"}, "`user` and `password` go together"),
+        ({"password": "hunter2", "user": "router"}, "a secret must be a reference"),
+        ({"subject_prefix": "a\nb"}, "on one line"),
+        ({"amend": "edit"}, "cannot be edited"),
+        ({"tls": "ssl"}, "starttls"),
+        ({"port": 0}, "greater than or equal to 1"),
+        ({"allow_hosts": ["a b"]}, "no host name"),
+    ],
+    ids=str,
+)
+def test_a_mistake_in_the_settings_is_told(mistake: dict[str, Any], said: str) -> None:
+    """In one sentence with a remedy."""
+    with pytest.raises(ValidationError) as raised:
+        EmailConfig.model_validate(settings(**mistake))
+
+    (error,) = raised.value.errors()
+    assert said in error["msg"]
+    assert ANN not in error["msg"]
+
+
+@pytest.mark.parametrize(("tls", "port"), [("starttls", 587), ("implicit", 465), ("none", 25)])
+def test_the_port_follows_the_sort_of_tls(tls: str, port: int) -> None:
+    """As RFC 8314 and the providers have it, where no port is written."""
+    assert EmailConfig.model_validate(settings(tls=tls)).build()._server.port == port
+
+
+@pytest.mark.parametrize("content", [None, "", "no certificate"], ids=["missing", "empty", "text"])
+def test_a_ca_file_that_is_none_is_told(tmp_path: Path, content: str | None) -> None:
+    """Before the first mail, and by name."""
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_text(content)
+
+    with pytest.raises(ValueError, match=r"ca\.pem holds no certificates"):
+        EmailConfig.model_validate(settings(ca_file=str(path))).build()
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "sinks" / "email.md").read_text()
+
+
+@pytest.mark.parametrize("block", re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL), ids=["whole", "own server"])
+def test_an_example_of_the_page_is_right(block: str, tmp_path: Path) -> None:
+    """Each YAML block of docs/sinks/email.md is a file, or the sinks of one."""
+    path = tmp_path / "router.yaml"
+    path.write_text(block if "companies:" in block else f"companies: {{acme: {{signing_keys: [env:KEY]}}}}\n{block}")
+
+    assert [str(problem) for problem in check_config(path).problems] == []
+
+
+@pytest.mark.parametrize(
+    "setting", [name for name in EmailConfig.model_fields if name not in HttpSinkConfig.model_fields]
+)
+def test_the_page_names_every_setting_of_its_own(setting: str) -> None:
+    """What can be set for mails alone is told in the page."""
+    assert f"{setting.strip('_')}:" in PAGE or f"`{setting.strip('_')}`" in PAGE
