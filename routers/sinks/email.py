@@ -222,7 +222,7 @@ class EmailSink:
         waiting = [replies[recipient] for recipient, verdict in verdicts.items() if verdict.is_open]
         if not waiting:
             return self._settled(done, message, replies.values())
-        reason = self._reason(waiting[0])
+        reason = self._reason(waiting[0], message)
         if all(verdict is Verdict.NO_LOGIN for verdict in verdicts.values()):
             return AuthFailed(reason)
         whole_lane = any(reply.code == CLOSING or reply.stage in _BEFORE_THE_MAIL for reply in waiting)
@@ -230,15 +230,17 @@ class EmailSink:
 
     def _settled(self, done: Done, message: Message, replies: Iterable[Reply] = ()) -> Outcome:
         """The end, where nobody is left to be tried again."""
-        refusals = [self._reason(reply) for reply in replies if verdict_of(reply) is Verdict.REFUSED]
+        refusals = [self._reason(reply, message) for reply in replies if verdict_of(reply) is Verdict.REFUSED]
         refusal = refusals[0] if refusals else "refused for good at an earlier try"
         if not done.have_it:
             return Rejected(refusal)
         told = f"accepted for {len(done.have_it)} of {len(done.settled)} recipients; {refusal}" if done.refused else ""
         return Delivered(told or "accepted", remote_id=message_id(message.key, self._letterhead.domain))
 
-    def _reason(self, reply: Reply) -> str:
-        text = self._mask(reply.text)
+    def _reason(self, reply: Reply, message: Message | None = None) -> str:
+        """What the server said; without the text of *message*, which some quote where they take it for spam."""
+        quoted = (message.text().title, *message.text().lines) if message is not None else ()
+        text = self._mask(reply.text, quoted)
         return (f"{reply.code} to {reply.stage}" if reply.code else str(reply.stage)) + (f": {text}" if text else "")
 
     async def check(self) -> Sequence[Check]:
@@ -338,15 +340,17 @@ class Done:
 
 
 class _Mask:
-    """What a server said, on one line, without addresses, their parts and long numbers."""
+    """What a server said, on one line, without addresses, their parts, long numbers and what it quotes."""
 
     def __init__(self, addresses: Iterable[str]) -> None:
         known = {part for address in addresses for part in (address, address.partition("@")[0])}
         longest_first = sorted(map(re.escape, known), key=len, reverse=True)
         self._known = re.compile(rf"(?<!\w)({'|'.join(longest_first)})(?!\w)", re.IGNORECASE)
 
-    def __call__(self, text: str) -> str:
+    def __call__(self, text: str, quoted: Iterable[str] = ()) -> str:
         line = " ".join(plain(text[: 4 * _EXCERPT]).split())
+        for part in filter(None, quoted):
+            line = line.replace(part, "…")
         for personal in (_ADDRESS_IN_TEXT, self._known, _MANY_DIGITS):
             line = personal.sub("…", line)
         return line[:_EXCERPT]

@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.headerregistry import Address
+from email.header import Header
+from email.headerregistry import Address, HeaderRegistry, MessageIDHeader, UnstructuredHeader
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import SMTP, EmailPolicy, Policy
 from email.utils import format_datetime
 
 from routers.escapes import Escape, html, plain
@@ -23,6 +24,29 @@ _SPAM = "CallRail marks this as spam."
 _REPEATED = "This may be a repeat: it is not known whether an earlier mail of the same news arrived."
 # All others may stand in a Message-ID without quotes (RFC 5322, 3.2.3).
 _NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9_-]")
+
+
+class _Subject(UnstructuredHeader):
+    """A subject whose parts, encoded each for itself, are read as one again; the library's own way loses blanks."""
+
+    max_count = 1
+
+    def fold(self, *, policy: Policy) -> str:
+        text = str(self)
+        encoded = Header(text, "us-ascii" if text.isascii() else "utf-8", header_name="Subject")
+        return f"Subject: {encoded.encode(linesep=policy.linesep)}{policy.linesep}"
+
+
+def _policy() -> EmailPolicy[EmailMessage]:
+    """How a mail is written, where the library's way is not right: it encodes a long id as if it were text, too."""
+    headers = HeaderRegistry()
+    own = {"subject": _Subject, "in-reply-to": MessageIDHeader, "references": MessageIDHeader}
+    for name, header in own.items():
+        headers.map_to_type(name, header)  # type: ignore[arg-type]  # the registry itself mixes the base class in
+    return SMTP.clone(header_factory=headers)
+
+
+_POLICY = _policy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +65,7 @@ def compose(message: Message, letterhead: Letterhead, *, now: datetime) -> bytes
     Its Message-ID comes from the message's key, so it is the same in every try. A mail that amends one names that one's
     in `References`, which is what mail readers sort into a thread by (RFC 5322, 3.6.4).
     """
-    mail = EmailMessage(policy=SMTP)
+    mail = EmailMessage(policy=_POLICY)
     mail["From"] = _address(letterhead.sender)
     mail["To"] = [_address(recipient) for recipient in letterhead.recipients]
     mail["Subject"] = _subject(message, letterhead.subject_prefix)

@@ -460,6 +460,15 @@ async def test_a_reason_names_nobody(mailbox: Mailbox) -> None:
     assert outcome == Rejected("550 to RCPT: 5.7.139 …: no … here, nor … call (…")
 
 
+async def test_a_reason_quotes_no_message(mailbox: Mailbox) -> None:
+    """Some servers say what they took for spam."""
+    mailbox.answers("text", "554 5.7.1 spam: Missed call from Avery Quill")
+
+    outcome = await deliver(mailbox, a_message(write=told("Missed call from Avery Quill")), to=ANN)
+
+    assert outcome == Rejected("554 to text: 5.7.1 spam: …")
+
+
 # --- one connection after the other ----------------------------------------------------------------------------------
 
 
@@ -593,6 +602,36 @@ async def test_later_news_answers_the_first_mail(mailbox: Mailbox) -> None:
 
 def _fields(message: Message) -> dict[str, Any]:
     return {name: getattr(message, name) for name in message.__slots__}
+
+
+@pytest.mark.parametrize("word", ["名🙂é", "Söhne &", "plumbing, heating;"])
+async def test_a_long_subject_keeps_its_blanks(mailbox: Mailbox, word: str) -> None:
+    """The standard library lost a blank here and there, where a long subject was divided into encoded words."""
+    subject = " ".join([word] * 7)
+
+    mail = await only_mail(mailbox, a_message(write=told(subject)))
+
+    assert mail.parsed["Subject"] == subject
+    assert max(map(len, mail.content.partition(b"\r\n\r\n")[0].split(b"\r\n"))) <= 78
+
+
+async def test_a_subject_is_cut(mailbox: Mailbox) -> None:
+    """Nobody reads ten thousand letters; the body has more of them."""
+    mail = await only_mail(mailbox, a_message(write=told("Missed call " + "Q" * 10_000)))
+
+    assert mail.parsed["Subject"] == "Missed call " + "Q" * 137 + "…"
+    assert "Q" * 10_000 in mail.body("plain")
+
+
+async def test_a_long_id_stays_an_id(mailbox: Mailbox) -> None:
+    """The standard library encoded an id longer than a line as if it were text, and no reader found the thread."""
+    domain = f"{'callrail' * 7}.{'agency' * 10}.example.com"
+    news = a_message("dl_2", first=First("dl_06bqexample", None), amend=Amend.THREAD)
+
+    mail = await only_mail(mailbox, news, domain=domain)
+
+    for line in ("Message-ID: <dl_2", "In-Reply-To: <dl_06bqexample", "References: <dl_06bqexample"):
+        assert f"\r\n{line}@{domain}>\r\n".encode() in mail.content
 
 
 async def test_news_that_is_to_come_new_begins_a_thread(mailbox: Mailbox) -> None:
