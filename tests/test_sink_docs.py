@@ -116,6 +116,7 @@ def a_message(facts: dict[str, Any]) -> Message:
         fence=1,
         attempts=0,
         rule="missed",
+        sink="crm",
         company="acme-plumbing",
         object_type="call",
         callrail_id="CAL0191f00a1b2c7d3e8f405162738495a6",

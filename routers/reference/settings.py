@@ -30,7 +30,7 @@ def settings_page() -> str:
         for part in (
             f"### `type: {name}`",
             inspect.cleandoc(model.__doc__ or ""),
-            _settings(_of_type(defs[model.__name__]), defs),
+            _settings(_of_type(defs[model.__name__], _common(defs)), defs),
             *_blocks_in(defs[model.__name__], defs),
         )
     ]
@@ -111,17 +111,26 @@ def _settings(schema: Schema, defs: Schema) -> str:
 
 
 def _common(defs: Schema) -> Schema:
-    """The settings of every sink. The default of `audience` depends on the type."""
+    """The settings of every sink, as `SinkConfig` has them; what it has no default of, each type has."""
     settings = defs[next(iter(SINK_TYPES.values())).__name__]["properties"]
-    common = {key: settings[key] for key in SinkConfig.model_fields}
-    described = inspect.cleandoc(SinkConfig.model_fields["audience"].description or "")
-    return {**common, "audience": {**common["audience"], "default": "by type", "description": described}}
+    return {
+        key: {
+            **settings[key],
+            "description": inspect.cleandoc(field.description or ""),
+            **({"default": "by type"} if field.is_required() else {}),
+        }
+        for key, field in SinkConfig.model_fields.items()
+    }
 
 
-def _of_type(schema: Schema) -> Schema:
+def _of_type(schema: Schema, common: Schema) -> Schema:
     """The settings that a sink of one type has beside the common ones, or with a default of its own."""
-    own = [key for key in schema["properties"] if key not in SinkConfig.model_fields or key == "audience"]
-    return {**schema, "properties": {key: schema["properties"][key] for key in own}}
+    own = {
+        key: setting
+        for key, setting in schema["properties"].items()
+        if key not in common or setting.get("default") != common[key].get("default")
+    }
+    return {**schema, "properties": own}
 
 
 def _type_of(schema: Schema, defs: Schema) -> str:

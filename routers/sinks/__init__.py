@@ -5,14 +5,16 @@ A sink sends once and answers with an `Outcome`. It never sleeps, retries, logs 
 
 from __future__ import annotations
 
+from routers.sinks.email import EmailConfig
 from routers.sinks.http import HttpConfig
 from routers.sinks.stdout import StdoutConfig
 from routers.sinks.webhook import WebhookConfig
 
-AnySinkConfig = StdoutConfig | WebhookConfig | HttpConfig
+AnySinkConfig = StdoutConfig | EmailConfig | WebhookConfig | HttpConfig
 
 SINK_TYPES: dict[str, type[AnySinkConfig]] = {
     "stdout": StdoutConfig,
+    "email": EmailConfig,
     "webhook": WebhookConfig,
     "http": HttpConfig,
 }

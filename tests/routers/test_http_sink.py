@@ -430,6 +430,7 @@ async def test_a_stored_delivery_arrives_with_all_that_templates_may_name(
         fence=1,
         attempts=0,
         rule="missed",
+        sink="crm",
         company="acme",
         object_type="call",
         callrail_id="CAL1",
