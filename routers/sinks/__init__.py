@@ -5,12 +5,14 @@ A sink sends once and answers with an `Outcome`. It never sleeps, retries, logs 
 
 from __future__ import annotations
 
+from routers.sinks.slack import SlackConfig
 from routers.sinks.stdout import StdoutConfig
 from routers.sinks.webhook import WebhookConfig
 
-AnySinkConfig = StdoutConfig | WebhookConfig
+AnySinkConfig = SlackConfig | StdoutConfig | WebhookConfig
 
 SINK_TYPES: dict[str, type[AnySinkConfig]] = {
     "stdout": StdoutConfig,
     "webhook": WebhookConfig,
+    "slack": SlackConfig,
 }
