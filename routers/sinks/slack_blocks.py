@@ -67,7 +67,8 @@ def compose(message: Message, *, whole: bool = True) -> Composed:
     blocks = [_section([_struck(title) if is_struck else _bold(title), *lines], MAX_SECTION)]
     if was := _was(head, message.chapters):
         blocks.append(_context(f"Before: ~{_cut(was, _MAX_TITLE)}~"))
-    blocks += _additions([page.read(each) for each in chapters if each is not head])
+    added = [each for each in chapters if each.transition in ADDITIONS and each is not head]
+    blocks += _additions([page.read(each) for each in added])
     if links:
         blocks.append(_section([" · ".join(f"<{url}|{label}>" for label, url in links.items())], MAX_SECTION))
     if len(message.chapters) > 1:

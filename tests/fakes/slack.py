@@ -80,22 +80,25 @@ class Workspace:
 
     def call(self, method: str, token: str, asked: Mapping[str, Any]) -> Told:
         """The answer of one method of the Web API."""
+        try:
+            return self._method(method, token)(asked)
+        except Refused as refused:
+            return refused.told
+
+    def _method(self, method: str, token: str) -> Callable[[Mapping[str, Any]], Told]:
         methods: dict[str, Callable[[Mapping[str, Any]], Told]] = {
             "auth.test": self._test,
             "chat.postMessage": self._post,
             "chat.update": self._update,
             "conversations.info": self._info,
         }
-        try:
-            if not token:
-                raise Refused("not_authed")
-            if token != self.token:
-                raise Refused("invalid_auth")
-            if method not in methods:
-                raise Refused("unknown_method")
-            return methods[method](asked)
-        except Refused as refused:
-            return refused.told
+        if not token:
+            raise Refused("not_authed")
+        if token != self.token:
+            raise Refused("invalid_auth")
+        if method not in methods:
+            raise Refused("unknown_method")
+        return methods[method]
 
     def post_by_hook(self, asked: Mapping[str, Any], channel_id: str = CHANNEL) -> str:
         """The word that an incoming webhook answers: `ok`, or what is wrong."""
