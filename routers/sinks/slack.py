@@ -258,7 +258,13 @@ class SlackBot:
 def _channel_check(seen: Reply, scopes: frozenset[str]) -> Check:
     """Whether a message would arrive in the channel that Slack tells of."""
     if seen.word == "missing_scope":
-        return Check("whether the bot is in the channel could not be looked up without channels:read", ok=True)
+        what = (
+            "whether the bot is in the channel was not looked up: that needs channels:read or, if private, groups:read"
+        )
+        return Check(what, ok=True)
+    if seen.word == "channel_not_found":
+        remedy = "look at the id again; if the channel is private, invite the bot and give the app groups:read"
+        return Check("the bot sees the channel", ok=False, remedy=remedy)
     if not isinstance(seen.outcome, Delivered):
         return Check("the bot sees the channel", ok=False, remedy=seen.outcome.reason)
     channel = seen.told.get("channel")

@@ -332,7 +332,7 @@ def test_the_schema_refuses_what_slack_would() -> None:
     """The check above can fail."""
     too_long = {"type": "section", "text": {"type": "mrkdwn", "text": "x" * 3_001, "verbatim": True}}
 
-    assert len(list(schema_errors(Composed("t", [too_long])))) == 1
+    assert list(schema_errors(Composed("t", [too_long]))) != []
 
 
 def test_a_title_cannot_end_its_bold_print() -> None:
