@@ -184,10 +184,11 @@ class SlackBot:
         Where Slack says for certain that the first message cannot be amended, it is posted anew in the same try: a
         second message is better than news that nobody gets.
         """
+        if message.first is not None and message.amend not in _NEEDS_AN_ID:
+            return (await self._post(message, compose(message, whole=False))).outcome
         first = Place.of(message.first)
-        if first is None or message.amend not in _NEEDS_AN_ID:
-            is_news_alone = message.first is not None and message.amend not in _NEEDS_AN_ID
-            return (await self._post(message, compose(message, whole=not is_news_alone))).outcome
+        if first is None:
+            return (await self._post(message, compose(message))).outcome
         amend = self._edit if message.amend is Amend.EDIT else self._answer
         reply = await amend(message, first)
         if reply.word not in FIRST_IS_LOST:

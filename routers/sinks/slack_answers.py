@@ -65,6 +65,7 @@ FIRST_IS_LOST = frozenset(
     }
 )
 _WORD = re.compile(r"[a-z][a-z0-9_]{1,79}")
+_NEEDED = re.compile(r"[a-z][a-z:.,_]{1,79}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class Reply:
 
 
 def read_reply(answer: Answer, *, now: datetime) -> Reply:
-    """What the Web API answered. Success is `ok: true`, whatever the status."""
+    """What the Web API answered. Success is `ok: true`; a status of 200 alone says nothing."""
     told = _object(answer.body)
     listed = answer.headers.get("x-oauth-scopes")
     scopes = frozenset(part.strip() for part in listed.split(",")) if listed is not None else None
@@ -89,6 +90,8 @@ def read_reply(answer: Answer, *, now: datetime) -> Reply:
     if outcome is None:
         is_refusal = word and 200 <= answer.status < 300
         outcome = Rejected(word) if is_refusal else _of_status(answer, now)
+    if word == "missing_scope" and (needed := _NEEDED.fullmatch(str(told.get("needed")))):
+        outcome = AuthFailed(f"{word}: add {needed[0]} to the app and install it again")
     return Reply(outcome, word, told, scopes)
 
 

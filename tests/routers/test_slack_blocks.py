@@ -18,7 +18,7 @@ from slack_sdk.models.blocks import Block as SdkBlock
 
 from routers.escapes import Escape
 from routers.messages import Chapter, Message, Text
-from routers.sinks.slack_blocks import ADDITIONS, Composed, compose
+from routers.sinks.slack_blocks import ADDITIONS, MAX_ADDED, Composed, compose
 from routers.transitions import Transition
 from tests.fakes.slack import texts_of
 from tests.routers.stories import CALL_URL, LINKS, RANG_AT, RECORDING_URL, message_of, story, words_of
@@ -286,6 +286,17 @@ def test_of_too_much_later_news_the_newest_is_shown() -> None:
     assert shown(composed)[1] == "… earlier news is left out here"
     assert shown(composed)[-1].startswith("… → changed")
     check(composed)
+
+
+def test_all_later_news_together_has_a_limit() -> None:
+    """Two long pieces: the newest whole, the one before in what room is left."""
+    changes = [a_chapter(Transition.CALL_CHANGED, f"change {number}", f"{number}" * 9_000) for number in range(2)]
+
+    _, older, newest, _ = shown(compose(message_of(*story(Transition.CALL_MISSED), *changes, links={})))
+
+    assert older.startswith("*change 0*")
+    assert len(newest) > 2_900
+    assert 4_900 < len(older) + len(newest) <= MAX_ADDED
 
 
 TEXTS = st.one_of(st.sampled_from(HARMFUL), st.text(st.characters(), max_size=400))

@@ -373,6 +373,15 @@ async def test_a_200_may_be_a_refusal_that_says_what_to_do(slack: FakeSlack) -> 
     assert outcome == AuthFailed("not_in_channel: invite the bot to the channel")
 
 
+async def test_a_scope_that_is_missing_is_named(slack: FakeSlack) -> None:
+    """Slack says which one the call needs."""
+    slack.workspace.scopes.remove("chat:write")
+
+    outcomes = await deliver(bot_of(slack), message_of(*MISSED))
+
+    assert outcomes == [AuthFailed("missing_scope: add chat:write to the app and install it again")]
+
+
 @pytest.mark.parametrize("body", [b'{"ok": false, "error": "ratelimited"}', b"", b"rate_limited"])
 async def test_a_429_pauses_the_lane_for_as_long_as_slack_asks(
     slack: FakeSlack, monkeypatch: pytest.MonkeyPatch, body: bytes
