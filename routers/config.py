@@ -184,6 +184,7 @@ class _Checker:
                 self._check_sink_templates(name, sink, check_templates)
         everyone_else = dict(self._unmatched(compiler))
         self._check_roles(written, compiler)
+        self._check_amends(placed, written, sinks)
         hours = {slug: schedules[config.hours] for slug, config in written.configs.items() if config.hours in schedules}
         rule_set = RuleSet(
             tuple(rule.rule for rule in placed),
@@ -369,6 +370,19 @@ class _Checker:
                 setting = did_you_mean(role, CompanyConfig.model_fields)
                 problem, hint = f"no rule sends to the role '{role}'", setting or "send to it, or take it out"
                 self.complaints.complain(loc, problem, hint, key=True, warning=not setting)
+
+    def _check_amends(self, placed: Sequence[Placed], written: Written, sinks: Mapping[str, AnySinkConfig]) -> None:
+        """That each sink can do with its messages what a rule asks of it."""
+        for rule in placed:
+            for position, to in enumerate(rule.rule.send):
+                named = {roles.get(to.name, "") for roles in written.roles.values()} if to.is_role else {to.name}
+                for name in sorted(named & sinks.keys()):
+                    if to.amend is not None and to.amend not in sinks[name].ways_to_amend:
+                        able = ", ".join(sorted(sinks[name].ways_to_amend))
+                        problem = f"the sink '{name}' cannot {to.amend} a message that was sent"
+                        self.complaints.complain(
+                            (*rule.loc, "send", position, "amend"), problem, f"write one of: {able}"
+                        )
 
     def _warn_of_unused_sinks(self, written: Written, compiler: RuleCompiler) -> None:
         used = compiler.used | {sink for roles in written.roles.values() for sink in roles.values()}

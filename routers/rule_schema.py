@@ -17,6 +17,7 @@ from receiver.companies import DEFAULTS, CompanyConfig, DefaultsConfig
 from routers.blocks import AccountConfig, RouterConfig, RuleConfig
 from routers.durations import written_duration
 from routers.hours import CLOSED, DAYS
+from routers.rates import Rate
 from routers.rules.fields import RuleField, fields_of
 from routers.rules.operators import OPERATORS
 from routers.sinks import SINK_TYPES
@@ -79,6 +80,8 @@ class _Written(GenerateJsonSchema):
         return {"type": "string", "pattern": _DURATION}
 
     def encode_default(self, dft: Any) -> Any:
+        if isinstance(dft, Rate):
+            return str(dft)
         return written_duration(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
 
     def field_title_should_be_set(self, schema: Any) -> bool:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from routers.sinks.email import EmailConfig
 from routers.sinks.http import HttpConfig
+from routers.sinks.slack import SlackConfig
 from routers.sinks.stdout import StdoutConfig
 from routers.sinks.webhook import WebhookConfig
 
-AnySinkConfig = StdoutConfig | EmailConfig | WebhookConfig | HttpConfig
+AnySinkConfig = StdoutConfig | SlackConfig | EmailConfig | WebhookConfig | HttpConfig
 
 SINK_TYPES: dict[str, type[AnySinkConfig]] = {
     "stdout": StdoutConfig,
+    "slack": SlackConfig,
     "email": EmailConfig,
     "webhook": WebhookConfig,
     "http": HttpConfig,

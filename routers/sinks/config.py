@@ -8,10 +8,18 @@ from collections.abc import Iterable
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from callrail.addresses import AllowList
 from callrail.http import HttpClient
@@ -72,7 +80,6 @@ class SinkConfig(BaseModel):
     """How many deliveries are on the way at once."""
     retry: Annotated[tuple[Duration, ...], Field(min_length=1, max_length=20)] | None = None
     """The waits between tries, like [2s, 10s, 1m]; after the last the delivery is a dead letter."""
-
     rate: WrittenRate | None = None
     """How much it takes at most, like 1/s or 100/10s, over all processes."""
     on_uncertain: OnUncertain
@@ -82,10 +89,17 @@ class SinkConfig(BaseModel):
     amend: Amend = Amend.SILENT
     """What later news of a thing does to the message that told it: edit it, answer it in its thread, come new, none."""
 
+    @model_validator(mode="after")
+    def _amends_as_it_can(self) -> Self:
+        if self.amend not in self.ways_to_amend:
+            able = ", ".join(sorted(self.ways_to_amend))
+            raise ValueError(f"such a sink cannot do that with a message that was sent; amend is one of: {able}")
+        return self
+
     @property
-    def can_edit(self) -> bool:
-        """Whether a message there can be changed after it was sent."""
-        return False
+    def ways_to_amend(self) -> frozenset[Amend]:
+        """What can be done there about a message that was sent."""
+        return frozenset({Amend.NEW, Amend.SILENT})
 
     @property
     def amending(self) -> Amending:
@@ -106,8 +120,8 @@ class SinkConfig(BaseModel):
         return frozenset()
 
 
-class HttpSinkConfig(SinkConfig):
-    """What every sink that is reached by HTTP may be told."""
+class RemoteSinkConfig(SinkConfig):
+    """What every sink that is reached over the network may be told."""
 
     allow_hosts: tuple[str, ...] = ()
     """Hosts, addresses or networks that may be reached although they are loopback, private or reserved."""
@@ -120,6 +134,10 @@ class HttpSinkConfig(SinkConfig):
 
     ca_file: Path | None = None
     """A file with certificates (PEM) of an authority of your own, trusted beside those that everybody trusts."""
+
+
+class HttpSinkConfig(RemoteSinkConfig):
+    """What every sink that is reached by HTTP may be told."""
 
     def client(self) -> HttpClient:
         """The client that these settings make.

@@ -26,7 +26,7 @@ from receiver.secrets import SecretRef
 from routers.escapes import plain
 from routers.messages import Amend, Message
 from routers.outcomes import AuthFailed, Delivered, Outcome, Rejected, Retry, outcome_of_error
-from routers.sinks.config import Audience, HttpSinkConfig, OnUncertain
+from routers.sinks.config import Audience, OnUncertain, RemoteSinkConfig
 from routers.sinks.mail import Letterhead, compose, message_id
 from routers.sinks.sink import Check
 from routers.sinks.smtp import CLOSING, Post, Probe, Refused, Reply, Server, Stage, Tls
@@ -93,7 +93,7 @@ _Addresses = Annotated[
 ]
 
 
-class EmailConfig(HttpSinkConfig):
+class EmailConfig(RemoteSinkConfig):
     """Sends each message as a mail, by SMTP."""
 
     type: Literal["email"]
@@ -116,8 +116,6 @@ class EmailConfig(HttpSinkConfig):
     """With tls none, log in all the same, so that anybody on the way can read the password."""
     domain: Annotated[str, AfterValidator(_domain)] | None = None
     """What stands behind the @ of each Message-ID, and in EHLO. Not written: the domain of from."""
-    ca_file: str | None = None
-    """A file of certificates, in PEM, that are trusted beside those of the system: for a mail server of your own."""
     subject_prefix: Annotated[str, AfterValidator(_prefix)] | None = None
     """What every subject begins with, such as "[Calls] "."""
     audience: Audience = Audience.PEOPLE
@@ -136,13 +134,6 @@ class EmailConfig(HttpSinkConfig):
             raise ValueError("a host is a name like smtp.example.com or an address; the port goes under `port`")
         return written
 
-    @field_validator("amend")
-    @classmethod
-    def _can_amend(cls, written: Amend) -> Amend:
-        if written is Amend.EDIT:
-            raise ValueError("a mail that was sent cannot be edited; `amend` is thread, new or silent")
-        return written
-
     @model_validator(mode="after")
     def _login_is_whole_and_secret(self) -> EmailConfig:
         if (self.user is None) != (self.password is None):
@@ -155,6 +146,10 @@ class EmailConfig(HttpSinkConfig):
                 "or write `allow_plain_login: true` if the way to the server is safe"
             )
         return self
+
+    @property
+    def ways_to_amend(self) -> frozenset[Amend]:
+        return frozenset(Amend) - {Amend.EDIT}
 
     def build(self) -> EmailSink:
         login = None
@@ -176,7 +171,7 @@ class EmailConfig(HttpSinkConfig):
 
 
 @cache
-def _context(ca_file: str | None) -> ssl.SSLContext:
+def _context(ca_file: Path | None) -> ssl.SSLContext:
     """What verifies certificates: one for all sinks with the same *ca_file*, because reading the system's takes long.
 
     Raises:
@@ -185,7 +180,7 @@ def _context(ca_file: str | None) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if ca_file is not None:
         try:
-            context.load_verify_locations(cafile=Path(ca_file))
+            context.load_verify_locations(cafile=ca_file)
         except OSError:  # an SSLError is one
             raise ValueError(f"ca_file: {ca_file} holds no certificates in PEM that can be read") from None
     return context
