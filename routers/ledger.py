@@ -40,12 +40,6 @@ def find_deliveries(conn: Connection, written: str) -> Sequence[Row[Any]]:
     return conn.execute(query).all()
 
 
-def deliveries_of(conn: Connection, transition_id: str) -> Sequence[Row[Any]]:
-    """Whom a transition is told, in the order of the rules."""
-    query = select(deliveries).where(deliveries.c.transition_id == transition_id).order_by(deliveries.c.id)
-    return conn.execute(query).all()
-
-
 def attempts_of(conn: Connection, delivery_id: str) -> Sequence[Row[Any]]:
     """Every try of a delivery, oldest first."""
     query = select(attempts).where(attempts.c.delivery_id == delivery_id).order_by(attempts.c.id)
@@ -75,15 +69,22 @@ def version_of(conn: Connection, object_id: str, version: int) -> Row[Any] | Non
     return conn.execute(query).one_or_none()
 
 
-def spoken_before(conn: Connection, object_id: str, transition_id: str) -> dict[str, str]:
-    """By rule, the first transition of an object that it told of, before the transition *transition_id*."""
+def transitions_of_object(conn: Connection, object_id: str) -> Sequence[Row[Any]]:
+    """All that happened of an object (our id), oldest first."""
+    return conn.execute(
+        select(transitions).where(transitions.c.object_id == object_id).order_by(transitions.c.id)
+    ).all()
+
+
+def deliveries_of_object(conn: Connection, object_id: str) -> Sequence[Row[Any]]:
+    """Whom an object (our id) was told, in the order of the deliveries' ids."""
     query = (
-        select(deliveries.c.rule, transitions.c.name)
-        .join(transitions, transitions.c.id == deliveries.c.transition_id)
-        .where(transitions.c.object_id == object_id, transitions.c.id < transition_id)
-        .order_by(deliveries.c.id.desc())  # so that the first is kept
+        select(deliveries)
+        .join(transitions, transitions.c.id == deliveries.c.transition_id)  # by which there are indexes
+        .where(transitions.c.object_id == object_id)
+        .order_by(deliveries.c.id)
     )
-    return {row.rule: row.name for row in conn.execute(query)}
+    return conn.execute(query).all()
 
 
 def objects_of(conn: Connection, ids: Sequence[str]) -> dict[str, Row[Any]]:

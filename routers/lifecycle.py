@@ -7,6 +7,7 @@ sources alone, because a ringing call is posted as `answered: false, call_type: 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
@@ -288,7 +289,8 @@ _RESTLESS = frozenset(
     {"changes", "timestamp", "updated_at", "created_at", "integration_data", "waveforms", "timeline_url", RAW_NUMBERS}
     | {"recording_player", "recording_redirect", "prior_calls", "total_calls", "milestones"}
 )
-_LINKS = frozenset({"recording"})  # the same recording under another access key is no change
+_LINKS = frozenset({"recording"})  # the same recording behind another link is no change
+_ACCESS_KEY = re.compile(r"(?<=access_key=)[^&#]*")  # in a link; CallRail gives a new one with each telling
 
 
 def _changed(before: Object, after: Object, event: Event) -> list[str]:
@@ -308,7 +310,20 @@ def _changed(before: Object, after: Object, event: Event) -> list[str]:
 
 def _differs(before: Object, after: Object, name: str) -> bool:
     was, now = before.fields[name], after.fields[name]
-    return bool(was) is not bool(now) if name in _LINKS else was != now
+    if was == now:  # nearly always
+        return False
+    if name in _LINKS:
+        return bool(was) is not bool(now)
+    return bool(_without_key(was) != _without_key(now))
+
+
+def _without_key(value: Any) -> Any:
+    """*value*, if it is a link or a list of some, without what changes of it though it leads to the same thing."""
+    if isinstance(value, list):
+        return [_without_key(item) for item in value]
+    if isinstance(value, str) and value.startswith(("https://", "http://")):
+        return _ACCESS_KEY.sub("", value)
+    return value
 
 
 def _told_before(before: Object, names: list[str]) -> list[str]:

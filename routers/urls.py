@@ -5,12 +5,13 @@ CallRail posts each kind to a URL of its own, set per company on its page Integr
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from callrail.kinds import Kind
 from routers.transitions import Transition
@@ -117,14 +118,53 @@ def urls_of(company: str, wanted: Collection[Transition], *, base_url: str) -> l
     return urls
 
 
+_MAX_HOST = 253  # RFC 1035
+_LIKE = "write it like https://hooks.example.com"
+_LABEL = r"\w(?:[\w-]{0,61}\w)?"  # of any script, for names like that are registered too
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
+_PATH = re.compile(r"(?:/[\w.~%!$&'()*+,;=:-]+)*/*")
+
+
 def checked_base_url(written: str) -> str:
     """*written* without a slash at its end.
 
     Raises:
         ValueError: It is no address that others could post to; the text says how one looks.
     """
-    parts = urlsplit(written)  # a ValueError of its own for a broken IPv6 address
-    is_plain = not (parts.query or parts.fragment or "@" in parts.netloc or re.search(r"[\s\x00-\x1f]", written))
-    if parts.scheme not in ("http", "https") or not parts.hostname or not is_plain:
-        raise ValueError(f"'{written}' is not where your server is reached; write it like https://hooks.example.com")
+    if "@" in written:  # what stands before it may be a password, and is not repeated
+        raise ValueError(f"the address where your server is reached has no name or password in it; {_LIKE}")
+    try:
+        parts = urlsplit(written)
+    except ValueError:  # a broken IPv6 address
+        raise ValueError(f"'{written}' is not where your server is reached; {_LIKE}") from None
+    if not _has_port(parts):
+        raise ValueError(f"the port in '{written}' is none from 1 to 65535; {_LIKE}")
+    is_plain = _PATH.fullmatch(parts.path) and not re.search(r"[?#\s\x00-\x1f]", written)
+    if parts.scheme not in ("http", "https") or not _is_host(parts.netloc, parts.hostname or "") or not is_plain:
+        raise ValueError(f"'{written}' is not where your server is reached; {_LIKE}")
     return written.rstrip("/")
+
+
+def _has_port(parts: SplitResult) -> bool:
+    """Whether the port is one, or is left out."""
+    try:
+        return parts.port != 0 and not parts.netloc.endswith(":")
+    except ValueError:
+        return False
+
+
+def _is_host(netloc: str, host: str) -> bool:
+    """Whether *host*, as it stands in *netloc*, is a name or an address of a machine."""
+    if netloc.startswith("["):
+        return re.fullmatch(r"\[[^]]+\](?::\d+)?", netloc) is not None
+    if re.fullmatch(r"[\d.]+", host):
+        return _is_ipv4(host)
+    return len(host) <= _MAX_HOST and _HOST.fullmatch(host) is not None
+
+
+def _is_ipv4(host: str) -> bool:
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        return False
+    return True

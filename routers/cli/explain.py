@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,16 +20,14 @@ from receiver.intake import MAX_BODY_BYTES
 from receiver.schema import EventState
 from routers import ledger
 from routers.cli.explanation import Explained, print_explained
-from routers.cli.looking import object_shown, only, personal_option, reading, stored_of, tries_of
+from routers.cli.looking import object_shown, only, personal_option, reading, tries_of
 from routers.cli.options import config_option, database_option, output_option
 from routers.cli.output import masked_fact
-from routers.explaining import Happening, Why, supposed
+from routers.explaining import Occurrence, Why, supposed, too_late
 from routers.explaining import explain as explain_all
-from routers.facts import facts_in_time, facts_of, zone_of
-from routers.hours import in_zone
+from routers.history import made_with, occurrence_of, zones_then
 from routers.rules.conditions import Show, as_found
 from routers.rules.fields import did_you_mean
-from routers.schema import TransitionState
 from routers.transitions import Transition
 from routers.zones import told_zones
 
@@ -94,15 +92,15 @@ class _Asker:
     is_trial: bool
     show: Show
 
-    def explained(self, company: str, happenings: Sequence[Happening]) -> Explained:
-        rules = self.configuration.rules
-        notes = []
+    def explained(self, occurrence: Occurrence, zones: Mapping[str, str]) -> Explained:
+        rules, company = self.configuration.rules, occurrence.company
+        whys, notes = explain_all(rules, occurrence, told_zones=zones, show=self.show), []
         if company not in self.configuration.company_configs:
             notes.append(f"{self.path} has no company '{company}', so only rules for all companies look at this.")
-        elif company in rules.hours and any(happening.local is None for happening in happenings):
-            hint = f"write time_zone: under {company} in {self.path}"
-            notes.append(f"No time zone of {company} is known, so hours is not told; {hint}.")
-        return Explained(self.path, self.is_trial, explain_all(rules, happenings, show=self.show), notes)
+        elif company in rules.hours and any(why.happening.local is None for why in whys):
+            when, hint = "was" if occurrence.kept else "is", f"write time_zone: under {company} in {self.path}"
+            notes.append(f"No time zone of {company} {when} known, so hours {when} not told; {hint}.")
+        return Explained(self.path, self.is_trial, whys, notes)
 
 
 # --- what is stored --------------------------------------------------------------------------------------------------
@@ -142,13 +140,17 @@ def _of_id(conn: Connection, asker: _Asker, what: str) -> Explained:
 
 
 def _of_event(conn: Connection, asker: _Asker, row: Row[Any]) -> Explained:
-    rows = [item for item in ledger.transitions_of_event(conn, row.id, row.object_id) if _is_known(item)]
-    explained = asker.explained(row.company, _happenings(conn, asker, rows, row.received_at))
+    rows = _known_transitions(conn, row.id, row.object_id)
+    explained = _of_rows(conn, asker, rows, row) if rows else asker.explained(Occurrence(row.company, None), {})
     explained.event = _event(row)
     explained.object = _object(conn, row.object_id)
     if not rows:
         explained.notes.append(_why_nothing(row))
     return explained
+
+
+def _known_transitions(conn: Connection, event_id: str, object_id: str | None) -> list[Row[Any]]:
+    return [row for row in ledger.transitions_of_event(conn, event_id, object_id) if _is_known(row)]
 
 
 def _is_known(row: Row[Any]) -> bool:
@@ -171,11 +173,24 @@ def _of_transition(conn: Connection, asker: _Asker, row: Row[Any]) -> Explained:
     if not _is_known(row):
         raise click.ClickException(f"{row.name} is known to another version of callrail-router only; use that one")
     (event,) = find_events(conn, row.event_id) or (None,)
-    happenings = _happenings(conn, asker, [row], event.received_at if event is not None else row.created_at)
-    explained = asker.explained(row.company, happenings)
+    explained = _of_rows(conn, asker, _known_transitions(conn, row.event_id, row.object_id), event)
+    explained.whys = [why for why in explained.whys if why.happening.id == row.id]
     explained.event = _event(event) if event is not None else None
     explained.object = _object(conn, row.object_id)
     return explained
+
+
+def _of_rows(conn: Connection, asker: _Asker, rows: Sequence[Row[Any]], event: Row[Any] | None) -> Explained:
+    """All that an event brought about; of one transition too, for each is asked about in the light of the others."""
+    (obj,) = ledger.objects_of(conn, [rows[0].object_id]).values()
+    occurrence = occurrence_of(
+        conn,
+        rows,
+        type_=obj.type,
+        received_at=event.received_at if event is not None else rows[0].created_at,
+        kind=event.kind if event is not None else None,
+    )
+    return asker.explained(occurrence, zones_then(asker.configuration.rules, rows, told_zones(conn)))
 
 
 def _of_delivery(conn: Connection, asker: _Asker, row: Row[Any]) -> Explained:
@@ -188,6 +203,7 @@ def _of_delivery(conn: Connection, asker: _Asker, row: Row[Any]) -> Explained:
         "sink": row.sink,
         "state": row.state,
         "reason": row.reason,
+        "note": made_with(conn, row).note,
         "due_at": row.due_at if row.finished_at is None else None,
         "finished_at": row.finished_at,
         "attempts": tries_of(conn, row.id),
@@ -197,37 +213,6 @@ def _of_delivery(conn: Connection, asker: _Asker, row: Row[Any]) -> Explained:
 
 def _rule_first(why: Why, rule: str) -> Why:
     return replace(why, rules=sorted(why.rules, key=lambda one: one.rule != rule))
-
-
-def _happenings(conn: Connection, asker: _Asker, rows: Sequence[Row[Any]], received_at: datetime) -> list[Happening]:
-    objects = ledger.objects_of(conn, [row.object_id for row in rows])
-    zones = told_zones(conn)
-    return [_happening(conn, asker, row, objects[row.object_id].type, received_at, zones) for row in rows]
-
-
-def _happening(
-    conn: Connection, asker: _Asker, row: Row[Any], type_: str, received_at: datetime, zones: dict[str, str]
-) -> Happening:
-    rules = asker.configuration.rules
-    version = ledger.version_of(conn, row.object_id, row.version)
-    stored = replace(stored_of(conn, row), spoken=ledger.spoken_before(conn, row.object_id, row.id))
-    facts, zone = None, None
-    if version is not None:
-        known = facts_of(row.company, type_, version.fields, version.outcome, version.stage, row.details)
-        zone = zone_of(rules, row.company, known, zones)
-        facts = facts_in_time(
-            rules, row.company, known, occurred_at=row.occurred_at, received_at=received_at, told_zones=zones
-        )
-    return Happening(
-        Transition(row.name),
-        row.company,
-        facts,
-        row.occurred_at,
-        in_zone(row.occurred_at, zone),
-        row.state == TransitionState.SUPERSEDED,
-        stored,
-        row.id,
-    )
 
 
 def _event(row: Row[Any]) -> dict[str, Any]:
@@ -261,20 +246,18 @@ def _of_file(
     posted, company = _kind(kind), _company(asker, company)
     payload = _payload(file)
     is_kind = kind_of(posted, payload.fields)
-    happenings = supposed(
-        asker.configuration.rules,
-        company,
-        is_kind,
-        payload.fields,
-        received_at=datetime.now(UTC),
-        told_zones=zones(),
-    )
-    explained = asker.explained(company, happenings)
+    now, zones_now = datetime.now(UTC), zones()
+    occurrence = supposed(company, is_kind, payload.fields, now=now)
+    explained = asker.explained(occurrence, zones_now)
     explained.event = {"file": file.name, "company": company, "kind": is_kind.value}
     explained.object = {"type": FAMILY[is_kind].value, "id": object_id(payload.fields)}
     explained.notes.insert(
-        0, "It is taken as the first that is told of its object. Nothing is stored and nothing sent."
+        0,
+        "It is taken as the first that is told of its object, and as received when that happened. "
+        "Nothing is stored and nothing sent.",
     )
+    if late := too_late(asker.configuration.rules, occurrence, now=now, told_zones=zones_now):
+        explained.notes.append(f"Received now it would be late (max_age or expires), and tell less: {', '.join(late)}.")
     if is_kind is not posted:
         shape = "is none" if is_kind is Kind.UNKNOWN else f"looks like {is_kind}"
         explained.notes.append(f"You wrote --kind {posted}, but the body {shape}.")

@@ -61,6 +61,7 @@ def _why_as_data(why: Why) -> dict[str, Any]:
         "transition": happening.name,
         "occurred_at": happening.occurred_at,
         "local_time": happening.local,
+        "reason": why.reason,
         "nobody_told": why.nobody,
         "rules_changed": why.rules_changed,
         "rules": [asdict(rule) for rule in why.rules],
@@ -102,6 +103,8 @@ def _delivery(delivery: dict[str, Any]) -> Iterator[str]:
     reason = f": {delivery['reason']}" if delivery["reason"] else ""
     due = f", next try due {local(delivery['due_at'])} UTC" if delivery["due_at"] else ""
     yield plain(f"  {delivery['state']}{reason}{due}")
+    if delivery["note"]:
+        yield plain(f"  {delivery['note']}")
     for number, tried in enumerate(delivery["attempts"], 1):
         how = tried["outcome"] + (f": {tried['reason']}" if tried["reason"] else "")
         yield plain(f"  try {number} at {local(tried['started_at'])} UTC, {tried['milliseconds']} ms: {how}")
@@ -153,7 +156,7 @@ def _rule(rule: RuleWhy, *, is_stored: bool) -> Iterator[str]:
     if not rule.is_kept_by_condition and rule.reason != FIRED:
         yield f"      {plain(rule.sentence)}"
     if rule.note:
-        yield f"      But {rule.note}."
+        yield plain(f"      {rule.note}")
     if is_stored:
         told = _told(rule.deliveries)
         yield plain(f"      then: {rule.then_sentence}{told and f' {told}'}")
@@ -166,7 +169,9 @@ def _sinks(sends: Sequence[Send]) -> str:
 def _told(deliveries: Sequence[Told]) -> str:
     """`crm: delivered, HTTP 200 (dl_...)`, of each delivery."""
     return "; ".join(
-        f"{told.sink}: {told.state}{f', {told.reason}' if told.reason else ''} ({told.id})" for told in deliveries
+        f"{told.sink}: {told.state}{f', {told.reason}' if told.reason else ''} ({told.id})"
+        f"{f', {told.note}' if told.note else ''}"
+        for told in deliveries
     )
 
 

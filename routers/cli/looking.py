@@ -19,7 +19,8 @@ from routers import ledger
 from routers.cli.database_errors import told_plainly
 from routers.cli.options import database_option, limit_option, output_option
 from routers.cli.output import masked, print_one, print_rows
-from routers.explaining import Stored, Told, in_words, nobody_of
+from routers.explaining import Stored, in_words, nobody_of
+from routers.history import History, history_of, made_with
 from routers.schema import DeliveryState, TransitionState
 
 personal_option = click.option("--show-personal", is_flag=True, help="Do not mask names, numbers and texts.")
@@ -101,7 +102,8 @@ def show_event(event_id: str, database_url: str, output: str, show_personal: boo
     """One event: what it said, what it brought about, and who was told or why not."""
     with reading(database_url) as conn:
         row = only(find_events(conn, event_id), "event", event_id)
-        happened = [_transition(conn, item) for item in ledger.transitions_of_event(conn, row.id, row.object_id)]
+        rows = ledger.transitions_of_event(conn, row.id, row.object_id)
+        history = history_of(conn, row.object_id) if rows else History((), ())
         obj = ledger.objects_of(conn, [row.object_id]).get(row.object_id) if row.object_id else None
     payload = read_payload(row.body, row.content_type)
     shown = {
@@ -114,7 +116,7 @@ def show_event(event_id: str, database_url: str, output: str, show_personal: boo
         "repeat_of": row.repeat_of,
         "signed_with": row.key_fingerprint,
         "object": object_shown(obj) if obj is not None else None,
-        "happened": happened,
+        "happened": [_transition(history.stored(item), item) for item in rows],
         "body": masked(payload.fields, show_personal=show_personal) or payload.problem,
     }
     print_one(shown, output=output)
@@ -125,8 +127,7 @@ def object_shown(obj: Row[Any]) -> dict[str, Any]:
     return {"type": obj.type, "id": obj.object_id, "stage": obj.stage, "outcome": obj.outcome, "version": obj.version}
 
 
-def _transition(conn: Connection, row: Row[Any]) -> dict[str, Any]:
-    stored = stored_of(conn, row)
+def _transition(stored: Stored, row: Row[Any]) -> dict[str, Any]:
     return {
         "id": row.id,
         "transition": row.name,
@@ -137,20 +138,17 @@ def _transition(conn: Connection, row: Row[Any]) -> dict[str, Any]:
             for rule, verdict in stored.verdicts.items()
         ],
         "deliveries": [
-            {"delivery": told.id, "sink": told.sink, "rule": told.rule, "state": told.state, "reason": told.reason}
+            {
+                "delivery": told.id,
+                "sink": told.sink,
+                "rule": told.rule,
+                "state": told.state,
+                "reason": told.reason,
+                "note": told.note,
+            }
             for told in stored.deliveries
         ],
     }
-
-
-def stored_of(conn: Connection, row: Row[Any]) -> Stored:
-    """What was kept of a transition when it was routed, and who was told of it."""
-    return Stored(
-        row.verdicts or {},
-        row.reason,
-        row.rules_hash,
-        [Told(item.id, item.rule, item.sink, item.state, item.reason) for item in ledger.deliveries_of(conn, row.id)],
-    )
 
 
 # --- deliveries ------------------------------------------------------------------------------------------------------
@@ -196,12 +194,13 @@ def show_delivery(delivery_id: str, database_url: str, output: str) -> None:
     """One delivery with every try."""
     with reading(database_url) as conn:
         row = only(ledger.find_deliveries(conn, delivery_id), "delivery", delivery_id, several="deliveries")
-        about = ledger.transition_with(conn, row.transition_id)
-        verdict = (about.verdicts or {}).get(row.rule)
+        made = made_with(conn, row)
+        verdict = (made.made_for.verdicts or {}).get(row.rule)
         tries = tries_of(conn, row.id)
     shown = {
         "id": row.id,
         "transition": row.name,
+        "note": made.note,
         "event": row.event_id,
         "company": row.company,
         "rule": row.rule,

@@ -32,6 +32,8 @@ class Reason(StrEnum):
         return f"{self.value} {what}"
 
 
+_MATCHED = frozenset({Reason.FIRED, Reason.MUTED, Reason.ALREADY_TOLD, Reason.LATE, Reason.UNMATCHED})
+
 _SENTENCES = {
     Reason.FIRED: "The rule fired.",
     Reason.MUTED: "The rule matched, but it is muted (mute: true), so nothing was sent.",
@@ -41,7 +43,7 @@ _SENTENCES = {
     Reason.NO_ROLE: "The rule matched, but the company has no sink for the role {what}.",
     Reason.ALREADY_TOLD: "The rule has already spoken of this object, and it speaks once.",
     Reason.AMENDS: "The rule has already spoken of this object; this amends what it said.",
-    Reason.LATE: "It happened longer ago than the rule's max_age.",
+    Reason.LATE: "It happened longer ago than max_age or expires lets anybody hear of it.",
     Reason.SUPERSEDED: "The object was already further when this became known.",
     Reason.NO_RULE: "No rule of the company looks at this.",
     Reason.NONE_FIRED: "Rules look at this, and the conditions of none were right; each has its own reason.",
@@ -69,3 +71,14 @@ def sentence_of(stored: str) -> str:
     if reason is Reason.FIRED and what:
         return f"The rule fired {what}."
     return _SENTENCES[reason].format(what=what)
+
+
+def has_matched(stored: str) -> bool:
+    """Whether with this verdict a rule had its say of an object, though it may have told nobody.
+
+    After it `unmatched` has nothing to say. False for what only another version knows.
+    """
+    try:
+        return reason_of(stored) in _MATCHED
+    except ValueError:
+        return False

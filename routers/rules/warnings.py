@@ -1,4 +1,4 @@
-"""What rules say that is legal but surely not meant: a rule that never fires, and a company that nobody hears of."""
+"""What is legal in router.yaml but surely not meant: a rule that never fires, a company that nobody hears of."""
 
 from __future__ import annotations
 
@@ -6,81 +6,74 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+from receiver.companies import DEFAULTS
 from receiver.positioned_yaml import Loc
+from routers.blocks import ExceptCompanies
 from routers.complaints import Complaints
 from routers.lifecycle import INBOUND_OUTCOMES
 from routers.rules.compiling import Placed, some
-from routers.rules.ruleset import Rule, RuleSet
+from routers.rules.contradictions import Warned, contradictions, covers
+from routers.rules.ruleset import OnLate, Rule, RuleSet
 from routers.transitions import Transition
 
 # What the outcome is when one of these happens.
 _OUTCOMES = {transition: outcome.value for outcome, transition in INBOUND_OUTCOMES.items()}
 
 
-def warn(placed: Sequence[Placed], rules: RuleSet, companies: Collection[str], complaints: Complaints) -> None:
-    """Complain about *placed*, in warnings only."""
+def warn(placed: Collection[Placed], rules: RuleSet, companies: Collection[str], complaints: Complaints) -> None:
+    """Complain about *placed*, and about what goes with them, in warnings only."""
     stops = _Stops(companies)
     for rule in placed:
         for loc, problem, hint in chain(
-            _never_holds(rule, companies), stops.before(rule), _without_role(rule, rules, companies)
+            _said_twice(rule),
+            _never_holds(rule, companies),
+            stops.before(rule),
+            _without_role(rule, rules, companies),
+            _without_effect(rule),
         ):
             complaints.complain((*rule.loc, *loc), problem, hint, warning=True)
         stops.add(rule)
-
-
-_Warning = tuple[Loc, str, str]
+    for loc, problem, hint in _unmatched_without_role(rules, companies):
+        complaints.complain(loc, problem, hint, warning=True)
+    for loc, problem, hint in _unused_hours(complaints.document.value):
+        complaints.complain(loc, problem, hint, key=True, warning=True)
 
 
 def _companies_of(rule: Rule, companies: Collection[str]) -> set[str]:
     return set(companies) if rule.companies is None else set(rule.companies)
 
 
-# --- conditions that contradict each other ---------------------------------------------------------------------------
+# --- one rule by itself ----------------------------------------------------------------------------------------------
 
 
-def _never_holds(placed: Placed, companies: Collection[str]) -> Iterator[_Warning]:
-    rule, written = placed.rule, placed.written
-    if not _companies_of(rule, companies):
+def _said_twice(placed: Placed) -> Iterator[Warned]:
+    """What stands a second time in a list of names."""
+    when, companies = placed.written.when, placed.written.companies
+    lists: dict[Loc, Sequence[str]] = {("when",): when}
+    if isinstance(companies, ExceptCompanies):
+        lists["companies", "except"] = companies.except_
+    elif companies != "all":
+        lists["companies",] = companies
+    for loc, names in lists.items():
+        for position, name in enumerate(names):
+            if name in names[:position]:
+                yield (*loc, position), f"'{name}' stands here twice", "take one of them out"
+
+
+def _never_holds(placed: Placed, companies: Collection[str]) -> Iterator[Warned]:
+    rule = placed.rule
+    concerned = sorted(_companies_of(rule, companies))
+    if not concerned:
         yield ("companies",), "no company is left for this rule", "it never fires; name fewer under except"
-    for name, wanted in written.if_.items():
-        if name in written.unless and _covers(written.unless[name], wanted):
-            hint = "it never fires; take one of them out"
-            yield ("unless", name), f"'unless' takes away all that 'if' asks of {name}", hint
-        if isinstance(wanted, dict) and _is_empty_range(wanted):
-            yield ("if", name), f"no number is in this range of {name}", "this rule never fires; change a bound"
-    yield from _impossible(rule, "outcome", [_OUTCOMES.get(transition) for transition in rule.when])
-    yield from _impossible(rule, "company", sorted(_companies_of(rule, companies)))
+    outcomes = [_OUTCOMES[transition] for transition in rule.when if transition in _OUTCOMES]
+    known = {"company": concerned} | ({"outcome": sorted(outcomes)} if len(outcomes) == len(rule.when) else {})
+    yield from contradictions(placed, known)
 
 
-def _covers(excepted: object, wanted: object) -> bool:
-    """Whether each value of *wanted* is among *excepted*, or both are written alike."""
-    if excepted == wanted:
-        return True
-    if isinstance(excepted, dict) or isinstance(wanted, dict):
-        return False
-    values = excepted if isinstance(excepted, list) else [excepted]
-    return all(value in values for value in (wanted if isinstance(wanted, list) else [wanted]))
-
-
-def _is_empty_range(wanted: Mapping[str, Any]) -> bool:
-    bounds = {name: value for name, value in wanted.items() if isinstance(value, int | float)}
-    floor = max((bounds[name] for name in ("gt", "gte") if name in bounds), default=None)
-    ceiling = min((bounds[name] for name in ("lt", "lte") if name in bounds), default=None)
-    if floor is None or ceiling is None:
-        return False
-    is_strict = bounds.get("gt") == floor or bounds.get("lt") == ceiling
-    return bool(floor >= ceiling if is_strict else floor > ceiling)
-
-
-def _impossible(rule: Rule, field: str, values: Sequence[str | None]) -> Iterator[_Warning]:
-    """A condition on *field* alone that holds for none of the *values* it can have here; None: that is not known."""
-    if None in values or not values:
-        return
-    for condition in rule.conditions:
-        if condition.fields == {field} and not any(condition.holds({field: value}) for value in values):
-            problem = f"{field} is never so here: it is {' or '.join(dict.fromkeys(map(str, values)))}"
-            loc = ("if", field) if condition.field == field else ("if",)
-            yield loc, problem, "this rule never fires; change the condition or when:"
+def _without_effect(placed: Placed) -> Iterator[Warned]:
+    if placed.written.on_late is OnLate.DELIVER and "max_age" in placed.written.model_fields_set:
+        hint = "take it out, or write on_late: records_only or ignore"
+        yield ("max_age",), "'max_age' has no effect beside on_late: deliver", hint
 
 
 # --- rules behind a stop ---------------------------------------------------------------------------------------------
@@ -91,43 +84,75 @@ class _Stops:
 
     def __init__(self, companies: Collection[str]) -> None:
         self._companies = companies
-        self._always: dict[tuple[str, Transition], Rule] = {}
-        self._same: dict[tuple[object, ...], Rule] = {}
+        self._stopping: list[Placed] = []
 
     def add(self, placed: Placed) -> None:
-        rule = placed.rule
-        if not rule.stop:
-            return
-        self._same.setdefault(_conditions(placed), rule)
-        if not rule.conditions and not rule.exceptions:
-            for pair in self._pairs(rule):
-                self._always.setdefault(pair, rule)
+        if placed.rule.stop:
+            self._stopping.append(placed)
 
-    def before(self, placed: Placed) -> Iterator[_Warning]:
-        rule = placed.rule
-        if same := self._same.get(_conditions(placed)):
-            hint = "take one of them out, or take stop: out of the first"
-            yield ("id",), f"this rule asks the same as '{same.id}' above, which stops: it never fires", hint
-        elif self._always:
-            stopping = [self._always.get(pair) for pair in self._pairs(rule)]
-            if stopping and None not in stopping:
-                ids = " and ".join(dict.fromkeys(f"'{stop.id}'" for stop in stopping if stop is not None))
-                hint = "put it above, or give the stopping rule conditions"
-                yield ("id",), f"this rule stands behind {ids}, which always stops: it never fires", hint
+    def before(self, placed: Placed) -> Iterator[Warned]:
+        """A warning if, whatever happens, one of the rules so far fires and stops where *placed* would fire."""
+        left = set(self._pairs(placed.rule))
+        behind = []
+        for stopping in self._stopping if left else ():
+            taken = left & self._taken(stopping, placed)
+            if taken:
+                behind.append(stopping)
+                left -= taken
+        if behind and not left:
+            yield _behind(behind, placed)
+
+    def _taken(self, stopping: Placed, placed: Placed) -> set[tuple[str, Transition]]:
+        """Where, of what and for whom, *stopping* leaves nothing to *placed*."""
+        if placed.rule.when.isdisjoint(stopping.rule.when) or not _fires_with(stopping, placed):
+            return set()
+        taken = set(self._pairs(stopping.rule))
+        if placed.rule.asks("opt_out") and not stopping.rule.asks("opt_out"):
+            # A text that says STOP is shown to rules that ask for it only.
+            taken = {pair for pair in taken if pair[1] is not Transition.TEXT_RECEIVED}
+        return taken
 
     def _pairs(self, rule: Rule) -> Iterable[tuple[str, Transition]]:
         return [(company, name) for company in _companies_of(rule, self._companies) for name in rule.when]
 
 
-def _conditions(placed: Placed) -> tuple[object, ...]:
-    rule, written = placed.rule, placed.written
-    return rule.companies, rule.when, repr(written.if_), repr(written.unless)
+def _fires_with(stopping: Placed, placed: Placed) -> bool:
+    """Whether *stopping* fires wherever *placed* would: it asks no more, and excepts no more."""
+    asked, excepted = list(_lines(placed.written.if_)), placed.written.unless
+    return all(
+        any(name == other and covers(wanted, narrow, name) for other, narrow in asked)
+        for name, wanted in _lines(stopping.written.if_)
+    ) and all(
+        name in excepted and covers(excepted[name], wanted, name) for name, wanted in stopping.written.unless.items()
+    )
+
+
+def _lines(block: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The lines of *block*; those in an `all` count as if they stood by themselves."""
+    for name, wanted in block.items():
+        if name == "all" and isinstance(wanted, list):
+            for part in wanted:
+                yield from _lines(part)
+        else:
+            yield name, wanted
+
+
+def _behind(behind: Collection[Placed], placed: Placed) -> Warned:
+    ids = " and ".join(f"'{stopping.rule.id}'" for stopping in behind)
+    if not any(stopping.written.if_ or stopping.written.unless for stopping in behind):
+        hint = "put it above, or give the stopping rule conditions"
+        return ("id",), f"this rule stands behind {ids}, which always stops: it never fires", hint
+    if any(_fires_with(placed, stopping) for stopping in behind):
+        hint = "take one of them out, or take stop: out of the first"
+        return ("id",), f"this rule asks the same as {ids} above, which stops: it never fires", hint
+    hint = "put it above, or take stop: out of the earlier one"
+    return ("id",), f"this rule stands behind {ids}, which stops wherever this one would fire: it never fires", hint
 
 
 # --- roles -----------------------------------------------------------------------------------------------------------
 
 
-def _without_role(placed: Placed, rules: RuleSet, companies: Collection[str]) -> Iterator[_Warning]:
+def _without_role(placed: Placed, rules: RuleSet, companies: Collection[str]) -> Iterator[Warned]:
     """A company that the rule is for, and that has no sink for a role the rule sends to."""
     concerned = _companies_of(placed.rule, companies)
     for position, to in enumerate(placed.rule.send):
@@ -136,3 +161,27 @@ def _without_role(placed: Placed, rules: RuleSet, companies: Collection[str]) ->
             verb = "has" if len(without) == 1 else "have"
             hint = f"nobody is told there; write {to.name}: SINK in the company or under companies.defaults"
             yield ("send", position, "to"), f"{some(without)} {verb} no role '{to.name}'", hint
+
+
+def _unmatched_without_role(rules: RuleSet, companies: Collection[str]) -> Iterator[Warned]:
+    """A company that has no sink for the role `unmatched:` sends to."""
+    for sort, to in rules.everyone_else.items():
+        without = [company for company in companies if to.is_role and to.name not in rules.roles.get(company, {})]
+        if without:
+            verb = "has" if len(without) == 1 else "have"
+            hint = f"nobody is told there; write {to.name}: SINK in the company or under companies.defaults"
+            yield ("unmatched", sort), f"{some(without)} {verb} no role '{to.name}'", hint
+
+
+# --- hours -----------------------------------------------------------------------------------------------------------
+
+
+def _unused_hours(value: Mapping[str, Any]) -> Iterator[Warned]:
+    """A schedule that no company keeps; *value* is the whole file."""
+    companies = {name: block for name, block in (value.get("companies") or {}).items() if isinstance(block, dict)}
+    shared = companies.pop(DEFAULTS, {}).get("hours")
+    kept = {block.get("hours", shared) for block in companies.values()}
+    for name in value.get("hours") or {}:
+        if name not in kept:
+            hint = f"write hours: {name} in a company or under companies.defaults, or take it out"
+            yield ("hours", name), f"no company keeps the hours '{name}'", hint

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,20 +15,23 @@ from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import update
+from sqlalchemy import Row, update
 
 from receiver.database import Database
 from receiver.schema import events
-from routers import explaining
+from routers import explaining, ledger
 from routers.config import read_config
-from routers.explaining import Happening, Stored, Told, Why
+from routers.deciding import Occasion
+from routers.explaining import Kept, Occurrence, Past, Stored, Telling, Told, Why
+from routers.history import occurrence_of, zones_then
+from routers.lifecycle import Happened, Object
 from routers.routing import route
 from routers.rules.ruleset import FIRED, Rule, RuleSet, To
 from routers.schema import DeliveryState, deliveries, transitions, versions
 from routers.transitions import Transition
-from routers.zones import remember_zone
+from routers.zones import remember_zone, told_zones
 from tests.routers.running import Ran, run
 from tests.routers.store import FixedClock, a_rule, opened, receive, rows_of, rule_set
 
@@ -249,8 +254,46 @@ def test_a_rule_that_has_spoken_of_the_call_is_told_as_such(asked: Asked) -> Non
 
     rule = rules_in(transition(asked.data(event_id), "call.voicemail"))["missed-open"]
 
-    assert (rule["fired"], rule["then"]) == (True, "already told")
-    assert rule["note"] == "it has spoken of this call at call.missed, and it speaks once"
+    assert (rule["fired"], rule["reason"], rule["then"]) == (False, "already told", "already told")
+    assert rule["sentence"] == "It has spoken of this call at call.missed, and it speaks once."
+
+
+CORRECTED = """
+  - {id: any-end, when: [call.missed, call.voicemail, call.corrected], send: [{to: book}]}
+"""
+
+
+def test_a_delivery_that_turned_says_what_it_was_made_for(asked: Asked) -> None:
+    """Made for a missed call, it tells the voicemail that the call proved to be; each side and the delivery say so."""
+    asked.config.write_text(CONFIG.partition("rules:")[0] + "rules:" + CORRECTED)
+    with opened(asked.url) as database:
+        first = asked.route(database, "post_call", SATURDAY)
+        second = asked.route(database, "call_modified", {**VOICE, "resource_id": "CAL1"})
+        (delivery,) = rows_of(database, deliveries)
+    made = "made for this, tells call.voicemail since the outcome was corrected"
+    tells = "made for call.missed, tells this since the outcome was corrected"
+
+    missed, voicemail = transition(asked.data(first), "call.missed"), transition(asked.data(second), "call.voicemail")
+    of_delivery = asked.data(delivery.id)
+
+    assert missed["nobody_told"] == (
+        "The outcome was corrected before this was sent; what was made for it tells call.voicemail."
+    )
+    assert (voicemail["nobody_told"], rules_in(voicemail)["any-end"]["reason"]) == (None, "already told")
+    (turned,), (now,) = rules_in(missed)["any-end"]["deliveries"], rules_in(voicemail)["any-end"]["deliveries"]
+    assert (turned["id"], turned["tells"], turned["made_for"]) == (delivery.id, "call.voicemail", None)
+    assert (now["id"], now["tells"], now["made_for"]) == (delivery.id, None, "call.missed")
+    assert f"book: pending ({delivery.id}), {made}" in asked.text(first)
+    assert f"book: pending ({delivery.id}), {tells}" in asked.text(second)
+    assert of_delivery["delivery"]["note"] == tells
+    assert [item["transition"] for item in of_delivery["transitions"]] == ["call.voicemail"]
+    notes: dict[str, list[str]] = {}
+    for event_id in (first, second):
+        shown = orjson.loads(run("events", "show", event_id, "-o", "json", "--database-url", asked.url).out)
+        notes |= {item["transition"]: [one["note"] for one in item["deliveries"]] for item in shown["happened"]}
+    assert (notes["call.missed"], notes["call.voicemail"], notes["call.corrected"]) == ([made], [tells], [])
+    of_one = orjson.loads(run("deliveries", "show", delivery.id, "-o", "json", "--database-url", asked.url).out)
+    assert (of_one["note"], of_one["verdict"]) == (tells, "The rule fired.")
 
 
 def test_what_is_known_too_late_is_told_as_such(asked: Asked) -> None:
@@ -283,22 +326,23 @@ def test_events_that_brought_nothing_about_say_why(asked: Asked) -> None:
     ]
 
 
-def test_a_zone_that_calls_told_is_asked_where_the_file_has_none(asked: Asked) -> None:
-    """Without one, hours is not told, and the remedy is."""
+def test_a_zone_that_was_told_later_changes_no_verdict(asked: Asked) -> None:
+    """The rules that were asked say what they said, and the remedy is told; others know the zone."""
     with opened(asked.url) as database:
         event_id = asked.route(database, "post_call", SATURDAY, company="globex")
-        without = asked.data(event_id)
         with database.writing.begin() as conn:
             remember_zone(conn, "globex", "America/Chicago")
-        told = asked.data(event_id)
+    then = asked.data(event_id)
+    asked.config.write_text(CONFIG + "# changed\n")
+    now = asked.data(event_id)
 
-    assert without["notes"] == [
-        f"No time zone of globex is known, so hours is not told; write time_zone: under globex in {asked.config}."
+    assert then["notes"] == [
+        f"No time zone of globex was known, so hours was not told; write time_zone: under globex in {asked.config}."
     ]
-    assert rules_in(transition(without, "call.missed"))["missed-open"]["misses"] == ["if hours: not told yet"]
-    assert told["notes"] == []
-    assert transition(told, "call.missed")["local_time"] == "2026-03-14T09:00:00-05:00"
-    assert rules_in(transition(told, "call.missed"))["missed-open"]["misses"] == [OPENS]
+    assert rules_in(transition(then, "call.missed"))["missed-open"]["misses"] == ["if hours: not told yet"]
+    assert now["notes"] == []
+    assert transition(now, "call.missed")["local_time"] == "2026-03-14T09:00:00-05:00"
+    assert rules_in(transition(now, "call.missed"))["missed-open"]["misses"] == [OPENS]
 
 
 def test_what_was_changed_is_told_from_the_stored_details(asked: Asked) -> None:
@@ -373,8 +417,9 @@ def test_a_trial_knows_what_its_own_rules_said_before(on_sqlite: Asked, tmp_path
 
     found = on_sqlite.data("--file", body, "--kind", "post_call", "--company", "acme")
 
-    notes = [rules_in(transition(found, name))["over"]["note"] for name in ("call.ended", "call.missed")]
-    assert notes == [None, "it has spoken of this call at call.ended, and it speaks once"]
+    said = [rules_in(transition(found, name))["over"] for name in ("call.ended", "call.missed")]
+    assert [(rule["fired"], rule["reason"]) for rule in said] == [(True, "fired"), (False, "already told")]
+    assert said[1]["sentence"] == "It has spoken of this call at call.ended, and it speaks once."
 
 
 # --- a file ----------------------------------------------------------------------------------------------------------
@@ -393,10 +438,23 @@ def test_a_webhook_in_a_file_is_explained_without_a_database(tmp_path: Path, for
     missed = transition(found, "call.missed")
     assert [rule["misses"][0] for rule in missed["rules"]] == [OPENS, "if duration: is 30, wanted more than 60"]
     assert (missed["nobody_told"], missed["rules"][0]["then"]) == (None, None)
-    assert (
-        found["notes"][0] == "It is taken as the first that is told of its object. Nothing is stored and nothing sent."
+    (note,) = found["notes"]
+    assert note == (
+        "It is taken as the first that is told of its object, and as received when that happened. "
+        "Nothing is stored and nothing sent."
     )
     assert not (tmp_path / "none.db").exists()
+
+
+def test_a_webhook_in_a_file_that_is_old_says_whom_it_would_not_reach_now(on_sqlite: Asked, tmp_path: Path) -> None:
+    """The rules are asked as on the day it happened; what would be late today is named."""
+    body = tmp_path / "call.json"
+    body.write_bytes(orjson.dumps(VOICE))
+
+    found = on_sqlite.data("--file", body, "--kind", "post_call", "--company", "acme")
+
+    assert rules_in(transition(found, "call.voicemail"))["heard"]["fired"] is True
+    assert found["notes"][1:] == ["Received now it would be late (max_age or expires), and tell less: heard."]
 
 
 def test_a_webhook_is_read_from_stdin_and_told_in_one_line(on_sqlite: Asked) -> None:
@@ -542,14 +600,25 @@ def test_a_mistake_is_one_sentence(
 MONDAY_NOON = datetime(2026, 3, 16, 12, tzinfo=ZoneInfo("America/New_York"))
 
 
-def happening(
-    facts: dict[str, Any] | None = None, name: Transition = MISSED, stored: Stored | None = None
-) -> Happening:
-    return Happening(name, "acme", facts or {}, MONDAY_NOON.astimezone(UTC), MONDAY_NOON, stored=stored)
-
-
-def why(rules: RuleSet, *happenings: Happening) -> Why:
-    return explaining.explain(rules, happenings)[-1]
+def why(
+    rules: RuleSet,
+    facts: dict[str, Any] | None = None,
+    *,
+    name: Transition = MISSED,
+    stored: Stored | None = None,
+    past: Past | None = None,
+    type_: str = "call",
+) -> Why:
+    """The transition *name* of an object with *facts*, explained; it happened and was told on Monday at noon."""
+    told = {"start_time": MONDAY_NOON.isoformat(), **(facts or {})}
+    before, past = Object(version=1 if past else 0), past or Past()
+    at = MONDAY_NOON.astimezone(UTC)
+    occasion = Occasion(
+        "acme", type_, "ob_1", before, Object(fields=told), "ev_1", at, at, is_matched=past.matched_at is not None
+    )
+    kept = [Kept("tr_1", name, at, stored)] if stored else []
+    (found,) = explaining.explain(rules, Occurrence("acme", occasion, [Happened(name)], kept, past), told_zones={})
+    return found
 
 
 _blocks = st.dictionaries(
@@ -581,13 +650,14 @@ def _rules(draw: st.DrawFn) -> tuple[Rule, ...]:
     return tuple(made)
 
 
+@settings(deadline=None)
 @given(_rules(), _facts)
 def test_the_rules_that_fire_are_those_that_decide_says(rules: tuple[Rule, ...], facts: dict[str, Any]) -> None:
     """An explanation never differs from the verdict: the same rules in the same order, with the same reasons."""
     rules_ = rule_set(*rules)
     decision = rules_.decide("acme", MISSED, facts)
 
-    explained = why(rules_, happening(facts))
+    explained = why(rules_, facts)
 
     assert [rule.rule for rule in explained.rules if rule.fired] == [fired.rule.id for fired in decision.fired]
     assert {rule.rule: rule.reason for rule in explained.rules} == decision.reasons
@@ -608,7 +678,7 @@ def test_each_reason_is_told_in_words() -> None:
         plain,
     )
 
-    found = [(rule.rule, rule.fired, rule.sentence) for rule in why(rules, happening()).rules]
+    found = [(rule.rule, rule.fired, rule.sentence) for rule in why(rules).rules]
 
     assert found == [
         ("quiet", False, "The rule matched, but it is muted (mute: true), so nothing was sent."),
@@ -631,19 +701,175 @@ def test_unmatched_says_whether_it_is_asked() -> None:
     told = Told("dl_1", "unmatched", "phones", "delivered", "HTTP 200")
     stored = Stored(verdicts={"r": "if spam"}, deliveries=[told])
 
-    asked = why(unmatched_rules(silent), happening({"spam": False}, stored=stored))
+    asked = why(unmatched_rules(silent), {"spam": False}, stored=stored)
     assert asked.unmatched == "No rule fires, so it goes to phones (role alerts)."
-    assert (asked.unmatched_deliveries, asked.nobody) == ([told], None)
+    assert (asked.unmatched_deliveries, asked.nobody, asked.reason) == ([told], None, None)
     assert [rule.rule for rule in asked.rules] == ["r"]
-    assert why(unmatched_rules(speaking), happening()).unmatched == "It is not asked, because a rule has spoken."
-    again = why(unmatched_rules(silent), happening(stored=Stored(spoken={"unmatched": "call.missed"})))
+    assert why(unmatched_rules(speaking)).unmatched == "It is not asked, because a rule has spoken."
+    again = why(unmatched_rules(silent), past=Past([Telling("unmatched", "unmatched", "call.missed")], "call.missed"))
     assert again.unmatched == "It has told of this call at call.missed, and it tells once."
-    earlier = why(unmatched_rules(silent), happening(stored=Stored(spoken={"s": "call.ended"})))
+    earlier = why(unmatched_rules(silent), past=Past([Telling("s", "crm", "call.ended")], "call.ended"))
     assert earlier.unmatched == "It is not asked, because a rule has spoken of this call at call.ended."
-    assert why(unmatched_rules(silent), happening(name=Transition.CALL_ENDED)).unmatched is None
-    assert why(rule_set(silent), happening()).unmatched is None
+    assert why(unmatched_rules(silent), name=Transition.CALL_ENDED).unmatched is None
+    assert why(rule_set(silent)).unmatched is None
     without_role = RuleSet((silent,), "0123", everyone_else={"calls": To("unmatched", "alerts", is_role=True)})
-    assert why(without_role, happening()).unmatched == "No rule fires, and acme has no sink for the role alerts."
+    assert why(without_role).unmatched == "No rule fires, and acme has no sink for the role alerts."
+
+
+def test_unmatched_tells_people_no_old_news_and_nothing_of_a_text_that_says_stop() -> None:
+    """As routing does; each has its words."""
+    late = replace(unmatched_rules(a_rule(if_={"spam": True})), for_people=frozenset({"phones"}))
+    old = why(late, {"start_time": "2026-03-14T10:00:00-04:00"})
+    texts = RuleSet((a_rule("t", Transition.TEXT_RECEIVED),), "0123", everyone_else={"texts": To("unmatched", "crm")})
+    stop = why(texts, {"content": "STOP"}, name=Transition.TEXT_RECEIVED, type_="text")
+
+    assert (old.unmatched, old.reason) == (
+        "No rule fires, and for phones, which people read, this happened too long ago.",
+        "late",
+    )
+    assert (stop.unmatched, stop.reason) == ("It is not asked, because the text asks for no more texts.", "opt-out")
+    assert [(rule.fired, rule.reason) for rule in stop.rules] == [(False, "opt-out")]
+
+
+def test_a_destination_that_a_rule_leaves_out_has_its_reason() -> None:
+    """Of two sends one may be too late, or told before; of which nothing is left the rule does not fire."""
+    rule = a_rule("r", MISSED, VOICEMAIL, send=["phones", "crm"])
+    rules = replace(rule_set(rule), for_people=frozenset({"phones"}))
+    old = {"start_time": "2026-03-14T10:00:00-04:00"}
+
+    (late,) = why(rules, old).rules
+    (told,) = why(rules, past=Past([Telling("r", "crm", "call.missed")], "call.missed")).rules
+    (nothing,) = why(rules, old, past=Past([Telling("r", "crm", "call.missed")], "call.missed")).rules
+
+    assert (late.fired, [send.sink for send in late.sends]) == (True, ["crm"])
+    assert late.note == "not to phones: this happened too long ago for it (max_age or expires)"
+    assert (told.fired, [send.sink for send in told.sends]) == (True, ["phones"])
+    assert told.note == "not to crm: it was told at call.missed"
+    assert (nothing.fired, nothing.reason, nothing.note) == (False, "already told", None)
+
+
+# --- what explain says is what routing said --------------------------------------------------------------------------
+
+_KINDS = ["pre_call", "post_call", "call_modified", "api_call"]
+_WHENS = ["call.ended", "call.answered", "call.missed", "call.voicemail", "call.changed", "call.corrected"]
+_calls = st.fixed_dictionaries(
+    {"call_type": st.sampled_from(["answered", "missed", "abandoned", "voicemail"])},
+    optional={
+        "first_call": st.booleans() | st.none(),
+        "customer_city": st.sampled_from(["Atlanta", "Savannah", None]),
+        "tags": st.lists(st.sampled_from(["A", "B"]), max_size=2, unique=True),
+        "recording": st.just("https://app.callrail.com/calls/CAL1/recording"),
+        "start_time": st.sampled_from(
+            ["2026-03-10T09:00:00-04:00", "2026-03-09T02:00:00-04:00", "2026-03-01T10:00:00Z"]
+        ),
+        "company_time_zone": st.sampled_from(["America/New_York", "Asia/Tokyo"]),
+    },
+)
+_texts = st.fixed_dictionaries(
+    {"content": st.sampled_from(["STOP", "Hello"]), "source_number": st.just("404-555-0101")}
+)
+_routed = st.one_of(
+    st.tuples(st.sampled_from(_KINDS), _calls), st.tuples(st.just("text_received"), _texts)
+)  # kind and body
+_asking = st.fixed_dictionaries(
+    {},
+    optional={
+        "first_call": st.booleans(),
+        "customer_city": st.sampled_from(["Atlanta", "Savannah"]),
+        "hours": st.sampled_from(["open", "closed"]),
+    },
+)
+_written = st.fixed_dictionaries(
+    {
+        "when": st.lists(st.sampled_from(_WHENS), min_size=2, max_size=5, unique=True)
+        | st.sampled_from([["call.missed"], ["call.changed"], ["text.received"]]),
+        "repeat": st.booleans(),
+        "stop": st.booleans(),
+        "mute": st.sampled_from([False, False, True]),
+        "on_late": st.sampled_from(["deliver", "records_only", "ignore"]),
+        "send": st.lists(st.sampled_from(["alerts", "book", "crm"]), min_size=1, max_size=2, unique=True).map(
+            lambda names: [{"to": name, **({"expires": "26h"} if name == "book" else {})} for name in names]
+        ),
+    },
+    optional={"if": _asking, "unless": _asking},
+)
+
+
+def _file(rules: list[dict[str, Any]], *, is_unmatched: bool, has_zone: bool) -> dict[str, Any]:
+    company = {"signing_keys": ["env:KEY"], "hours": "office", "alerts": "phones"}
+    for rule in rules:
+        if "text.received" in rule["when"]:
+            rule.pop("if", None), rule.pop("unless", None)
+    return {
+        "companies": {"acme": {**company, **({"time_zone": "America/New_York"} if has_zone else {})}},
+        "hours": {"office": {"mon-fri": "08:00-18:00"}},
+        "sinks": {
+            "phones": {"type": "stdout"},
+            "book": {"type": "stdout"},
+            "crm": {"type": "webhook", "url": "https://example.com", "signing_secrets": ["env:CRM"]},
+        },
+        "rules": [{"id": f"r{number}", **rule} for number, rule in enumerate(rules)],
+        **({"unmatched": {"calls": "alerts", "texts": "crm"}} if is_unmatched else {}),
+    }
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    rules=st.lists(_written, min_size=1, max_size=4),
+    posted=st.lists(_routed, min_size=2, max_size=5),
+    is_unmatched=st.booleans(),
+    has_zone=st.booleans(),
+    batch=st.integers(1, 3),
+    data=st.data(),
+)
+def test_under_the_same_rules_explain_says_what_routing_said(
+    sqlite_template: Path,
+    rules: list[dict[str, Any]],
+    posted: list[tuple[str, dict[str, Any]]],
+    is_unmatched: bool,
+    has_zone: bool,
+    batch: int,
+    data: st.DataObject,
+) -> None:
+    """Every verdict and the reason of every stored transition, whatever came before or was corrected since."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "router.yaml"
+        path.write_bytes(orjson.dumps(_file(rules, is_unmatched=is_unmatched, has_zone=has_zone)))
+        rule_set_ = read_config(path).rules
+        url = f"sqlite:///{shutil.copyfile(sqlite_template, Path(folder) / 'test.db')}"
+        with opened(url) as database:
+            for kind, body in posted:
+                with database.writing.begin() as conn:
+                    receive(conn, kind, {"resource_id": "TXT1" if "content" in body else "CAL1", **body})
+                    if data.draw(st.integers(1, batch)) == 1:
+                        route(conn, FixedClock(), rule_set_, limit=9)
+                    if data.draw(st.booleans()):
+                        conn.execute(update(deliveries).values(state=DeliveryState.DELIVERED.value))
+            with database.writing.begin() as conn:
+                route(conn, FixedClock(), rule_set_, limit=9)
+            found = [why for row in rows_of(database, events) for why in explained(database, rule_set_, row)]
+            stored = {row.id: row for row in rows_of(database, transitions)}
+
+    assert {why.happening.id for why in found} == set(stored)
+    for why_ in found:
+        row = stored[str(why_.happening.id)]
+        verdicts = {rule.rule: rule.reason for rule in why_.rules}
+        assert verdicts == {rule: reason for rule, reason in (row.verdicts or {}).items() if rule != "unmatched"}
+        assert (why_.reason, why_.happening.occurred_at) == (row.reason, row.occurred_at)
+        assert bool(why_.unmatched and "goes to" in why_.unmatched) is (
+            (row.verdicts or {}).get("unmatched") == "unmatched"
+        )
+
+
+def explained(database: Database, rules: RuleSet, event: Row[Any]) -> list[Why]:
+    """What the command says of a stored event, before it is printed."""
+    with database.reading.connect() as conn:
+        rows = ledger.transitions_of_event(conn, event.id, event.object_id)
+        if not rows:
+            return []
+        type_ = ledger.objects_of(conn, [event.object_id])[event.object_id].type
+        occurrence = occurrence_of(conn, rows, type_=type_, received_at=event.received_at, kind=event.kind)
+        return explaining.explain(rules, occurrence, told_zones=zones_then(rules, rows, told_zones(conn)))
 
 
 # --- the page --------------------------------------------------------------------------------------------------------

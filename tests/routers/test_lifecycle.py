@@ -462,6 +462,30 @@ def test_a_modified_call_in_which_nothing_changed_is_no_change() -> None:
     assert names(ended, modified)[1] == []
 
 
+LINK = "https://app.callrail.com/{}?access_key={}&size=2"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "changed"),
+    [
+        pytest.param(LINK.format(1, "a"), LINK.format(1, "b"), [], id="another-key"),
+        pytest.param(LINK.format(1, "a"), LINK.format(2, "a"), ["call_highlights"], id="another-link"),
+        pytest.param(LINK.format(1, "a"), LINK.format(1, "a") + "0", ["call_highlights"], id="behind-the-key"),
+        pytest.param([LINK.format(1, "a"), "x"], [LINK.format(1, "b"), "x"], [], id="links"),
+        pytest.param([LINK.format(1, "a")], [LINK.format(1, "b"), "x"], ["call_highlights"], id="one-more"),
+        pytest.param("access_key=a", "access_key=b", ["call_highlights"], id="no-link"),
+    ],
+)
+def test_a_link_that_differs_in_its_access_key_is_no_change(before: Any, now: Any, changed: list[str]) -> None:
+    """Whatever the field is called; CallRail puts a new key into its links with each telling."""
+    ended = an_event(1, Kind.POST_CALL, {**ANSWERED, "call_highlights": before})
+    modified = an_event(2, Kind.CALL_MODIFIED, {**ANSWERED, "call_highlights": now})
+    _, happened = after([ended, modified])
+
+    found = [item.details["changes"] for item in happened if item.name is Transition.CALL_CHANGED and item.details]
+    assert found == ([changed] if changed else [])
+
+
 def test_a_post_call_that_comes_late_fills_in_and_changes_nothing() -> None:
     """What it adds was so when the call ended."""
     modified = an_event(1, Kind.CALL_MODIFIED, {**ANSWERED, "changes": ["tags"], "tags": ["vip"]})

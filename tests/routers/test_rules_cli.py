@@ -33,7 +33,7 @@ rules:
     unless: {source: Test}
     send: [{to: alerts, template: short, expires: 90m}, {to: crm}]
     stop: true
-  - {id: answered, companies: [globex], when: [call.answered], send: [{to: crm}], on_late: deliver, max_age: 2h}
+  - {id: answered, companies: [globex], when: [call.answered], send: [{to: crm}], on_late: ignore, max_age: 2h}
   - {id: quiet, when: [text.received], send: [{to: terminal}], mute: true}
 unmatched: {calls: alerts}
 """
@@ -130,7 +130,7 @@ def test_the_flat_rules_are_read_out_for_each_company(config: Path, capsys: pyte
     )
     assert "tell crm (role alerts) with template short" in readings["globex", "missed-open"]
     assert readings["globex", "answered"] == (
-        "When a call was answered: tell crm. What happened more than 2 h ago is still sent."
+        "When a call was answered: tell crm. What happened more than 2 h ago is not sent."
     )
     assert readings["acme", "quiet"] == (
         "When a text message comes in: tell nobody (muted; else it would tell terminal)."

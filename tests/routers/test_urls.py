@@ -129,6 +129,9 @@ def test_only_the_rules_of_the_company_count(config: Path) -> None:
         ("https://hooks.example.com", "https://hooks.example.com"),
         ("https://hooks.example.com/", "https://hooks.example.com"),
         ("http://[::1]:8080/behind/", "http://[::1]:8080/behind"),
+        ("http://127.0.0.1:65535//", "http://127.0.0.1:65535"),
+        ("https://bücher.example", "https://bücher.example"),
+        ("https://my-host_2.example./a/b-c.d", "https://my-host_2.example./a/b-c.d"),
     ],
 )
 def test_a_base_url_loses_its_last_slash(written: str, expected: str) -> None:
@@ -140,13 +143,32 @@ def test_a_base_url_loses_its_last_slash(written: str, expected: str) -> None:
     "written",
     [
         *("hooks.example.com", "ftp://hooks.example.com", "https://", "https://a b", "https://h.example/?x=1"),
-        *("https://h.example/#x", "https://user:secret@h.example", "https://[::1", ""),
+        *("https://h.example/#x", "https://h.example?", "https://h.example#", "https://[::1", "https://[::g]", ""),
+        *("https://[::1]x", "https://1.2.3.999", "https://1.2.3", "https://h..example", "https://-h.example"),
+        *("https://h.example/a\\b", "https://h.example/<b>", "https://h.example/a//b", "https:/h.example"),
+        *(" https://h.example", "https://h.example\n", "https://h'.example", "https://" + "a." * 127 + "example"),
     ],
 )
 def test_what_nobody_can_post_to_is_no_base_url(written: str) -> None:
     """Nothing is printed that would be pasted in vain."""
-    with pytest.raises(ValueError, match=r"write it like https://hooks\.example\.com|IPv6"):
+    with pytest.raises(ValueError, match=r"is not where your server is reached; write it like https://hooks\.example"):
         checked_base_url(written)
+
+
+@pytest.mark.parametrize("port", ["99999", "65536", "0", "-1", "80:90", "http", ""])
+def test_a_port_that_there_is_not_is_told_as_such(port: str) -> None:
+    """`https://x:99999` looks right at first sight."""
+    with pytest.raises(ValueError, match="is none from 1 to 65535; write it like https://"):
+        checked_base_url(f"https://h.example:{port}")
+
+
+@pytest.mark.parametrize("written", ["https://user:secret@h.example", "https://user:secret@h.example:99999"])
+def test_a_password_in_a_base_url_is_not_repeated(written: str) -> None:
+    """Neither in what is pasted nor in the sentence that refuses it."""
+    with pytest.raises(ValueError, match="has no name or password in it; write it like") as refused:
+        checked_base_url(written)
+
+    assert "secret" not in str(refused.value)
 
 
 # --- the store -------------------------------------------------------------------------------------------------------
