@@ -100,6 +100,8 @@ def made_with(conn: Connection, delivery: Row[Any]) -> Made:
 
 def _made_for(delivery: Row[Any], tells: Row[Any], transitions: Sequence[Row[Any]]) -> Row[Any]:
     """The transition at which the delivery's rule fired: the one it tells, or the first before it."""
+    if delivery.amends is not None:  # later news has a delivery of its own and is never turned
+        return tells
     earlier = (row for row in transitions if row.id < tells.id)
     return next((row for row in (tells, *earlier) if _has_told(row, delivery.rule)), tells)
 

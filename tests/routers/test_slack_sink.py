@@ -620,7 +620,8 @@ def test_the_defaults_are_those_of_people_in_a_channel() -> None:
         Rate(1, timedelta(seconds=1)),
     )
     assert (bot.amend, bot.ways_to_amend) == (Amend.EDIT, frozenset(Amend))
-    assert (hook.amend, hook.ways_to_amend) == (Amend.NEW, {Amend.NEW, Amend.SILENT})
+    assert hook.amend is Amend.NEW
+    assert hook.ways_to_amend == {Amend.NEW, Amend.SILENT}
     assert hook.amending.most == 1
     assert config_of(**BY_HOOK, amend="silent").amend is Amend.SILENT
 
