@@ -175,6 +175,19 @@ def _missing_recording(scene: Scene) -> Sequence[Webhook]:
     return [*before, given_up, *_changes(scene, given_up, found)]
 
 
+def _late_voicemail(scene: Scene) -> Sequence[Webhook]:
+    """The call is told as missed; that the caller spoke to the machine is told when it is written down (assumed)."""
+    told = _tell_call(scene, facts.invent_voicemail(scene.rng))
+    *before, complete = told.webhooks
+    bare = replace(told.ending, call_type="missed", talk=None, recorded=timedelta(0))
+    missed = replace(
+        complete, after=told.ending.duration + scene.span(3, 20), body=payloads.ended_call(told.call, bare)
+    )
+    names = ["recording_duration", "transcription_text", "call_summary"]
+    found = replace(complete, kind=Kind.CALL_MODIFIED, body=payloads.changed_call(complete.body, {}, names=names))
+    return [*before, missed, found]
+
+
 def _late_post_call(scene: Scene) -> Sequence[Webhook]:
     *before, ended = _tell_call(scene, facts.invent_missed(scene.rng)).webhooks
     return [*before, replace(ended, after=ended.after + scene.span(2 * 3600, 4 * 3600))]
@@ -361,6 +374,9 @@ _ALL = (
     Scenario("late_post_call", "A missed call whose post-call comes hours late.", _late_post_call),
     Scenario(
         "missing_recording", "Recording and transcript come after the post-call, as a change.", _missing_recording
+    ),
+    Scenario(
+        "late_voicemail", "A missed call that proves to be a voicemail minutes later, as a change.", _late_voicemail
     ),
     Scenario("tag_on_off_on", "A tag is put on, taken off and put on again in equal bytes.", _tag_on_off_on),
     Scenario("marked_spam", "A missed call is marked as spam later.", _marked_spam),

@@ -216,6 +216,19 @@ def test_a_missing_recording_comes_as_a_change(seed: int) -> None:
 
 
 @every_seed
+def test_a_late_voicemail_is_told_as_a_missed_call_first(seed: int) -> None:
+    """The change minutes later corrects the outcome and brings what the caller said."""
+    *_, missed, found = postings_of("late_voicemail", seed)
+    before, after = fields_of(missed), fields_of(found)
+
+    assert (missed.kind, found.kind) == ("post_call", "call_modified")
+    assert (before["call_type"], after["call_type"]) == ("missed", "voicemail")
+    assert (before["recording"], before["transcription"]) == (None, None)
+    assert all(after[name] for name in ("recording", "recording_duration", "transcription"))
+    assert timedelta(seconds=30) < found.after - missed.after < timedelta(minutes=3)
+
+
+@every_seed
 def test_a_late_post_call_comes_hours_after_the_call(seed: int) -> None:
     """What it tells of is long over."""
     *_, ended = postings_of("late_post_call", seed)
