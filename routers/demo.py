@@ -1,4 +1,7 @@
-"""What `make run` shows: everything in one process, and simulated CallRail calls posted to its own URL."""
+"""What `make run` shows: everything in one process, and simulated CallRail calls posted to its own URL.
+
+Nobody else is told: Slack and mail go to stand-ins, and what all other sinks would send is printed.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +11,40 @@ import os
 import random
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Protocol
+
+from sqlalchemy import Connection, exists, or_, select
 
 from callrail.exceptions import HttpError
 from callrail.http import HttpClient
 from receiver.companies import Companies, Company
+from receiver.database import open_database
+from receiver.schema import EventState, events
 from receiver.secrets import SecretRef
+from routers.config import Configuration
+from routers.outbox import UNSENT
+from routers.schema import DeliveryState, TransitionState, deliveries, transitions
 from routers.serve import Plan, serve
 from routers.simulator import Sent, SimulatedCompany, Tally, play
+from routers.sinks import AnySinkConfig
+from routers.sinks.email import EmailConfig
+from routers.sinks.slack import SlackConfig
+from routers.sinks.smtp import Tls
+from routers.sinks.stdout import StdoutConfig
+from routers.standins.mailbox import Mail, running_mailbox
+from routers.standins.slack import Post, SlackStandIn, running_slack
 
-_LAST_MESSAGES = 1.0  # seconds after the last webhook by which what it brought about has been printed
+_LOOK_EVERY = 0.2  # seconds between looks at what is still to be told
+_NOT_AFTER = 30.0  # seconds; what a failed sink tries again later is not waited for
 # Whoever simulates names the URL, so every address is allowed.
 _ANYWHERE = ("0.0.0.0/0", "::/0")
+_LOOPBACK = "127.0.0.1"
+# A token that is set for real is not sent to a stand-in either.
+_TOKEN = SecretRef("env", "CALLRAIL_ROUTER_DEMO_TOKEN")
+_A_CHANNEL = "C0123ABCD"  # for a webhook of Slack's, whose channel the file does not name
 
 
 def example_config() -> Path:
@@ -49,32 +72,100 @@ class Show:
     begins: datetime | None = None
 
 
+class Screen(Protocol):
+    """Shows what people would see."""
+
+    def posted(self, post: Post) -> None: ...
+
+    def mailed(self, mail: Mail) -> None: ...
+
+
 async def demo(
     plan: Plan,
     url: str,
     show: Show,
     *,
+    screen: Screen,
     stop: asyncio.Event,
     on_sent: Callable[[Sent], None],
     on_played: Callable[[], None],
     once: bool,
 ) -> None:
-    """Serve *plan*, play *show* to *url*, and serve on until *stop* is set; with *once* end after the play."""
+    """Serve *plan* with stand-ins for its sinks, play *show* to *url*, and serve on until *stop* is set.
+
+    *on_played* is called when all of it has been told; with *once* that is the end.
+    """
     ready = asyncio.Event()
-    server = asyncio.create_task(serve(plan, stop=stop, on_ready=ready.set))
-    await asyncio.wait([server, asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED)
-    if not server.done():
-        companies = list(plan.configuration.companies(os.environ))
-        playing = asyncio.create_task(play_to(url, companies, show, on_sent=on_sent))
-        await asyncio.wait([playing, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
-        if not playing.done():
+
+    async def play_all() -> None:
+        await ready.wait()
+        await play_to(url, list(plan.configuration.companies(os.environ)), show, on_sent=on_sent)
+        await _all_told(plan.database_url)
+        on_played()
+
+    async with standing_in(plan.configuration, screen) as configuration:
+        server = asyncio.create_task(serve(replace(plan, configuration=configuration), stop=stop, on_ready=ready.set))
+        playing = asyncio.create_task(play_all())
+        await asyncio.wait([server, playing], return_when=asyncio.FIRST_COMPLETED)
+        if once or (playing.done() and playing.exception() is not None):
+            stop.set()
+        try:
+            await server
+        finally:
             playing.cancel()
-        else:
-            await asyncio.sleep(_LAST_MESSAGES)
-            on_played()
-            if once:
-                stop.set()
-    await server
+            with contextlib.suppress(asyncio.CancelledError):
+                await playing
+
+
+@contextlib.asynccontextmanager
+async def standing_in(configuration: Configuration, screen: Screen) -> AsyncIterator[Configuration]:
+    """*configuration* with sinks that reach nobody: what they send is shown on *screen* while the block runs."""
+    token = os.environ.setdefault(_TOKEN.name, secrets.token_hex(16))
+    async with running_slack(SlackStandIn(token, screen.posted)) as slack, running_mailbox(screen.mailed) as mailbox:
+        sinks = configuration.sink_configs.items()
+        told_here = {name: _told_here(name, config, slack=slack, mailbox=mailbox) for name, config in sinks}
+        yield replace(configuration, sink_configs=told_here)
+
+
+def _told_here(name: str, config: AnySinkConfig, *, slack: str, mailbox: int) -> AnySinkConfig:
+    """*config* of the sink *name* as it is in a demo. How it amends is decided by its rules, which stay as they are."""
+    here = {"allow_hosts": (_LOOPBACK,), "ca_file": None}
+    match config:
+        case SlackConfig():
+            bot = {"token": _TOKEN, "channel": config.channel or _A_CHANNEL, "webhook_url": None}
+            return config.model_copy(update={**here, **bot, "base_url": f"{slack}/{name}"})
+        case EmailConfig():
+            server = {"host": _LOOPBACK, "port": mailbox, "tls": Tls.NONE, "user": None, "password": None}
+            return config.model_copy(update={**here, **server})
+        case _:
+            return StdoutConfig(type="stdout")
+
+
+async def _all_told(database_url: str) -> None:
+    """Return once nothing is left to be told, or when that takes too long."""
+    database = open_database(database_url)
+
+    def is_something_open() -> bool:
+        with database.reading.connect() as conn:
+            return _is_something_open(conn)
+
+    try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_NOT_AFTER):
+                while await asyncio.to_thread(is_something_open):  # noqa: ASYNC110  (other threads write it)
+                    await asyncio.sleep(_LOOK_EVERY)
+    finally:
+        database.dispose()
+
+
+def _is_something_open(conn: Connection) -> bool:
+    """Whether an event is to be routed, or a delivery to be sent."""
+    open_states = (
+        exists().where(events.c.state == EventState.RECEIVED),
+        exists().where(transitions.c.state.in_((TransitionState.NEW, TransitionState.WAITING))),
+        exists().where(deliveries.c.state.in_((*UNSENT, DeliveryState.SENDING))),
+    )
+    return bool(conn.execute(select(or_(*open_states))).scalar())
 
 
 async def play_to(url: str, companies: Sequence[Company], show: Show, *, on_sent: Callable[[Sent], None]) -> Tally:

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import random
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -24,7 +25,11 @@ from routers.scenarios import SCENARIOS
 from routers.simulator import Sent, Story, Tally
 
 _STORIES = [story.value for story in Story]
-_DEMO_STORIES = [Story.MISSED, Story.ANSWERED, Story.FORM, Story.VOICEMAIL, Story.TEXT, Story.ABANDONED]
+# The first has news that comes while people look on: they see its message edited.
+_DEMO_STORIES = [
+    "late_voicemail",
+    *(Story.TEXT, Story.MISSED, Story.ANSWERED, Story.FORM, Story.VOICEMAIL, Story.ABANDONED),
+]
 
 
 def _number(_ctx: click.Context, _param: click.Parameter, value: float) -> float:
@@ -192,7 +197,11 @@ def _answers(sent: Sequence[Sent]) -> list[dict[str, object]]:
 )
 @click.option("--once", is_flag=True, help="End after the play instead of serving on.")
 def demo(config: Path | None, database_url: str, port: int, speed: float, once: bool) -> None:
-    """Start everything in one process and play calls to it. Needs no account, no key and no other server."""
+    """Start everything in one process and play calls to it. Needs no account, no key and no other server.
+
+    Nobody is told: what Slack and mail would show is shown here, and what other sinks would send is printed.
+    """
+    from routers.cli.showing import Screen
     from routers.config import read_config
     from routers.logs import set_up_logs
     from routers.migrate import upgrade
@@ -212,6 +221,7 @@ def demo(config: Path | None, database_url: str, port: int, speed: float, once: 
     click.secho("callrail-router demo", bold=True, err=True)
     click.echo(f"  database  {database_url}  (kept: the next run goes on with it)", err=True)
     click.echo(f"  rules     {path}", err=True)
+    click.echo("  messages  shown here; nobody else is told", err=True)
     click.echo(f"  intake    {url}/callrail/{{company}}/{{kind}}", err=True)
     click.echo(f"Playing signed CallRail webhooks at {speed:g} times life's pace. Ctrl-C ends.\n", err=True)
     show = Show(_DEMO_STORIES, speed, timedelta(seconds=20), random.getrandbits(32))
@@ -223,6 +233,7 @@ def demo(config: Path | None, database_url: str, port: int, speed: float, once: 
             Plan(configuration, database_url, Role.ALL, listener),
             url,
             show,
+            screen=Screen(sys.stdout),
             stop=stop,
             on_sent=_print_sent,
             on_played=lambda: _explain_next_steps(once),

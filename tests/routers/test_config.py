@@ -325,12 +325,21 @@ def test_a_missing_api_key_is_told(tmp_path: Path) -> None:
 
 
 def test_the_example_is_right() -> None:
-    """What `make run` starts with: loads, and every rule of it sends to the terminal."""
-    configuration = read_config(example_config())
+    """What `make run` starts with: nothing to warn of, each company has its own alerts, and both keep one record."""
+    checked = check_config(example_config())
+    assert checked.configuration is not None
+    configuration = checked.configuration
 
-    assert {sink.type for sink in configuration.sink_configs.values()} == {"stdout"}
-    assert {send.name for rule in configuration.rules.rules for send in rule.send} == {"terminal"}
-    assert len(configuration.company_configs) == 2
+    assert list(checked.warnings) == []
+    assert configuration.rules.roles == {
+        "example-plumbing": {"alerts": "plumbing-calls", "records": "office-mail"},
+        "example-heating": {"alerts": "heating-calls", "records": "office-mail"},
+    }
+    assert {name: sink.type for name, sink in configuration.sink_configs.items()} == {
+        "plumbing-calls": "slack",
+        "heating-calls": "slack",
+        "office-mail": "email",
+    }
 
 
 EXAMPLE = example_config().read_text()
