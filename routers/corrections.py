@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -26,6 +26,7 @@ class Correction:
         keys: Those of deliveries that speak once of the object and would speak of the right outcome too.
         unmatched: Tells of it where no rule does, if nothing was told of the object; its transition is looked up.
         amending: How later news amends what a rule sent to one of its destinations: asked by rule, send and sink.
+        retold: Rules and their sends that amend what they have told by themselves, with the right outcome.
     """
 
     object_id: str
@@ -35,6 +36,7 @@ class Correction:
     amending: Callable[[str, str, str], Amending]
     keys: tuple[str, ...] = ()
     unmatched: NewDelivery | None = None
+    retold: Collection[tuple[str, str]] = ()
 
 
 def correct(conn: Connection, correction: Correction, *, now: datetime) -> None:
@@ -83,6 +85,8 @@ def _amendments(conn: Connection, correction: Correction, wrong: str | None) -> 
     amendments: dict[str, Amendment] = {}
     for row in conn.execute(query.order_by(deliveries.c.id)):
         how = correction.amending(row.rule, row.send, row.sink)
+        if (row.rule, row.send) in correction.retold and not how.tells_all:
+            continue  # the right outcome itself is told there
         key = f"{correction.transition_id}:{row.rule}:{row.send}:0"
         news = NewDelivery(
             key=key,

@@ -91,8 +91,9 @@ class Decider:
             else:
                 transition.rules_hash, transition.verdicts = self._rules.hash, {}
                 transition.reason = Reason.NO_RULE.value
-            if item.name is Transition.CALL_CORRECTED:
-                decided.correction = self._correction(occasion, transition, facts)
+        corrected = next((row for row in decided.transitions if row.name is Transition.CALL_CORRECTED), None)
+        if corrected is not None:
+            decided.correction = self._correction(occasion, corrected, facts, decided)
         return decided
 
     def _ask(self, occasion: Occasion, transition: TransitionRow, decided: Decided, facts: dict[str, Any]) -> None:
@@ -141,7 +142,9 @@ class Decider:
         unmatched = self._delivery(occasion, transition, UNMATCHED, send, expires_at)
         return replace(unmatched, key=f"{transition.object_id}:{UNMATCHED}:{send.id}:0")
 
-    def _correction(self, occasion: Occasion, transition: TransitionRow, facts: dict[str, Any]) -> Correction:
+    def _correction(
+        self, occasion: Occasion, transition: TransitionRow, facts: dict[str, Any], decided: Decided
+    ) -> Correction:
         """What becomes of unsent deliveries. The new outcome may have been told before, so the rules are asked anew."""
         before, after = occasion.before.outcome, occasion.after.outcome
         right = INBOUND_OUTCOMES[after or Outcome.MISSED]
@@ -160,6 +163,7 @@ class Decider:
             right=right,
             transition_id=transition.id,
             amending=self._rules.amending_of,
+            retold=frozenset((item.news.rule, item.news.send) for item in decided.amendments),
             keys=(*keys, *([unmatched.key] if unmatched else ())),
             unmatched=unmatched,
         )
