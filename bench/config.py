@@ -40,14 +40,14 @@ def router_yaml(sinks: Mapping[str, str]) -> str:
         "    if: {direction: inbound, call_type: [answered, voicemail], duration: {gt: 0}, source: {not: Test},"
         f" company: {client.slug}}}\n"
         "    unless: {spam: true, tags: [wrong number, vendor]}\n"
-        f"    send: [{', '.join(f'{{to: {name}}}' for name in sinks_of(n, list(sinks)))}]"
+        f"    send: [{', '.join(f'{{to: {name}}}' for name in _sinks_of(n, list(sinks)))}]"
         for n, client in enumerate(CLIENTS)
     ]
     written = [f"  {name}: {sink}" for name, sink in sinks.items()]
     return "\n".join(["companies:", *companies, "sinks:", *written, "rules:", *rules, ""])
 
 
-def sinks_of(client: int, sinks: list[str]) -> list[str]:
+def _sinks_of(client: int, sinks: list[str]) -> list[str]:
     """Those of *sinks* that the rule of *client*, counted from 0, sends to."""
     most = max(len(sinks), len(CLIENTS))
     return [sinks[n % len(sinks)] for n in range(client, most, len(CLIENTS))]
