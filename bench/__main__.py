@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from bench import e2e, footprint, history, intake, routing, rules
+from bench import delivery, e2e, footprint, hanging, held, history, intake, order, routing, rules
 from bench.checks import CheckFailed
 from bench.report import Figure, conditions, print_table, write_json
 from bench.servers import Kind, ServerFailed, Workspace, workspace
 from bench.sink import NotAllArrived, Sink, running_sink
 
-_PARTS = ("intake", "routing", "e2e", "history", "start", "memory", "rules")
 # Measured once, whatever databases are asked for.
 _WITHOUT_DATABASE = frozenset({"rules"})
 
@@ -29,6 +28,31 @@ class _Extent:
     seconds: float
     stored: int
     events: int
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """What a part measures with."""
+
+    space: Workspace
+    sink: Sink
+    extent: _Extent
+
+
+_Part = Callable[[_Bench, Kind], Iterator[Figure]]
+_PARTS: dict[str, _Part] = {
+    "intake": lambda b, kind: intake.measure(b.space, kind, rounds=b.extent.rounds, seconds=b.extent.seconds),
+    "routing": lambda b, kind: routing.measure(b.space, kind, rounds=b.extent.rounds),
+    "e2e": lambda b, kind: e2e.measure(b.space, b.sink, kind, rounds=b.extent.rounds, seconds=b.extent.seconds),
+    "delivery": lambda b, kind: delivery.measure(b.space, b.sink, kind, rounds=b.extent.rounds),
+    "order": lambda b, kind: order.measure(b.space, b.sink, kind, rounds=b.extent.rounds),
+    "hanging": lambda b, kind: hanging.measure(b.space, b.sink, kind, rounds=b.extent.rounds, seconds=b.extent.seconds),
+    "held": lambda b, kind: held.measure(b.space, kind, rounds=b.extent.rounds),
+    "history": lambda b, kind: history.measure(b.space, kind, rounds=b.extent.rounds, stored=b.extent.stored),
+    "start": lambda b, kind: footprint.measure_start(b.space, kind, rounds=b.extent.rounds),
+    "memory": lambda b, kind: footprint.measure_memory(b.space, b.sink, kind, events=b.extent.events),
+    "rules": lambda b, _kind: rules.measure(b.space, rounds=b.extent.rounds),
+}
 
 
 def _several(*allowed: str) -> click.ParamType[tuple[str, ...]]:
@@ -69,35 +93,18 @@ def main(
     extent = _Extent(rounds, seconds, stored, events)
     kinds = [Kind(name) for name in database]
     with running_sink() as sink, workspace(sink.url) as space:
+        bench = _Bench(space, sink, extent)
         figures = [
             _announced(figure)
             for part in only
             for kind in (kinds[:1] if part in _WITHOUT_DATABASE else kinds)
-            for figure in _or_exit(_measure(part, space, sink, kind, extent), f"{part} on {kind}")
+            for figure in _or_exit(_PARTS[part](bench, kind), f"{part} on {kind}")
         ]
         postgresql_url = space.postgresql_url() if Kind.POSTGRESQL in kinds else None
         circumstances = conditions(rounds, seconds, postgresql_url)
     print_table(figures, circumstances)
     if file is not None:
         write_json(file, figures, circumstances)
-
-
-def _measure(part: str, space: Workspace, sink: Sink, kind: Kind, extent: _Extent) -> Iterator[Figure]:
-    match part:
-        case "intake":
-            return intake.measure(space, kind, rounds=extent.rounds, seconds=extent.seconds)
-        case "routing":
-            return routing.measure(space, kind, rounds=extent.rounds)
-        case "e2e":
-            return e2e.measure(space, sink, kind, rounds=extent.rounds, seconds=extent.seconds)
-        case "history":
-            return history.measure(space, kind, rounds=extent.rounds, stored=extent.stored)
-        case "start":
-            return footprint.measure_start(space, kind, rounds=extent.rounds)
-        case "rules":
-            return rules.measure(space, rounds=extent.rounds)
-        case _:
-            return footprint.measure_memory(space, sink, kind, events=extent.events)
 
 
 def _announced(figure: Figure) -> Figure:

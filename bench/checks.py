@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 
 from sqlalchemy import select
 
@@ -33,8 +34,20 @@ def check_stored(url: str, answered: Iterable[Answered]) -> None:
     _require("stored twice", [body for body, n in stored.items() if n > 1])
 
 
-def check_delivered(url: str, answered: Iterable[Answered], arrivals: Iterable[Arrival]) -> None:
-    """Every acknowledged call has one delivery, which is recorded as delivered and arrived at the sink just once.
+def check_delivered(url: str, answered: Iterable[Answered], arrivals: Iterable[Arrival], *, each: int = 1) -> None:
+    """Every acknowledged call has *each* deliveries, which are recorded as delivered and arrived at the sink just once.
+
+    Raises:
+        CheckFailed: With how many are missing or too many.
+    """
+    made = Counter(call for _, call in check_arrived(url, arrivals))
+    acknowledged = {item.call_id for item in answered if item.is_stored}
+    _require("acknowledged but without a delivery", acknowledged - made.keys())
+    _require(f"not with {each} deliveries", [call for call, n in made.items() if n != each])
+
+
+def check_arrived(url: str, arrivals: Iterable[Arrival]) -> set[tuple[str, str]]:
+    """Every delivery is recorded as delivered and arrived at the sink just once. Their ids, and their calls'.
 
     Raises:
         CheckFailed: With how many are missing or too many.
@@ -48,13 +61,21 @@ def check_delivered(url: str, answered: Iterable[Answered], arrivals: Iterable[A
     database.dispose()
     due = {(row.id, row.object_id) for row in rows}
     arrived = Counter((arrival.webhook_id, arrival.call_id) for arrival in arrivals)
-    acknowledged = {item.call_id for item in answered if item.is_stored}
-    _require("acknowledged but without a delivery", acknowledged - {row.object_id for row in rows})
-    _require("with several deliveries", [call for call, n in Counter(row.object_id for row in rows).items() if n > 1])
     _require("due but never arrived", due - arrived.keys())
     _require("arrived but not due", arrived.keys() - due)
     _require("arrived twice", [item for item, n in arrived.items() if n > 1])
     _require("arrived but not recorded", [row.id for row in rows if row.state != DeliveryState.DELIVERED])
+    return due
+
+
+def check_in_order(arrivals: Iterable[Arrival]) -> None:
+    """Each delivery arrived after all that were made before it, and once.
+
+    Raises:
+        CheckFailed: With how many did not.
+    """
+    ids = [arrival.webhook_id for arrival in arrivals]
+    _require("out of order", [later for earlier, later in pairwise(ids) if later <= earlier])
 
 
 def _require(what: str, wrong: Iterable[object]) -> None:

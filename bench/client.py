@@ -12,7 +12,7 @@ from itertools import cycle, islice
 
 import uvloop
 
-from bench.servers import SINK_CONCURRENCY
+from bench.config import SINK_CONCURRENCY
 from callrail.http import HttpClient
 from receiver.ids import Prefix, new_id
 from routers.sinks.webhook import sign

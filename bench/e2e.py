@@ -7,9 +7,10 @@ from statistics import median
 
 from bench.checks import check_delivered, check_stored
 from bench.client import client_alone
+from bench.config import SINK_SECRET
 from bench.load import Answered, Load, open_loop, percentile, post_all
 from bench.report import Figure, Target
-from bench.servers import SINK_SECRET, Kind, Workspace
+from bench.servers import Kind, Workspace
 from bench.sink import Arrival, Sink, running_sink
 
 _EVENTS = 2_000
@@ -36,9 +37,9 @@ def _throughput(workspace: Workspace, sink: Sink, kind: Kind, rounds: int) -> It
     alone: list[float] = []
     with workspace.database(kind) as url, running_sink() as other_sink:
         with workspace.server(url) as server:
-            _deliver(server.port, sink, answered)  # the warming up
+            post_and_deliver(server.port, sink, answered, count=_EVENTS)  # the warming up
             for _ in range(rounds):
-                rate, drain_rate = _deliver(server.port, sink, answered)
+                rate, drain_rate = post_and_deliver(server.port, sink, answered, count=_EVENTS)
                 rates.append(rate)
                 draining.append(drain_rate)
                 alone.append(client_alone(other_sink.url, sink.bodies(), secret=SINK_SECRET, count=_EVENTS))
@@ -50,15 +51,18 @@ def _throughput(workspace: Workspace, sink: Sink, kind: Kind, rounds: int) -> It
     yield Figure("e2e", kind, "webhook to sink: ratio", ratio, target=Target(">=", 0.28))
 
 
-def _deliver(port: int, sink: Sink, answered: list[Answered]) -> tuple[float, float]:
-    """Post events at once. Deliveries a second, from the first request to the last arrival and from the last answer."""
-    load = post_all(port, connections=_CONNECTIONS, count=_EVENTS)
+def post_and_deliver(port: int, sink: Sink, answered: list[Answered], *, count: int) -> tuple[float, float]:
+    """Post *count* events at once, and add to *answered* what came of them.
+
+    Returns deliveries a second, from the first request to the last arrival and from the last answer.
+    """
+    load = post_all(port, connections=_CONNECTIONS, count=count)
     answered += load.everything
     sink.wait_for(len(answered))
-    arrivals = sink.arrivals()[-_EVENTS:]
+    arrivals = sink.arrivals()[-count:]
     begun, taken_in, ended = min(item.sent for item in load.everything), load.everything[-1].answered, arrivals[-1].at
     backlog = sum(arrival.at > taken_in for arrival in arrivals)
-    return _EVENTS / (ended - begun), backlog / (ended - taken_in)
+    return count / (ended - begun), backlog / (ended - taken_in)
 
 
 def _latency(

@@ -17,22 +17,19 @@ from typing import Any
 import uvloop
 from sqlalchemy import Connection
 
+from bench.backlog import make_due
 from bench.preload import preload
 from bench.report import Figure, Target
 from bench.servers import Kind, Workspace
-from bench.traffic import CLIENTS, requests
+from bench.traffic import CLIENTS
 from callrail.kinds import Kind as WebhookKind
-from callrail.payload import read_payload
 from receiver.database import Database, open_database
 from receiver.events import ReceivedRequest, event_row, insert_events
 from receiver.ids import Prefix, new_id
 from receiver.writer import MAX_BATCH, Writer
 from routers.lanes import open_lane
-from routers.lifecycle import Object
-from routers.objects import ObjectKey, TransitionRow, insert_transitions, lock_objects, save_objects
-from routers.outbox import Delivery, NewDelivery, Tried, claim_due, insert_deliveries, mark_sending, record
-from routers.schema import DeliveryState, TransitionState
-from routers.transitions import Transition
+from routers.outbox import Delivery, Tried, claim_due, mark_sending, record
+from routers.schema import DeliveryState
 
 _EVENTS = 6_000
 _DELIVERIES = 3_000
@@ -68,7 +65,8 @@ def _round(url: str) -> tuple[float, float]:
         inserting = runner.run(_insert(database, rows))
     with database.writing.connect() as conn:
         with conn.begin():
-            _make_due(conn, _DELIVERIES + _CLAIM)
+            open_lane(conn, _SINK)
+            make_due(conn, _DELIVERIES + _CLAIM, [_SINK])
         delivering = _deliver(conn)
     database.dispose()
     return inserting, delivering
@@ -102,42 +100,6 @@ async def _insert(database: Database, rows: list[tuple[Any, ...]]) -> float:
 
 
 # --- delivering ------------------------------------------------------------------------------------------------------
-
-
-def _make_due(conn: Connection, count: int) -> None:
-    now = datetime.now(UTC)
-    (request,) = requests(1, port=0)
-    facts = read_payload(request.wire.partition(b"\r\n\r\n")[2], "application/json").fields
-    open_lane(conn, _SINK)
-    keys = [ObjectKey(CLIENTS[0].slug, "call", new_id(Prefix.EVENT)) for _ in range(count)]
-    for start in range(0, count, MAX_BATCH):
-        found = lock_objects(conn, keys[start : start + MAX_BATCH])
-        for held in found.values():
-            held.become(Object(version=1, fields=facts), new_id(Prefix.EVENT))
-        save_objects(conn, found, now=now)
-        happened = [
-            TransitionRow(
-                id=new_id(Prefix.TRANSITION),
-                object_id=held.id,
-                company=key.company,
-                name=Transition.CALL_ANSWERED,
-                event_id=new_id(Prefix.EVENT),
-                occurred_at=now,
-                created_at=now,
-                state=TransitionState.ROUTED,
-                version=1,
-            )
-            for key, held in found.items()
-        ]
-        insert_transitions(conn, happened)
-        insert_deliveries(
-            conn,
-            [
-                NewDelivery(f"{row.id}:answered:crm:0", row.id, row.object_id, row.company, "answered", "crm", _SINK)
-                for row in happened
-            ],
-            now=now,
-        )
 
 
 def _deliver(conn: Connection) -> float:

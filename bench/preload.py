@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Table, text
 
-from receiver.database import open_database
+from receiver.database import Database, open_database
 from receiver.schema import events
 from routers.schema import attempts, deliveries, objects, transitions, versions
 
@@ -116,9 +116,13 @@ def preload(url: str, count: int) -> None:
                 for table, row in _ROWS.items():
                     values = ", ".join(row.values()).format(**dialect)
                     conn.exec_driver_sql(f"INSERT INTO {table} ({', '.join(row)}) SELECT {values} FROM {numbers}")
+    settle(database)
+    database.dispose()
+
+
+def settle(database: Database) -> None:
+    """Do what autovacuum does before long after many rows came, and must not do in the middle of a measurement."""
     if not database.is_sqlite:
-        # What autovacuum does before long, and must not do in the middle of a measurement.
         with database.writing.execution_options(isolation_level="AUTOCOMMIT").connect() as conn:
             conn.execute(text("VACUUM ANALYZE"))
             conn.execute(text("CHECKPOINT"))
-    database.dispose()

@@ -10,18 +10,17 @@ import subprocess
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from bench.config import SINK_SECRET, router_yaml, webhook_sink
 from bench.traffic import CLIENTS
 from routers.migrate import upgrade
 from tests.postgresql import RunServer, fresh_database, new_run
 
-SINK_CONCURRENCY = 8
-SINK_SECRET = secrets.token_bytes(32)
 ROUTER = (str(Path(sys.executable).with_name("callrail-router")),)
 VERIFIER = (sys.executable, "-m", "bench.verify_app")
 _ROOT = Path(__file__).parent.parent
@@ -43,14 +42,18 @@ class Workspace:
     """Where everything is kept while it is measured: a folder of the checkout, and a PostgreSQL of our own.
 
     Args:
-        sink_url: Where the rules of its router.yaml send to.
+        config: The text of its router.yaml.
     """
 
-    def __init__(self, folder: Path, postgresql: RunServer, sink_url: str) -> None:
+    def __init__(self, folder: Path, postgresql: RunServer, config: str) -> None:
         self.folder = folder
-        self.config = folder / "router.yaml"
-        self.config.write_text(_router_yaml(sink_url))
+        self.config = folder / f"{secrets.token_hex(6)}.yaml"
+        self.config.write_text(config)
         self._postgresql = postgresql
+
+    def with_config(self, config: str) -> Workspace:
+        """The same place with another router.yaml."""
+        return Workspace(self.folder, self._postgresql, config)
 
     def postgresql_url(self) -> str:
         """URL of the server's maintenance database."""
@@ -75,9 +78,12 @@ class Workspace:
 
     @contextmanager
     def server(self, url: str, *, role: str = "all", command: Sequence[str] = ROUTER) -> Iterator[Server]:
-        """A running server that answers. It must end by itself when told to."""
+        """A running server that answers, or that dispatches. It must end by itself when told to."""
         server = self.start(url, role=role, command=command)
-        server.wait_until_it_answers()
+        if role == "dispatch":
+            server.wait_until_it_dispatches()
+        else:
+            server.wait_until_it_answers()
         try:
             yield server
         finally:
@@ -115,8 +121,15 @@ class Server:
         Raises:
             ServerFailed: It ended instead, or took too long and was killed.
         """
+        self._wait_until(self.accepts)
+
+    def wait_until_it_dispatches(self) -> None:
+        """Return as soon as its lanes are open, for one that takes no connections; raises as above."""
+        self._wait_until(lambda: "serve.ready" in self.log.read_text())
+
+    def _wait_until(self, is_so: Callable[[], bool]) -> None:
         deadline = time.monotonic() + _START_WITHIN
-        while not self.accepts():
+        while not is_so():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.process.kill()
                 raise ServerFailed(self.log.read_text()[-2000:])
@@ -132,6 +145,11 @@ class Server:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         line = next(line for line in status.splitlines() if line.startswith(measure))
         return int(line.split()[1]) / 1024
+
+    def cpu_seconds(self) -> float:
+        """Processor time that it has used so far, its own and the system's for it, to a hundredth."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def stop(self) -> None:
         """End it in order.
@@ -157,7 +175,7 @@ def workspace(sink_url: str) -> Iterator[Workspace]:
     folder.mkdir(parents=True)
     postgresql = RunServer(new_run())
     try:
-        yield Workspace(folder, postgresql, sink_url)
+        yield Workspace(folder, postgresql, router_yaml({"crm": webhook_sink(sink_url)}))
     finally:
         postgresql.stop()
         shutil.rmtree(folder)
@@ -167,25 +185,3 @@ def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
-
-
-def _router_yaml(sink_url: str) -> str:
-    """A rule a client: twenty rules look at every call, each with seven conditions, and exactly one of them fires."""
-    companies = [
-        f"  {client.slug}: {{callrail_id: {client.callrail_id}, signing_keys: [env:{client.variable}]}}"
-        for client in CLIENTS
-    ]
-    rules = [
-        f"  - id: answered-{client.slug}\n"
-        "    when: [call.answered]\n"
-        "    if: {direction: inbound, call_type: [answered, voicemail], duration: {gt: 0}, source: {not: Test},"
-        f" company: {client.slug}}}\n"
-        "    unless: {spam: true, tags: [wrong number, vendor]}\n"
-        "    send: [{to: crm}]"
-        for client in CLIENTS
-    ]
-    sink = (
-        f'  crm: {{type: webhook, url: "{sink_url}", signing_secrets: [env:SINK_SECRET], allow_hosts: ["127.0.0.1"],'
-        f" concurrency: {SINK_CONCURRENCY}}}"
-    )
-    return "\n".join(["companies:", *companies, "sinks:", sink, "rules:", *rules, ""])

@@ -1,4 +1,7 @@
-"""The destination: a process of its own that answers 204 to every POST and notes what arrived when."""
+"""The destination: a process of its own that answers 204 to every POST and notes what arrived when.
+
+Told to, it leaves a path without an answer.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,7 @@ class Arrival(NamedTuple):
     at: float
     webhook_id: str
     call_id: str
+    path: str
 
 
 class NotAllArrived(Exception):
@@ -51,6 +55,14 @@ class Sink:
     def forget(self) -> None:
         self._ask("forget")
 
+    def hang(self, path: str) -> None:
+        """From now on leave what arrives at *path* without an answer."""
+        self._ask(("hang", path))
+
+    def answer(self) -> None:
+        """Answer all that has no answer yet, and again everything."""
+        self._ask("answer")
+
     def wait_for(self, count: int, *, patience: float = 60) -> None:
         """Wait until *count* deliveries arrived.
 
@@ -65,7 +77,7 @@ class Sink:
                 raise NotAllArrived(f"{seen} of {count} deliveries arrived, then none for {patience:g} s")
             time.sleep(0.05)
 
-    def _ask(self, question: str) -> Any:
+    def _ask(self, question: str | tuple[str, str]) -> Any:
         self._control.send(question)
         return self._control.recv()
 
@@ -84,11 +96,14 @@ def running_sink() -> Iterator[Sink]:
 
 
 class _Notes:
-    """What arrived."""
+    """What arrived, and what is left without an answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.arrivals: list[Arrival] = []
         self.bodies: list[bytes] = []
+        self.hanging: str | None = None
+        self.unanswered: list[asyncio.Transport] = []
+        self._loop = loop
 
     def answer_questions(self, control: Connection) -> None:
         """Runs in a thread of its own: a pipe takes a long answer only as fast as it is read."""
@@ -103,6 +118,18 @@ class _Notes:
                 case "forget":
                     self.arrivals.clear()
                     control.send(None)
+                case "hang", str(path):
+                    self.hanging = path
+                    control.send(None)
+                case "answer":
+                    self._loop.call_soon_threadsafe(self._answer)
+                    control.send(None)
+
+    def _answer(self) -> None:
+        self.hanging = None
+        for transport in self.unanswered:
+            transport.write(_ANSWER)
+        self.unanswered.clear()
 
 
 class _Arriving(asyncio.Protocol):
@@ -124,23 +151,26 @@ class _Arriving(asyncio.Protocol):
         if not end or length is None or len(body) < int(length[1]):
             return
         self._received = b""
-        self._transport.write(_ANSWER)
-        self._note(head, body)
+        path = head.split(b" ", 2)[1].decode()
+        if path == self._notes.hanging:
+            self._notes.unanswered.append(self._transport)
+        else:
+            self._transport.write(_ANSWER)
+        self._note(path, head, body)
 
-    def _note(self, head: bytes, body: bytes) -> None:
+    def _note(self, path: str, head: bytes, body: bytes) -> None:
         webhook_id, call_id = _WEBHOOK_ID.search(head), _CALL_ID.search(body)
         assert webhook_id
         assert call_id
-        self._notes.arrivals.append(Arrival(self._first_byte, webhook_id[1].decode(), call_id[1].decode()))
+        self._notes.arrivals.append(Arrival(self._first_byte, webhook_id[1].decode(), call_id[1].decode(), path))
         if len(self._notes.bodies) < _KEPT_BODIES:
             self._notes.bodies.append(body)
 
 
 def _serve(control: Connection) -> None:
-    notes = _Notes()
-
     async def serve() -> None:
         loop = asyncio.get_running_loop()
+        notes = _Notes(loop)
         server = await loop.create_server(lambda: _Arriving(notes), "127.0.0.1", 0)
         control.send(server.sockets[0].getsockname()[1])
         threading.Thread(target=notes.answer_questions, args=(control,), daemon=True).start()
