@@ -159,14 +159,21 @@ waiting_index(
     deliveries.c.lease_until,
     where=deliveries.c.state.in_([DeliveryState.LEASED.value, DeliveryState.SENDING.value]),
 )
-OPEN = (DeliveryState.PENDING, DeliveryState.BLOCKED, DeliveryState.LEASED, DeliveryState.SENDING)
+ACTIVE = (DeliveryState.PENDING, DeliveryState.LEASED, DeliveryState.SENDING)
+OPEN = (*ACTIVE, DeliveryState.BLOCKED)
+# Of one sink and order key one is active, or a few; any number may be blocked. So each has an index of its own.
 waiting_index(
-    "ix_deliveries_order",
+    "ix_deliveries_active",
     deliveries.c.sink,
     deliveries.c.order_key,
-    deliveries.c.state,
+    where=and_(deliveries.c.state.in_([state.value for state in ACTIVE]), deliveries.c.order_key.is_not(None)),
+)
+waiting_index(
+    "ix_deliveries_blocked",
+    deliveries.c.sink,
+    deliveries.c.order_key,
     deliveries.c.id,
-    where=and_(deliveries.c.state.in_([state.value for state in OPEN]), deliveries.c.order_key.is_not(None)),
+    where=deliveries.c.state == DeliveryState.BLOCKED.value,
 )
 waiting_index(
     "ix_deliveries_blocking",

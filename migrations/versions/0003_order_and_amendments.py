@@ -58,10 +58,11 @@ COLUMNS: dict[str, tuple[sa.Column[Any], ...]] = {
 INDEXES = {
     "ix_deliveries_expiring": (["expires_at"], "state IN ('pending', 'blocked') AND expires_at IS NOT NULL"),
     "ix_deliveries_pending_company": (["sink", "company", "due_at", "id"], "state = 'pending'"),
-    "ix_deliveries_order": (
-        ["sink", "order_key", "state", "id"],
-        "state IN ('pending', 'blocked', 'leased', 'sending') AND order_key IS NOT NULL",
+    "ix_deliveries_active": (
+        ["sink", "order_key"],
+        "state IN ('pending', 'leased', 'sending') AND order_key IS NOT NULL",
     ),
+    "ix_deliveries_blocked": (["sink", "order_key", "id"], "state = 'blocked'"),
     "ix_deliveries_blocking": (["blocks_until"], "blocks_until IS NOT NULL"),
     "ix_deliveries_amends": (["amends"], "amends IS NOT NULL"),
 }
