@@ -1,4 +1,4 @@
-"""`events` and `deliveries`: what came in, what was told to whom, and why not."""
+"""`events`: what came in, what it brought about, and who was told or why not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from sqlalchemy import Connection, Row
 
 from callrail.payload import read_payload
-from receiver.database import open_database
+from receiver.database import Database, open_database
 from receiver.events import find_events, newest_events
 from receiver.exceptions import DatabaseUnavailable
 from receiver.ids import BadId
@@ -20,10 +20,27 @@ from routers.cli.database_errors import told_plainly
 from routers.cli.options import database_option, limit_option, output_option
 from routers.cli.output import masked, print_one, print_rows
 from routers.explaining import Stored, in_words, nobody_of
-from routers.history import History, history_of, made_with
-from routers.schema import DeliveryState, TransitionState
+from routers.history import History, history_of
+from routers.schema import TransitionState
 
 personal_option = click.option("--show-personal", is_flag=True, help="Do not mask names, numbers and texts.")
+
+
+@contextmanager
+def opened(database_url: str) -> Iterator[Database]:
+    """A database that is there.
+
+    Raises:
+        DatabaseUnavailable: With the remedy.
+    """
+    database = open_database(database_url)
+    try:
+        if database.is_missing:
+            raise DatabaseUnavailable(f"there is no file {database.url.database}; run: callrail-router migrate")
+        with told_plainly():
+            yield database
+    finally:
+        database.dispose()
 
 
 @contextmanager
@@ -33,14 +50,8 @@ def reading(database_url: str) -> Iterator[Connection]:
     Raises:
         DatabaseUnavailable: With the remedy.
     """
-    database = open_database(database_url)
-    try:
-        if database.is_missing:
-            raise DatabaseUnavailable(f"there is no file {database.url.database}; run: callrail-router migrate")
-        with told_plainly(), database.reading.connect() as conn:
-            yield conn
-    finally:
-        database.dispose()
+    with opened(database_url) as database, database.reading.connect() as conn:
+        yield conn
 
 
 def only(found: Sequence[Row[Any]], what: str, written: str, *, several: str | None = None) -> Row[Any]:
@@ -149,85 +160,3 @@ def _transition(stored: Stored, row: Row[Any]) -> dict[str, Any]:
             for told in stored.deliveries
         ],
     }
-
-
-# --- deliveries ------------------------------------------------------------------------------------------------------
-
-
-@click.group()
-def deliveries() -> None:
-    """What was told to whom, and how that went."""
-
-
-@deliveries.command("list")
-@database_option
-@output_option
-@limit_option
-@click.option("--sink", help="To this sink only.")
-@click.option("--state", type=click.Choice([state.value for state in DeliveryState]), help="In this state only.")
-def list_deliveries(database_url: str, output: str, limit: int, sink: str | None, state: str | None) -> None:
-    """The newest deliveries first."""
-    with reading(database_url) as conn:
-        found = ledger.newest_deliveries(conn, limit=limit, sink=sink, state=DeliveryState(state) if state else None)
-    rows = [
-        {
-            "id": row.id,
-            "created_at": row.created_at,
-            "transition": row.name,
-            "company": row.company,
-            "rule": row.rule,
-            "sink": row.sink,
-            "state": row.state,
-            "attempts": row.attempts,
-            "reason": row.reason,
-        }
-        for row in found
-    ]
-    print_rows(rows, output=output, empty="No deliveries yet.")
-
-
-@deliveries.command("show")
-@click.argument("delivery_id")
-@database_option
-@output_option
-def show_delivery(delivery_id: str, database_url: str, output: str) -> None:
-    """One delivery with every try."""
-    with reading(database_url) as conn:
-        row = only(ledger.find_deliveries(conn, delivery_id), "delivery", delivery_id, several="deliveries")
-        made = made_with(conn, row)
-        verdict = (made.made_for.verdicts or {}).get(row.rule)
-        tries = tries_of(conn, row.id)
-    shown = {
-        "id": row.id,
-        "transition": row.name,
-        "note": made.note,
-        "event": row.event_id,
-        "company": row.company,
-        "rule": row.rule,
-        "verdict": in_words(verdict) if verdict is not None else None,
-        "sink": row.sink,
-        "template": row.template,
-        "state": row.state,
-        "reason": row.reason,
-        "created_at": row.created_at,
-        "expires_at": row.expires_at,
-        "due_at": row.due_at if row.finished_at is None else None,
-        "finished_at": row.finished_at,
-        "remote_id": row.remote_id,
-        "idempotency_key": row.key,
-        "attempts": tries,
-    }
-    print_one(shown, output=output)
-
-
-def tries_of(conn: Connection, delivery_id: str) -> list[dict[str, Any]]:
-    """Every try of a delivery as it is shown, oldest first."""
-    return [
-        {
-            "started_at": item.started_at,
-            "milliseconds": item.milliseconds,
-            "outcome": item.outcome,
-            "reason": item.reason,
-        }
-        for item in ledger.attempts_of(conn, delivery_id)
-    ]

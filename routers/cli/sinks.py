@@ -1,0 +1,265 @@
+"""`sinks`: how each destination is doing, whether its credentials work, and how to pause it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from sqlalchemy import Row
+
+from receiver.exceptions import ReceiverError, SecretMissing
+from routers import lanes, ledger
+from routers.cli.looking import opened, reading
+from routers.cli.options import config_option, database_option, output_option
+from routers.cli.output import local, plain, print_rows
+from routers.durations import written_duration
+from routers.lanes import SHUT_AFTER, Condition
+from routers.operating import clock_of
+from routers.rules.fields import did_you_mean
+from routers.schema import OPEN, DeliveryState
+
+if TYPE_CHECKING:
+    from routers.sinks import AnySinkConfig
+    from routers.sinks.sink import Check
+
+_GRACE = timedelta(seconds=1)  # a sink knows better than we what its own timeout means
+
+
+class UnknownSink(ReceiverError):
+    """A name that no sink has."""
+
+
+@click.group()
+def sinks() -> None:
+    """Where messages go, and how that is going."""
+
+
+# --- list ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Counted:
+    """The deliveries of one sink. *oldest* is when the oldest was made that has not ended."""
+
+    states: dict[str, int] = field(default_factory=dict)
+    oldest: datetime | None = None
+    last_delivered: datetime | None = None
+
+    def of(self, *states: DeliveryState) -> int:
+        return sum(self.states.get(state, 0) for state in states)
+
+
+@sinks.command("list")
+@config_option
+@database_option
+@output_option
+def list_sinks(config: Path, database_url: str, output: str) -> None:
+    """Each sink of router.yaml, and each that it names no longer: its state, what waits for it, and what failed.
+
+    Pending are those that a dispatcher has claimed, too; sending are those on the wire.
+    """
+    from routers.config import read_config
+
+    configs = read_config(config).sink_configs
+    with opened(database_url) as database, database.reading.connect() as conn:
+        now = clock_of(database).now(conn)
+        conditions = {name: lanes.read_lane(conn, name) for name in ledger.names_of_lanes(conn)}
+        counted = _count(ledger.count_by_state(conn))
+    names = [*configs, *sorted((conditions.keys() | counted.keys()) - configs.keys())]
+    rows = [
+        _row(name, configs.get(name), conditions.get(name), counted[name], now, for_people=output == "table")
+        for name in names
+    ]
+    print_rows(rows, output=output, empty="router.yaml has no sinks.")
+
+
+def _count(rows: Sequence[Row[Any]]) -> defaultdict[str, _Counted]:
+    counted: defaultdict[str, _Counted] = defaultdict(_Counted)
+    for row in rows:
+        of_sink = counted[row.sink]
+        of_sink.states[row.state] = row.deliveries
+        if row.state in OPEN:
+            of_sink.oldest = min(of_sink.oldest or row.oldest, row.oldest)
+        elif row.state == DeliveryState.DELIVERED:
+            of_sink.last_delivered = row.finished_at
+    return counted
+
+
+def _row(
+    name: str,
+    config: AnySinkConfig | None,
+    condition: Condition | None,
+    counted: _Counted,
+    now: datetime,
+    *,
+    for_people: bool,
+) -> dict[str, Any]:
+    age = None if counted.oldest is None else age_of(now - counted.oldest)
+    return {
+        "sink": name,
+        "type": config.type if config is not None else None,
+        "audience": config.audience.value if config is not None else None,
+        "pending": counted.of(DeliveryState.PENDING, DeliveryState.LEASED),
+        "blocked": counted.of(DeliveryState.BLOCKED),
+        "sending": counted.of(DeliveryState.SENDING),
+        "dead": counted.of(DeliveryState.DEAD),
+        "uncertain": counted.of(DeliveryState.UNCERTAIN),
+        "oldest_undelivered": age if for_people else counted.oldest,
+        "last_delivered": counted.last_delivered,
+        "state": state_of(condition, now) + ("" if config is not None else "; router.yaml names it no longer"),
+    }
+
+
+def age_of(age: timedelta) -> str:
+    """*age* as people say it, in the largest unit of which there are two."""
+    seconds = max(int(age.total_seconds()), 0)
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def state_of(condition: Condition | None, now: datetime) -> str:
+    """The condition of a sink in words. None is one that no server has opened yet."""
+    if condition is None:
+        return "new: no server has started with it yet"
+    because = f" because {plain(condition.reason)}" if condition.reason else ""
+    if condition.is_held:
+        return f"held by an operator{because}"
+    if condition.paused_until is not None and condition.paused_until > now:
+        return f"paused until {local(condition.paused_until)}{because}"
+    if condition.failures >= SHUT_AFTER:
+        return f"probing after {condition.failures} failures{because}"
+    return "open"
+
+
+# --- test ------------------------------------------------------------------------------------------------------------
+
+
+@sinks.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@config_option
+@output_option
+def test(names: tuple[str, ...], config: Path, output: str) -> int:
+    """Try the credentials and rights of each NAME, of all sinks if none is named, without telling people anything.
+
+    Exit code 1: something is not as it should be; what to do stands below it.
+    """
+    from routers.cli.serving import run_on_fast_loop
+    from routers.config import read_config
+
+    configs = read_config(config).sink_configs
+    for name in names:
+        if name not in configs:
+            hint = did_you_mean(name, configs) or f"there are: {', '.join(sorted(configs)[:20])}"
+            raise click.UsageError(f"{config} has no sink '{name}'; {hint}")
+    tested: dict[str, Sequence[Check]] = {}
+
+    async def run() -> None:
+        chosen = {name: configs[name] for name in dict.fromkeys(names or configs)}
+        await _test_all(chosen, tested, is_shown=output == "table")
+
+    run_on_fast_loop(run())
+    if output != "table":
+        rows = [
+            {"sink": name, "what": check.what, "ok": check.ok, "remedy": None if check.ok else check.remedy}
+            for name, checks in tested.items()
+            for check in checks
+        ]
+        print_rows(rows, output=output, empty="")
+    return 0 if all(check.ok for checks in tested.values() for check in checks) else 1
+
+
+async def _test_all(
+    configs: Mapping[str, AnySinkConfig], tested: dict[str, Sequence[Check]], *, is_shown: bool
+) -> None:
+    """Test all at once into *tested*, in the order in which they are done."""
+    from rich.console import Console
+
+    waiting = list(configs)
+
+    async def test_one(name: str, config: AnySinkConfig) -> None:
+        tested[name] = await _test(config)
+        waiting.remove(name)
+        status.update(f"waiting for {', '.join(waiting)}")
+        if is_shown:
+            _show(name, config, tested[name])
+
+    console = Console(stderr=True, highlight=False, markup=False)
+    with console.status(f"waiting for {', '.join(waiting)}") as status:
+        await asyncio.gather(*(test_one(name, config) for name, config in configs.items()))
+
+
+async def _test(config: AnySinkConfig) -> Sequence[Check]:
+    from routers.sinks.sink import Check
+
+    try:
+        sink = config.build()
+    except SecretMissing as error:
+        return [Check(error.problem, ok=False, remedy=error.hint)]
+    except ValueError as error:
+        return [Check("its settings can be used", ok=False, remedy=str(error))]
+    try:
+        async with asyncio.timeout((config.timeout + _GRACE).total_seconds()):
+            return await sink.check()
+    except TimeoutError:
+        what = f"it answers within {written_duration(config.timeout)}"
+        return [Check(what, ok=False, remedy="look whether it is up and can be reached, or give it a longer timeout")]
+    except Exception as error:  # one sink's fault must not hide what the others say
+        return [Check(f"the test failed with {type(error).__name__}", ok=False, remedy="report this")]
+    finally:
+        await sink.aclose()
+
+
+def _show(name: str, config: AnySinkConfig, checks: Sequence[Check]) -> None:
+    click.echo(f"{click.style(name, bold=True)} ({config.type})")
+    for check in checks:
+        mark = click.style("✓", fg="green") if check.ok else click.style("✗", fg="red")
+        click.echo(f"  {mark} {plain(check.what)}")
+        if not check.ok and check.remedy:
+            click.echo(f"    {plain(check.remedy)}")
+
+
+# --- pause and resume ------------------------------------------------------------------------------------------------
+
+
+@sinks.command()
+@click.argument("name")
+@click.option("--reason", default="paused by an operator", show_default=True, help="Shown to whoever looks.")
+@database_option
+def pause(name: str, reason: str, database_url: str) -> None:
+    """Send nothing to NAME until `sinks resume`. What is for it is kept and waits; what is on the way comes back."""
+    with opened(database_url) as database:
+        with database.writing.begin() as conn:
+            is_there = lanes.hold(conn, name, reason)
+        _require(is_there, name, database_url)
+    click.echo(f"{name} is paused, and a running server heeds it within a second. To go on:")
+    click.echo(f"  callrail-router sinks resume {name}")
+
+
+@sinks.command()
+@click.argument("name")
+@database_option
+def resume(name: str, database_url: str) -> None:
+    """End every pause of NAME, whoever made it, and forget its failures."""
+    with opened(database_url) as database:
+        with database.writing.begin() as conn:
+            is_there = lanes.release(conn, name)
+        _require(is_there, name, database_url)
+    click.echo(f"{name} is open; a running server sends to it within a second.")
+
+
+def _require(is_there: bool, name: str, database_url: str) -> None:
+    """Raises UnknownSink with a hint if the sink has no lane."""
+    if is_there:
+        return
+    with reading(database_url) as conn:
+        known = ledger.names_of_lanes(conn)
+    hint = did_you_mean(name, known) or "a sink is known once a server has started with it"
+    raise UnknownSink(f"there is no sink '{name}'; {hint}")

@@ -1,0 +1,115 @@
+"""docs/operations.md says what the program does: what becomes of a delivery after each answer, and every state."""
+
+from __future__ import annotations
+
+import random
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from routers.durations import written_duration
+from routers.outcomes import Outcome, Retry
+from routers.retries import OWN_TROUBLE, PAUSE, REPEAT_AFTER, Policy, next_step
+from routers.schema import DeliveryState
+from routers.sinks.config import SCHEDULES, Audience, OnUncertain
+from tests.contract.test_contract import ROWS, Row
+from tests.routers.store import NOW
+
+PAGE = (Path(__file__).parent.parent / "docs" / "operations.md").read_text(encoding="utf-8")
+RNG = random.Random(1)
+# What the table of answers has in tests of its own, because nothing answers there.
+NO_ANSWER = {
+    "connection refused": Row(Retry),
+    "no such name": Row(Retry),
+    "no TLS": Row(Retry),
+}
+OUR_NETWORK = "our own network is down"
+PEOPLE = Policy(SCHEDULES[Audience.PEOPLE], OnUncertain.REPEAT)
+SYSTEMS = Policy(SCHEDULES[Audience.SYSTEMS], OnUncertain.RETRY)
+
+
+def outcomes() -> dict[str, Outcome]:
+    """By the name of an answer, what a sink makes of it."""
+    rows = {**ROWS, **NO_ANSWER}
+    made: dict[str, Outcome] = {name: _outcome(row) for name, row in rows.items()}
+    return made | {OUR_NETWORK: Retry("no route", is_ours=True)}
+
+
+def _outcome(row: Row) -> Outcome:
+    return Retry("said", row.after, whole_lane=row.whole_lane) if row.outcome is Retry else row.outcome("said")
+
+
+def what_follows(outcome: Outcome, policy: Policy) -> str:
+    """In the words of the page, what becomes of a delivery whose every try ends in *outcome*."""
+    step = next_step(outcome, attempts=0, now=NOW, policy=policy, rng=RNG)
+    if step.state is not DeliveryState.PENDING:
+        return f"`{step.state}`"
+    if step.shuts_lane:
+        return f"stays `pending`; the lane rests {_rest(step.pause_lane)}, then one probe"
+    if step.attempts == 0:
+        return f"stays `pending`, no try is counted; the lane rests {_rest(step.pause_lane)}"
+    tries, may_repeat = 1, step.may_repeat
+    last = step
+    while last.state is DeliveryState.PENDING:
+        last = next_step(outcome, attempts=tries, now=NOW, policy=policy, rng=RNG, may_repeat=may_repeat)
+        tries, may_repeat = tries + 1, last.may_repeat
+    told = f"{tries} tries, then `{last.state}`"
+    return told + ("; the lane rests between them" if step.pause_lane is not None else "")
+
+
+def _rest(pause: timedelta | None) -> str:
+    assert pause in (PAUSE, OWN_TROUBLE)
+    return written_duration(pause) if pause else ""
+
+
+def table_below(heading: str) -> list[list[str]]:
+    """The rows of the first table below *heading*, without its head."""
+    section = PAGE.split(f"\n## {heading}\n", 1)[1]
+    lines = re.findall(r"(?:^\|.*\n)+", section, re.MULTILINE)[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+ANSWERS = {
+    name.strip(): (people, systems)
+    for names, people, systems in table_below("What an answer leads to")
+    for name in names.split(",")
+}
+
+
+def test_the_page_has_every_answer_once() -> None:
+    """Those of the table that all sinks are held against, and what happens where nothing answers."""
+    named = [name for names, *_ in table_below("What an answer leads to") for name in names.split(",")]
+
+    assert sorted(name.strip() for name in named) == sorted(outcomes())
+
+
+@pytest.mark.parametrize("name", outcomes())
+def test_an_answer_leads_to_what_the_page_says(name: str) -> None:
+    """Where people read and where systems do, with the schedules and defaults of the program."""
+    outcome = outcomes()[name]
+
+    assert ANSWERS[name] == (what_follows(outcome, PEOPLE), what_follows(outcome, SYSTEMS))
+
+
+def test_the_page_knows_every_way_to_treat_an_uncertain_send() -> None:
+    """The setting's words, each with what follows from it."""
+    uncertain = outcomes()["closes"]
+    said = {name.strip("`"): what for name, what, *_ in table_below("Uncertain sends")}
+
+    assert said == {way.value: what_follows(uncertain, Policy(SYSTEMS.schedule, way)) for way in OnUncertain}
+    assert f"{REPEAT_AFTER.total_seconds():g} s" in PAGE
+
+
+def test_the_page_has_every_state() -> None:
+    """Whoever reads one in a list finds it, in the order of the program."""
+    assert [name.strip("`") for name, *_ in table_below("States of a delivery")] == [
+        state.value for state in DeliveryState
+    ]
+
+
+@pytest.mark.parametrize("audience", list(Audience))
+def test_the_page_has_the_schedule_of_each_audience(audience: Audience) -> None:
+    """The waits between tries."""
+    assert ", ".join(written_duration(wait) for wait in SCHEDULES[audience]) in PAGE
