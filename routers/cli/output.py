@@ -18,7 +18,7 @@ from routers.rules.values import shown
 _EMAIL = re.compile(r"[^@\s]+@([^@\s]+\.[^@\s]+)")
 _DIGIT = re.compile(r"\d")
 _ID = re.compile(r"(ev|dl)_[0-9a-v]{26}")
-_SHORT_ID = 16
+_SHORT_ID = 20
 _PIPE_WIDTH = 160
 
 # Fields that say something of a person; everything a visitor wrote into a form does, and so may any we do not know.
