@@ -58,6 +58,7 @@ _COLUMNS = (
     deliveries.c.order_key,
     deliveries.c.state,
     deliveries.c.amends,
+    deliveries.c.transition_id,
     deliveries.c.reason,
     deliveries.c.finished_at,
 )
@@ -80,11 +81,14 @@ def _told(conn: Connection, amendment: Amendment) -> Sequence[Any]:
             .limit(1)
         )
         first = conn.execute(query).scalar()
-    chain = select(*_COLUMNS).where(or_(deliveries.c.id == first, deliveries.c.amends == first))
+    # Locked: what is about to be sent by then is sent without this news.
+    chain = select(*_COLUMNS).where(or_(deliveries.c.id == first, deliveries.c.amends == first)).with_for_update()
     return conn.execute(chain.order_by(deliveries.c.amends.is_not(None), deliveries.c.id)).all() if first else []
 
 
 def _amend(conn: Connection, amendment: Amendment, first: Any, later: Sequence[Any], now: datetime) -> None:
+    if first.transition_id == amendment.news.transition_id:  # a correction has turned it to this very news
+        return
     news = replace(amendment.news, amends=first.id, order_key=first.order_key, amend=amendment.how.mode)
     if not amendment.how.tells_all:
         insert_deliveries(conn, [news], now=now)

@@ -93,10 +93,13 @@ class _Page:
 
 
 def _was(head: Chapter, chapters: Sequence[Chapter]) -> str:
-    """What a corrected call was thought to be: the title of the outcome told last before; empty for others."""
-    if head.transition is not Transition.CALL_CORRECTED:
-        return ""
-    earlier = [each for each in takewhile(lambda each: each is not head, chapters) if each.transition in _OUTCOMES]
+    """What a call was thought to be that was corrected: the title of the outcome told last before; else empty.
+
+    The right outcome may stand on top, because the rule tells of it too.
+    """
+    till_now = [*takewhile(lambda each: each is not head, chapters), head]
+    corrected = [n for n, each in enumerate(till_now) if each.transition is Transition.CALL_CORRECTED]
+    earlier = [each for each in till_now[: corrected[-1]] if each.transition in _OUTCOMES] if corrected else []
     return _plain_print(earlier[-1].write(escapes.slack).title) if earlier else ""
 
 
