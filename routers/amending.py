@@ -93,8 +93,8 @@ def _told(conn: Connection, amendment: Amendment) -> Sequence[Any]:
 
 
 def _amend(conn: Connection, amendment: Amendment, first: Any, later: Sequence[Any], now: datetime) -> set[Pair]:
-    if first.transition_id == amendment.news.transition_id:  # a correction has turned it to this very news
-        return set()
+    if any(row.transition_id == amendment.news.transition_id for row in (first, *later)):
+        return set()  # a correction has turned one to this very news, or has told of it already
     news = replace(amendment.news, amends=first.id, order_key=first.order_key, amend=amendment.how.mode)
     if not amendment.how.tells_all:
         return insert_deliveries(conn, [news], now=now)
@@ -178,7 +178,7 @@ def _with_story(delivery: Delivery, chain: Sequence[Any]) -> Delivery:
     latest = max(sent, key=lambda row: row.finished_at or delivery.occurred_at, default=None)
     first = next((row for row in sent if row.id == delivery.amends), None)
     holder = latest if delivery.amend is Amend.EDIT else first
-    is_told = any(row.id == delivery.amends and row.state in _MAY_BE_READ for row in chain)
+    is_told = holder is not None or any(row.id == delivery.amends and row.state in _MAY_BE_READ for row in chain)
     return replace(
         newest,
         amends=delivery.amends if is_told else None,
