@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -205,20 +206,20 @@ def lane_of(
 
 @asynccontextmanager
 async def two_dispatchers(
-    url: str, sink: Sink, clock: FixedClock | None = None, **limits: object
+    url: str, sink: Sink, clock: FixedClock | None = None, **limits: Any
 ) -> AsyncIterator[tuple[World, list[Dispatcher]]]:
     """Two of them on one database, each with the lane `crm` and one of its own, on connections of their own."""
     async with AsyncExitStack() as stack:
         dispatchers = []
         for number in (1, 2):
             world = World(stack.enter_context(opened(url)))
-            sinks = {"crm": lane_of(sink, **limits), f"witness {number}": lane_of(Takes())}  # type: ignore[arg-type]
+            sinks = {"crm": lane_of(sink, **limits), f"witness {number}": lane_of(Takes())}
             running = world.dispatching(sinks, clock=clock, instance=f"in_{number}")
             dispatchers.append(await stack.enter_async_context(running))
         yield world, dispatchers
 
 
-async def both_have_had_a_turn(world: World, dispatchers: Sequence[Dispatcher], **about: object) -> None:
+async def both_have_had_a_turn(world: World, dispatchers: Sequence[Dispatcher], **about: Any) -> None:
     """Wait until each has delivered something that is put in only now, and has taken a turn of the lane since."""
     for _ in range(2):
         for number, dispatcher in enumerate(dispatchers, 1):

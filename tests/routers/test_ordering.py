@@ -23,6 +23,7 @@ from routers.outcomes import AuthFailed, Delivered, Outcome, Retry
 from routers.retries import Policy
 from routers.rules.ruleset import NOT_AMENDED, Amending
 from routers.schema import DeliveryState, deliveries
+from routers.sinks.config import OnUncertain
 from routers.sinks.sink import Check
 from routers.transitions import Transition
 from tests.routers.dispatching import HOUR, World
@@ -91,7 +92,7 @@ def _record(state: DeliveryState) -> Callable[[Connection], Any]:
 
 def _is_held_as_uncertain(conn: Connection) -> None:
     claimed(conn)
-    policy = {"crm": outbox.OnUncertain.HOLD}
+    policy = {"crm": OnUncertain.HOLD}
     outbox.return_leases(conn, now=NOW, everything=True, on_uncertain=policy)
 
 
