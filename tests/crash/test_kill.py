@@ -225,7 +225,7 @@ def posts_by_delivery(slack: FakeSlack) -> dict[str, list[str]]:
 
 
 def test_killed_among_four_sinks_it_loses_nothing_and_says_what_may_repeat(database_url: str, tmp_path: Path) -> None:
-    """One is dead, one slow, one limited: the others get all, twice only what was on the way, and people are told so."""
+    """One is dead, one slow, one limited: the others get all, twice only what was on the way, and people see it."""
     rng = random.Random(SEED)
     config = tmp_path / "router.yaml"
     port = a_free_port()
