@@ -464,6 +464,26 @@ def test_what_an_earlier_holder_says_is_noted_and_changes_nothing(database_url: 
         assert [try_.outcome for try_ in rows_of(database, attempts)] == ["uncertain", "retry"]
 
 
+@pytest.mark.parametrize(
+    ("late", "state"),
+    [(DeliveryState.PENDING, DeliveryState.UNCERTAIN), (DeliveryState.DELIVERED, DeliveryState.DELIVERED)],
+    ids=["again", "delivered"],
+)
+def test_of_a_returned_lease_only_the_end_is_heard(
+    database_url: str, late: DeliveryState, state: DeliveryState
+) -> None:
+    """That it is to be tried again used to open what was kept for a person, beside the next one of its order key."""
+    with opened(database_url) as database:
+        with database.writing.begin() as conn:
+            for _ in range(2):
+                put_deliveries(conn, order_key="ann")
+            held = outbox.mark_sending(conn, claim(conn, NOW), lease_until=NOW + LEASE)
+            outbox.return_leases(conn, now=NOW, everything=True, on_uncertain={"crm": OnUncertain.HOLD})
+            outbox.record(conn, [tried(held[0], late)], now=NOW)
+
+        assert [row.state for row in rows_of(database, deliveries)] == [state, DeliveryState.PENDING]
+
+
 def test_a_delivery_whose_lease_was_returned_is_not_sent(database_url: str) -> None:
     """A holder that slept over its lease used to send all the same, beside whoever had taken over."""
     with opened(database_url) as database, database.writing.begin() as conn:
