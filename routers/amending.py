@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, bindparam, or_, select, update
 
 from routers.messages import Amend
+from routers.ordering import Pair
 from routers.outbox import TAKEN_BACK, UNSENT, Delivery, NewDelivery, end, insert_deliveries
 from routers.rules.ruleset import Amending
 from routers.schema import DeliveryState, deliveries, transitions, versions
@@ -43,13 +44,18 @@ class Amendment:
     first: str | None = None
 
 
-def amend(conn: Connection, amendments: Iterable[Amendment], *, now: datetime) -> None:
-    """Put later news into the outbox: as what amends the first message, or as part of one that is not sent yet."""
+def amend(conn: Connection, amendments: Iterable[Amendment], *, now: datetime) -> set[Pair]:
+    """Put later news into the outbox: as what amends the first message, or as part of one that is not sent yet.
+
+    Returns the pairs of sink and order key in which some has to wait for an earlier one.
+    """
+    blocked: set[Pair] = set()
     for amendment in amendments:
         if amendment.how.mode is not Amend.SILENT:
             told = _told(conn, amendment)
             if told:
-                _amend(conn, amendment, told[0], told[1:], now)
+                blocked |= _amend(conn, amendment, told[0], told[1:], now)
+    return blocked
 
 
 _COLUMNS = (
@@ -86,25 +92,23 @@ def _told(conn: Connection, amendment: Amendment) -> Sequence[Any]:
     return conn.execute(chain.order_by(deliveries.c.amends.is_not(None), deliveries.c.id)).all() if first else []
 
 
-def _amend(conn: Connection, amendment: Amendment, first: Any, later: Sequence[Any], now: datetime) -> None:
-    if first.transition_id == amendment.news.transition_id:  # a correction has turned it to this very news
-        return
+def _amend(conn: Connection, amendment: Amendment, first: Any, later: Sequence[Any], now: datetime) -> set[Pair]:
+    if any(row.transition_id == amendment.news.transition_id for row in (first, *later)):
+        return set()  # a correction has turned one to this very news, or has told of it already
     news = replace(amendment.news, amends=first.id, order_key=first.order_key, amend=amendment.how.mode)
     if not amendment.how.tells_all:
-        insert_deliveries(conn, [news], now=now)
-        return
+        return insert_deliveries(conn, [news], now=now)
     if first.state in UNSENT:
         if first.state == DeliveryState.LEASED:
             back = {"state": DeliveryState.PENDING.value, **TAKEN_BACK}
             conn.execute(update(deliveries).where(deliveries.c.id == first.id).values(back))
-        insert_deliveries(conn, [replace(news, told_by=TOLD_WITH_FIRST)], now=now)
-        return
+        return insert_deliveries(conn, [replace(news, told_by=TOLD_WITH_FIRST)], now=now)
     unsent = [row for row in later if row.state in UNSENT]
     sent = [row for row in later if row.state not in UNSENT and row.reason not in TOLD_ELSEWHERE]
     if amendment.how.most is not None and len(sent) >= amendment.how.most:
-        return
+        return set()
     end(conn, unsent, DeliveryState.SUPERSEDED, TOLD_WITH_LATER, now)
-    insert_deliveries(conn, [replace(news, due_at=_not_before([first, *sent], now))], now=now)
+    return insert_deliveries(conn, [replace(news, due_at=_not_before([first, *sent], now))], now=now)
 
 
 def _not_before(sent: Iterable[Any], now: datetime) -> datetime:
@@ -174,7 +178,7 @@ def _with_story(delivery: Delivery, chain: Sequence[Any]) -> Delivery:
     latest = max(sent, key=lambda row: row.finished_at or delivery.occurred_at, default=None)
     first = next((row for row in sent if row.id == delivery.amends), None)
     holder = latest if delivery.amend is Amend.EDIT else first
-    is_told = any(row.id == delivery.amends and row.state in _MAY_BE_READ for row in chain)
+    is_told = holder is not None or any(row.id == delivery.amends and row.state in _MAY_BE_READ for row in chain)
     return replace(
         newest,
         amends=delivery.amends if is_told else None,

@@ -39,32 +39,35 @@ class Correction:
     retold: Collection[tuple[str, str]] = ()
 
 
-def correct(conn: Connection, correction: Correction, *, now: datetime) -> None:
+def correct(conn: Connection, correction: Correction, *, now: datetime) -> set[Pair]:
     """What is not sent yet of the wrong outcome is not sent any more, and nobody misses the right one.
 
     A delivery that speaks of both turns to the right one. What an earlier correction had ended is taken up again where
     that outcome holds after all. One in a dispatcher's hands is taken from it: its text is the old one. Whoever was
     told of the wrong one is told that it was.
+
+    Returns the pairs of sink and order key in which something may have to wait for an earlier one.
     """
     told = select(transitions.c.id).where(transitions.c.object_id == correction.object_id)
     right = conn.execute(told.where(transitions.c.name == correction.right)).scalar()
     wrong = conn.execute(told.where(transitions.c.name == correction.wrong)).scalar()
     ended_so = and_(deliveries.c.state == DeliveryState.SUPERSEDED.value, deliveries.c.reason == SUPERSEDED)
     unsent_or_ended = or_(deliveries.c.state.in_(UNSENT), ended_so)
-    _take_up(conn, and_(deliveries.c.key.in_(correction.keys), unsent_or_ended), right, now)
-    _take_up(conn, and_(deliveries.c.transition_id == right, ended_so), right, now)
+    blocked = _take_up(conn, and_(deliveries.c.key.in_(correction.keys), unsent_or_ended), right, now)
+    blocked |= _take_up(conn, and_(deliveries.c.transition_id == right, ended_so), right, now)
     unsent = select(deliveries.c.id, deliveries.c.sink, deliveries.c.order_key).where(
         deliveries.c.transition_id == wrong, deliveries.c.state.in_(UNSENT)
     )
+    unsent = unsent.with_for_update()  # one that a dispatcher begins to send meanwhile was told, and is amended
     end(conn, conn.execute(unsent).all(), DeliveryState.SUPERSEDED, SUPERSEDED, now)
     if correction.unmatched is not None and right is not None:
         heard = select(deliveries.c.id).where(deliveries.c.transition_id.in_(told), ~ended_so).limit(1)
         if conn.execute(heard).first() is None:
-            insert_deliveries(conn, [replace(correction.unmatched, transition_id=right)], now=now)
-    amend(conn, _amendments(conn, correction, wrong), now=now)
+            blocked |= insert_deliveries(conn, [replace(correction.unmatched, transition_id=right)], now=now)
+    return blocked | amend(conn, _amendments(conn, correction, wrong), now=now)
 
 
-def _take_up(conn: Connection, which: ColumnElement[bool], transition_id: str | None, now: datetime) -> None:
+def _take_up(conn: Connection, which: ColumnElement[bool], transition_id: str | None, now: datetime) -> set[Pair]:
     """Let *which* tell of *transition_id*, at once. One that waits for an earlier one, or has to now, waits."""
     waits = or_(deliveries.c.state == DeliveryState.BLOCKED.value, deliveries.c.state == DeliveryState.SUPERSEDED.value)
     state = case(
@@ -74,14 +77,24 @@ def _take_up(conn: Connection, which: ColumnElement[bool], transition_id: str | 
     values: dict[str, Any] = {"due_at": now, "reason": None, "finished_at": None, **TAKEN_BACK}
     taken_up = update(deliveries).where(which).values(transition_id=transition_id, state=state, **values)
     rows = conn.execute(taken_up.returning(deliveries.c.sink, deliveries.c.order_key)).all()
-    promote(conn, [Pair(*row) for row in rows if row.order_key is not None])
+    pairs = {Pair(*row) for row in rows if row.order_key is not None}
+    promote(conn, pairs)
+    return pairs
 
 
 def _amendments(conn: Connection, correction: Correction, wrong: str | None) -> list[Amendment]:
     """What is to be told to those who were told of the wrong outcome, each under the first message of the thing."""
     columns = (deliveries.c.id, deliveries.c.amends, deliveries.c.rule, deliveries.c.send, deliveries.c.sink)
-    told = or_(deliveries.c.state.in_(_MAY_BE_READ), deliveries.c.reason.in_(TOLD_ELSEWHERE))
-    query = select(*columns, deliveries.c.company).where(deliveries.c.transition_id == wrong, told)
+    is_told = or_(deliveries.c.state.in_(_MAY_BE_READ), deliveries.c.reason.in_(TOLD_ELSEWHERE))
+    corrected = select(transitions.c.id).where(
+        transitions.c.object_id == correction.object_id,
+        transitions.c.name == Transition.CALL_CORRECTED,
+        transitions.c.id != correction.transition_id,
+    )
+    # An earlier correction said what is wrong now, or will when it is sent.
+    is_corrected = and_(deliveries.c.transition_id.in_(corrected), or_(is_told, deliveries.c.state.in_(UNSENT)))
+    told = or_(and_(deliveries.c.transition_id == wrong, is_told), is_corrected)
+    query = select(*columns, deliveries.c.company).where(told)
     amendments: dict[str, Amendment] = {}
     for row in conn.execute(query.order_by(deliveries.c.id)):
         how = correction.amending(row.rule, row.send, row.sink)

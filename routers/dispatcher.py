@@ -280,7 +280,7 @@ class Lane:
     def _paused(self, conn: Connection, condition: Condition, now: datetime) -> _Turn:
         outbox.put_back(conn, self._claimed, now=now)
         until = POLL if condition.is_held or condition.paused_until is None else condition.paused_until - now
-        return _Turn([], [], min(POLL, until))
+        return _Turn([], [], min(POLL, until), self._had_its_turn)
 
     def _claim(self, conn: Connection, condition: Condition, now: datetime) -> _Turn:
         late = [item for item in self._claimed if item.expires_at is not None and item.expires_at <= now]
@@ -300,7 +300,9 @@ class Lane:
                 limit=room,
                 after=self._had_its_turn,
             )
-        had_its_turn = new[-1].company if len(new) == room and new else None
+        had_its_turn = self._had_its_turn  # while nothing may be sent, nobody loses their turn
+        if room > 0:
+            had_its_turn = new[-1].company if len(new) == room else None
         held += with_stories(conn, new)
         marked = outbox.mark_sending(conn, held[:free], lease_until=lease_until)
         wait = timedelta(0) if new else self._wait(conn, condition, now)
@@ -349,7 +351,7 @@ class Lane:
         blocks, blocks_until = delivery.blocks, delivery.blocks_until
         if blocks and step.attempts > delivery.attempts:  # it did get its chance
             blocks_until = blocks_until or now + self.limits.holds_back
-            blocks = blocks_until > now
+        blocks = blocks and (blocks_until is None or blocks_until > now)  # others may have been let past meanwhile
         return Tried(
             delivery=delivery,
             started_at=result.started_at,

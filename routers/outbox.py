@@ -195,7 +195,8 @@ def insert_deliveries(conn: Connection, new: Iterable[NewDelivery], *, now: date
                 blocked.add(pair)
             taken.add(pair)
         rows.append(_row(item, state, now))
-    _insert_deliveries(conn, rows)
+    if _insert_deliveries(conn, rows) < len(rows):  # one that is there already may have ended: it holds nobody back
+        promote(conn, blocked)
     return blocked
 
 
@@ -417,8 +418,7 @@ def mark_sending(conn: Connection, claimed: Sequence[Delivery], *, lease_until: 
 
 # --- recording -------------------------------------------------------------------------------------------------------
 
-_record = BulkUpdate(
-    deliveries,
+_RECORDED = (
     deliveries.c.state,
     deliveries.c.due_at,
     deliveries.c.lease_until,
@@ -432,8 +432,9 @@ _record = BulkUpdate(
     deliveries.c.blocks,
     deliveries.c.blocks_until,
     deliveries.c.finished_at,
-    key=[deliveries.c.id, deliveries.c.fence],
 )
+_record_end = BulkUpdate(deliveries, *_RECORDED, key=[deliveries.c.id, deliveries.c.fence])
+_record_again = BulkUpdate(deliveries, *_RECORDED, key=[deliveries.c.id, deliveries.c.fence, deliveries.c.state])
 _insert_attempts = BulkInsert(attempts, *attempts.c)
 FINISHED = (DeliveryState.DELIVERED, DeliveryState.DEAD, DeliveryState.UNCERTAIN)
 
@@ -441,30 +442,13 @@ FINISHED = (DeliveryState.DELIVERED, DeliveryState.DEAD, DeliveryState.UNCERTAIN
 def record(conn: Connection, tried: Sequence[Tried], *, now: datetime) -> None:
     """Store what came of tries, and let go whatever waited for them.
 
-    A holder whose lease was taken over changes nothing but the list of attempts.
+    A holder whose lease was taken over changes nothing but the list of attempts. One whose lease was returned is heard
+    only if it tells the end: that the delivery is to be tried again says nothing new, and it may have ended meanwhile.
     """
-    rows = [
-        (
-            item.state,
-            item.due_at,
-            None,
-            None,
-            item.attempts,
-            item.remote_id,
-            item.reason,
-            item.cause,
-            item.may_repeat,
-            item.done,
-            item.blocks,
-            None if item.state in FINISHED else item.blocks_until,
-            now if item.state in FINISHED else None,
-            item.delivery.id,
-            item.delivery.fence,
-        )
-        for item in tried
-    ]
-    if _record(conn, rows) < len(rows):
-        _log.warning("outbox.lease_lost", tries=len(rows))
+    ended = [_recorded(item, now) for item in tried if item.state in FINISHED]
+    again = [(*_recorded(item, now), DeliveryState.SENDING) for item in tried if item.state not in FINISHED]
+    if _record_end(conn, ended) + _record_again(conn, again) < len(tried):
+        _log.warning("outbox.lease_lost", tries=len(tried))
     let_go = [item.delivery for item in tried if item.state in FINISHED or not item.blocks]
     promote(conn, [Pair(item.sink, item.order_key) for item in let_go if item.order_key is not None])
     _insert_attempts(
@@ -480,6 +464,27 @@ def record(conn: Connection, tried: Sequence[Tried], *, now: datetime) -> None:
             )
             for item in tried
         ],
+    )
+
+
+def _recorded(item: Tried, now: datetime) -> tuple[Any, ...]:
+    is_finished = item.state in FINISHED
+    return (
+        item.state,
+        item.due_at,
+        None,
+        None,
+        item.attempts,
+        item.remote_id,
+        item.reason,
+        item.cause,
+        item.may_repeat,
+        item.done,
+        item.blocks,
+        None if is_finished else item.blocks_until,
+        now if is_finished else None,
+        item.delivery.id,
+        item.delivery.fence,
     )
 
 

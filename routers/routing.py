@@ -334,8 +334,8 @@ def _write(conn: Connection, work: _Work, told_zones: Mapping[str, str], now: da
     work.blocked = insert_deliveries(conn, work.deliveries.values(), now=now)
     mark_routed(conn, work.routed)
     for correction in work.corrections:
-        correct(conn, correction, now=now)
-    amend(conn, work.amendments, now=now)  # after it, for a correction may bring the first message back
+        work.blocked |= correct(conn, correction, now=now)
+    work.blocked |= amend(conn, work.amendments, now=now)  # after it, for a correction may bring the first message back
     work.zones = {company: zone for company, zone in work.zones.items() if told_zones.get(company) != zone}
     for company, zone in sorted(work.zones.items()):  # in one order, or two workers wait for each other
         remember_zone(conn, company, zone)

@@ -22,13 +22,15 @@ from callrail.signature import sign
 from receiver.database import Database
 from receiver.schema import EventState, events
 from routers.schema import DeliveryState, deliveries, objects
-from tests.fakes.destination import answer
+from tests.fakes.destination import answer, port_nobody_listens_on
 from tests.fakes.receiver_of_webhooks import receiver_in_a_thread, slowly, times_arrived
+from tests.fakes.slack import TOKEN, FakeSlack
 from tests.routers.running import KEY, config_text, running
 from tests.routers.store import opened, rows_of
 from tests.routers.waiting import wait_until
 
 KILLS = int(os.environ.get("CALLRAIL_ROUTER_TEST_KILLS", "10"))
+KILLS_AMONG_FOUR = 2 * KILLS
 SEED = int(os.environ.get("CALLRAIL_ROUTER_TEST_SEED", "20261125"))
 CONCURRENCY = 4
 SENDERS = 3
@@ -42,10 +44,11 @@ Told = tuple[str, str]
 class Load:
     """Webhooks of ever new calls, posted by several senders; CallRail posts each of them once, whatever is answered.
 
-    *answered* are those that got a 2xx; of all others nobody was promised anything.
+    *answered* are those that got a 2xx; of all others nobody was promised anything. *pause*, in seconds, follows each.
     """
 
     port: int
+    pause: float = 0.0
     answered: list[Told] = field(default_factory=list)
     refused: set[int] = field(default_factory=set)
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -69,6 +72,7 @@ class Load:
         except (OSError, http.client.HTTPException):  # killed amid it, or not up again yet
             self.stopping.wait(0.02)  # leaves the processor to what starts
         else:
+            self.stopping.wait(self.pause)
             if 200 <= status < 300:
                 self.answered.append((call, kind))
             else:
@@ -169,3 +173,112 @@ def test_killed_under_load_it_loses_nothing_it_answered_for_and_repeats_only_wha
     assert repeated <= was_sending
     assert sum(arrived.values()) - len(arrived) <= kills * CONCURRENCY
     assert {sent[webhook_id].fence >= 2 for webhook_id in was_sending | was_claimed} == {True}
+
+
+# --- four sinks ------------------------------------------------------------------------------------------------------
+
+FOUR_SINKS = """\
+companies:
+  acme: {{signing_keys: [env:ACME_KEY]}}
+sinks:
+  crm: {{type: webhook, url: '{crm}', signing_secrets: [env:CRM_SECRET], allow_hosts: [127.0.0.1],
+        concurrency: {concurrency}, retry: [0s, 1s]}}
+  slow: {{type: webhook, url: '{slow}', signing_secrets: [env:CRM_SECRET], allow_hosts: [127.0.0.1],
+         concurrency: {concurrency}, retry: [0s, 1s]}}
+  dead: {{type: webhook, url: 'http://127.0.0.1:{dead}', signing_secrets: [env:CRM_SECRET], allow_hosts: [127.0.0.1],
+         retry: [1h]}}
+  chat: {{type: slack, token: env:SLACK_TOKEN, channel: C0123ABCD, base_url: '{chat}', allow_hosts: [127.0.0.1],
+         rate: 20/s}}
+rules:
+  - {{id: missed, when: [call.missed], send: [{{to: crm}}, {{to: slow}}, {{to: dead}}, {{to: chat}}]}}
+"""
+
+
+def of_sink(database: Database, sink: str) -> dict[str, str]:
+    """The state of each delivery to *sink*, by its id."""
+    return {row.id: row.state for row in rows_of(database, deliveries) if row.sink == sink}
+
+
+def a_minute_passes(database: Database) -> None:
+    """For what is repeated only then, because it may have arrived."""
+    with database.writing.begin() as conn:
+        now = datetime.now(UTC) - timedelta(days=1)
+        waiting = deliveries.c.may_repeat & (deliveries.c.state == DeliveryState.PENDING)
+        conn.execute(update(deliveries).where(waiting).values(due_at=now))
+
+
+def all_but_the_dead_are_done(database: Database) -> bool:
+    if any(row.state != EventState.ROUTED for row in rows_of(database, events)):
+        return False
+    a_minute_passes(database)
+    ended = {DeliveryState.DELIVERED, DeliveryState.UNCERTAIN}
+    return all(row.state in ended for row in rows_of(database, deliveries) if row.sink != "dead")
+
+
+def posts_by_delivery(slack: FakeSlack) -> dict[str, list[str]]:
+    """What the channel shows of each delivery, oldest first."""
+    found: dict[str, list[str]] = {}
+    for posted in slack.workspace.messages:
+        assert posted.metadata is not None
+        found.setdefault(posted.metadata["event_payload"]["delivery"], []).append(posted.shown)
+    return found
+
+
+def test_killed_among_four_sinks_it_loses_nothing_and_says_what_may_repeat(database_url: str, tmp_path: Path) -> None:
+    """One is dead, one slow, one limited: the others get all, twice only what was on the way, and people see it."""
+    rng = random.Random(SEED)
+    config = tmp_path / "router.yaml"
+    port = a_free_port()
+    arguments = ["serve", "--port", str(port), "--config", str(config), "--database-url", database_url]
+    environ = {"SLACK_TOKEN": TOKEN}
+    was_sending: set[str] = set()
+    with (
+        receiver_in_a_thread() as crm,
+        receiver_in_a_thread() as slow,
+        receiver_in_a_thread() as chat,
+        port_nobody_listens_on() as dead,
+        opened(database_url) as database,
+    ):
+        slack = FakeSlack(chat)
+        chat.behaves(slowly(slack.behave, seconds=0.02))
+        slow.behaves(slowly(answer(200), seconds=0.2))
+        written = FOUR_SINKS.format(crm=crm.url, slow=slow.url, dead=dead, chat=slack.base_url, concurrency=CONCURRENCY)
+        config.write_text(written)
+        load = Load(port, pause=0.02)
+        with load.running():
+            for _ in range(KILLS_AMONG_FOUR):
+                with running(*arguments, environ=environ) as process:
+                    process.wait_until_it_says("serve.ready")
+                    wait_until(more_than(load, len(load.answered) + rng.randint(1, 30)))
+                    process.kill()
+                was_sending |= held_at_the_kill(database)[0]
+        with running(*arguments, environ=environ) as process:
+            process.wait_until_it_says("serve.ready")
+            wait_until(lambda: all_but_the_dead_are_done(database))
+            assert process.end() == 0
+
+        rows = Counter((row.company, row.kind) for row in rows_of(database, events))
+        stored = {(row.object_id, row.type) for row in rows_of(database, objects)}
+        to = {sink: of_sink(database, sink) for sink in ("crm", "slow", "dead", "chat")}
+
+    # Nothing acknowledged is lost, and each missed call is told to each of the four.
+    assert {(call, "call") for call, _ in load.answered} <= stored
+    assert {status for status in load.refused if status != 503} == set()
+    assert {len(states) for states in to.values()} == {rows["acme", "post_call"]}
+    # The receivers of webhooks have each once, or a repeat under the same id of what was on the way.
+    for destination, states in ((crm, to["crm"]), (slow, to["slow"])):
+        arrived = times_arrived(destination.requests)
+        assert set(arrived) == set(states)
+        assert {webhook_id for webhook_id, times in arrived.items() if times > 1} <= was_sending
+    # Nobody listens there, and no row of it is gone.
+    assert DeliveryState.DELIVERED not in to["dead"].values()
+    # People read twice only what was on the way, and the second says so; what is uncertain was on the way, too.
+    shown = posts_by_delivery(slack)
+    uncertain = {key for key, state in to["chat"].items() if state == DeliveryState.UNCERTAIN}
+    assert uncertain <= was_sending
+    assert to["chat"].keys() - uncertain <= shown.keys() <= to["chat"].keys()
+    repeated = {key: texts for key, texts in shown.items() if len(texts) > 1}
+    assert repeated.keys() <= was_sending
+    assert all("May repeat" in text for texts in repeated.values() for text in texts[1:])
+    assert not any("May repeat" in text for key, texts in shown.items() if key not in was_sending for text in texts)
+    assert was_sending & to["chat"].keys()  # else nothing was tried here

@@ -102,14 +102,22 @@ def rule_set(*rules: Rule) -> RuleSet:
 
 
 def put_deliveries(
-    conn: Connection, *, sink: str = "crm", count: int = 1, now: datetime = NOW, fields: dict[str, Any] | None = None
+    conn: Connection,
+    *,
+    sink: str = "crm",
+    count: int = 1,
+    now: datetime = NOW,
+    fields: dict[str, Any] | None = None,
+    company: str = "acme",
+    order_key: str | None = None,
+    expires_at: datetime | None = None,
 ) -> list[str]:
     """Open the lane of *sink* and put *count* deliveries of one missed call into it, due *now*; their ids in order."""
     object_id, transition_id = new_id(Prefix.OBJECT), new_id(Prefix.TRANSITION)
     conn.execute(
         objects.insert().values(
             id=object_id,
-            company="acme",
+            company=company,
             type="call",
             object_id=f"CAL{object_id}",
             stage="ended",
@@ -136,7 +144,7 @@ def put_deliveries(
         transitions.insert().values(
             id=transition_id,
             object_id=object_id,
-            company="acme",
+            company=company,
             name=Transition.CALL_MISSED,
             n=0,
             event_id=new_id(Prefix.EVENT),
@@ -148,7 +156,17 @@ def put_deliveries(
     )
     open_lane(conn, sink)
     new = [
-        NewDelivery(f"{transition_id}:{number}", transition_id, object_id, "acme", "r", str(number), sink)
+        NewDelivery(
+            f"{transition_id}:{number}",
+            transition_id,
+            object_id,
+            company,
+            "r",
+            str(number),
+            sink,
+            order_key=order_key,
+            expires_at=expires_at,
+        )
         for number in range(count)
     ]
     insert_deliveries(conn, new, now=now)

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from sqlalchemy import Connection, delete, select
 
 from receiver.clock import WallClock
 from receiver.database import Database
 from routers import outbox
+from routers.corrections import Correction, correct
 from routers.lanes import Condition, open_lane, read_lane, save_lane
-from routers.outbox import MAY_REPEAT, Delivery
-from routers.schema import DeliveryState, attempts, deliveries, lanes, objects, transitions, versions
+from routers.ordering import let_pass, promote_forgotten
+from routers.outbox import MAY_REPEAT, UNSENT, Delivery
+from routers.rules.ruleset import NOT_AMENDED
+from routers.schema import OPEN, DeliveryState, attempts, deliveries, lanes, objects, transitions, versions
+from routers.sinks.config import OnUncertain
+from routers.transitions import Transition
 from tests.routers.store import NOW, opened, put_deliveries, rows_of, tried
 
 LEASE = timedelta(seconds=50)
+HOLDS_BACK = timedelta(seconds=40)
 DONE = {DeliveryState.DELIVERED, DeliveryState.DEAD}
 HELD = {DeliveryState.LEASED, DeliveryState.SENDING}
 
@@ -31,18 +46,36 @@ def claim(
     return outbox.claim_due(conn, sink=sink, now=now, lease_until=now + LEASE, instance=instance, limit=limit)
 
 
-# --- leases and fences -----------------------------------------------------------------------------------------------
+# --- leases, fences and order ----------------------------------------------------------------------------------------
 
 
 @dataclass
 class Expected:
-    """What a row should hold. *holder* is whose lease runs; a lease returned leaves the fence where it was."""
+    """What a row should hold. *holder* is whose lease runs; a lease returned leaves the fence where it was.
 
+    *was_taken_up*: a correction had ended it and another brought it back, so that later ones may have gone before it.
+    """
+
+    object_id: str
+    order_key: str | None
+    due_at: datetime
+    expires_at: datetime | None
     state: DeliveryState = DeliveryState.PENDING
     fence: int = 0
     attempts: int = 0
     holder: int | None = None
     lease_until: datetime = NOW
+    blocks: bool = True
+    blocks_until: datetime | None = None
+    may_repeat: bool = False
+    was_taken_up: bool = False
+
+    def ends(self, state: DeliveryState) -> None:
+        self.state, self.holder, self.blocks_until = state, None, None
+
+    @property
+    def holds_back(self) -> bool:
+        return self.blocks and self.state in OPEN and self.state is not DeliveryState.BLOCKED
 
 
 @dataclass
@@ -54,7 +87,10 @@ class Holder:
 
 
 class TwoHolders(RuleBasedStateMachine):
-    """Two dispatchers of one lane, with leases that run out under them, against a model of who holds what."""
+    """Two dispatchers of one lane, with leases that run out under them, against a model of who holds what.
+
+    Beside them calls are made and corrected, and messages about the same person keep their order.
+    """
 
     database: Database
 
@@ -71,73 +107,177 @@ class TwoHolders(RuleBasedStateMachine):
             for table in (attempts, deliveries, transitions, versions, objects, lanes):
                 conn.execute(delete(table))
 
-    @rule(count=st.integers(1, 3))
-    def something_happens(self, count: int) -> None:
-        with self.database.writing.begin() as conn:
-            self.expected |= {made: Expected() for made in put_deliveries(conn, count=count, now=self.now)}
+    # --- what routing does -------------------------------------------------------------------------------------------
 
+    @rule(
+        count=st.integers(1, 3),
+        order_key=st.sampled_from([None, "ann", "bob"]),
+        lasts=st.sampled_from([None, timedelta(seconds=30)]),
+    )
+    def something_happens(self, count: int, order_key: str | None, lasts: timedelta | None) -> None:
+        expires_at = None if lasts is None else self.now + lasts
+        with self.database.writing.begin() as conn:
+            made = put_deliveries(conn, count=count, now=self.now, order_key=order_key, expires_at=expires_at)
+            mine = select(deliveries.c.object_id).where(deliveries.c.id == made[0])
+            object_id = conn.execute(mine).scalar_one()
+        for delivery_id in made:
+            has_to_wait = any(row.state in OPEN and self._stands_before(row) for row in self._of(order_key))
+            row = Expected(object_id, order_key, self.now, expires_at)
+            row.state = DeliveryState.BLOCKED if has_to_wait else DeliveryState.PENDING
+            self.expected[delivery_id] = row
+
+    @rule(data=st.data(), is_right=st.booleans())
+    def the_outcome_is_corrected(self, data: st.DataObject, is_right: bool) -> None:
+        """That the call was missed proves wrong, or right after all."""
+        if not self.expected:
+            return
+        object_id = data.draw(st.sampled_from(sorted({row.object_id for row in self.expected.values()})))
+        wrong, right = Transition.CALL_MISSED, Transition.CALL_ANSWERED
+        if is_right:
+            wrong, right = right, wrong
+        with self.database.writing.begin() as conn:
+            correction = Correction(object_id, wrong, right, "tr_correction", lambda *_: NOT_AMENDED)
+            correct(conn, correction, now=self.now)
+        mine = [row for row in self.expected.values() if row.object_id == object_id]
+        for row in mine:
+            if is_right and row.state is DeliveryState.SUPERSEDED:
+                row.state = DeliveryState.BLOCKED if row.order_key else DeliveryState.PENDING
+                row.fence, row.due_at, row.was_taken_up = row.fence + 1, self.now, True
+            elif not is_right and row.state in UNSENT:
+                row.ends(DeliveryState.SUPERSEDED)
+        self._promote(row.order_key for row in mine)
+
+    # --- what dispatchers do -----------------------------------------------------------------------------------------
+
+    @precondition(lambda self: any(map(self._may_go, self.expected.values())))
     @rule(who=st.sampled_from([0, 1]), limit=st.integers(1, 3))
     def claim(self, who: int, limit: int) -> None:
         with self.database.writing.begin() as conn:
             taken = claim(conn, self.now, limit=limit, instance=f"in_{who}")
-        pending = [row for row in self.expected.values() if row.state is DeliveryState.PENDING]
-        assert len(taken) == min(limit, len(pending))
+        may_go = sorted((row.due_at, key) for key, row in self.expected.items() if self._may_go(row))
+        assert [item.id for item in taken] == [key for _, key in may_go[:limit]]
         for delivery in taken:
             row = self.expected[delivery.id]
-            assert row.state is DeliveryState.PENDING  # nobody else holds it
             assert (delivery.fence, delivery.attempts) == (row.fence + 1, row.attempts)
             row.state, row.fence, row.holder = DeliveryState.LEASED, delivery.fence, who
             row.lease_until = self.now + LEASE
         self.holders[who].claimed += taken
 
+    @precondition(lambda self: any(holder.claimed for holder in self.holders))
     @rule(who=st.sampled_from([0, 1]))
     def mark_sending(self, who: int) -> None:
         holder = self.holders[who]
         with self.database.writing.begin() as conn:
             sent = outbox.mark_sending(conn, holder.claimed, lease_until=self.now + LEASE)
-        assert sent == [item for item in holder.claimed if self._is_held(item, who)]  # a lost lease sends nothing
+        assert sent == [item for item in holder.claimed if self._is_held(item)]  # a lost lease sends nothing
         for delivery in sent:
-            self.expected[delivery.id].state = DeliveryState.SENDING
-            self.expected[delivery.id].lease_until = self.now + LEASE
+            row = self.expected[delivery.id]
+            row.state, row.lease_until = DeliveryState.SENDING, self.now + LEASE
+            earlier = [other for key, other in self.expected.items() if key < delivery.id]
+            assert not any(
+                other.order_key == row.order_key and other.holds_back and not other.was_taken_up
+                for other in earlier
+                if row.order_key is not None
+            )
         holder.claimed, holder.on_the_way = [], holder.on_the_way + sent
 
-    @rule(who=st.sampled_from([0, 1]), state=st.sampled_from([*DONE, DeliveryState.PENDING]), data=st.data())
-    def record(self, who: int, state: DeliveryState, data: st.DataObject) -> None:
+    @precondition(lambda self: any(holder.on_the_way for holder in self.holders))
+    @rule(
+        who=st.sampled_from([0, 1]),
+        state=st.sampled_from([*DONE, DeliveryState.PENDING]),
+        wait=st.sampled_from([timedelta(0), timedelta(seconds=10)]),
+        data=st.data(),
+    )
+    def record(self, who: int, state: DeliveryState, wait: timedelta, data: st.DataObject) -> None:
         holder = self.holders[who]
         if not holder.on_the_way:
             return
         delivery = data.draw(st.sampled_from(holder.on_the_way))
         holder.on_the_way.remove(delivery)
+        until = delivery.blocks_until or self.now + HOLDS_BACK
+        blocks = delivery.blocks and until > self.now
+        step = tried(delivery, state, due_at=self.now + wait)
         with self.database.writing.begin() as conn:
-            outbox.record(conn, [tried(delivery, state, due_at=self.now)], now=self.now)
+            outbox.record(conn, [replace(step, blocks=blocks, blocks_until=until if blocks else None)], now=self.now)
         self.tries += 1
         row = self.expected[delivery.id]
-        if row.fence == delivery.fence:  # else somebody else took it over, and nothing of this is heard
-            row.state, row.holder, row.attempts = state, None, delivery.attempts + 1
+        if row.fence != delivery.fence:  # somebody else took it over, and nothing of this is heard
+            return
+        if state in DONE:
+            row.ends(state)
+            row.attempts = delivery.attempts + 1
+        elif row.state is DeliveryState.SENDING:  # else it was returned, and is pending or kept already
+            row.state, row.holder, row.attempts, row.due_at = state, None, delivery.attempts + 1, self.now + wait
+            row.blocks, row.blocks_until, row.may_repeat = blocks, until if blocks else None, False
+        self._promote([row.order_key])
 
+    @precondition(lambda self: any(holder.claimed for holder in self.holders))
     @rule(who=st.sampled_from([0, 1]))
     def put_back(self, who: int) -> None:
         holder = self.holders[who]
         with self.database.writing.begin() as conn:
             outbox.put_back(conn, holder.claimed, now=self.now)
-        for delivery in holder.claimed:
-            if self.expected[delivery.id].fence == delivery.fence:
-                self.expected[delivery.id].state, self.expected[delivery.id].holder = DeliveryState.PENDING, None
+        for delivery in filter(self._is_held, holder.claimed):
+            row = self.expected[delivery.id]
+            row.state, row.holder, row.due_at = DeliveryState.PENDING, None, self.now
         holder.claimed = []
+
+    # --- what time does ----------------------------------------------------------------------------------------------
 
     @rule(seconds=st.sampled_from([1, 20, 60]))
     def time_passes(self, seconds: int) -> None:
         self.now += timedelta(seconds=seconds)
 
-    @rule(everything=st.booleans())
-    def return_leases(self, everything: bool) -> None:
+    @precondition(lambda self: any(row.state in HELD for row in self.expected.values()))
+    @rule(everything=st.booleans(), on_uncertain=st.sampled_from(OnUncertain))
+    def return_leases(self, everything: bool, on_uncertain: OnUncertain) -> None:
         with self.database.writing.begin() as conn:
-            returned = outbox.return_leases(conn, now=self.now, everything=everything)
+            policy = {"crm": on_uncertain}
+            returned = outbox.return_leases(conn, now=self.now, everything=everything, on_uncertain=policy)
         lost = [row for row in self.expected.values() if row.state in HELD and (everything or self._is_over(row))]
         for row in lost:
-            self.tries += row.state is DeliveryState.SENDING  # the interrupted one is listed too
-            row.state, row.holder = DeliveryState.PENDING, None
+            was_sending = row.state is DeliveryState.SENDING
+            self.tries += was_sending  # the interrupted one is listed too
+            row.state, row.holder, row.due_at = DeliveryState.PENDING, None, self.now
+            if was_sending and on_uncertain is OnUncertain.HOLD:
+                row.ends(DeliveryState.UNCERTAIN)
+            elif was_sending and on_uncertain is OnUncertain.REPEAT:
+                row.due_at += timedelta(seconds=60)
+                if row.may_repeat:
+                    row.ends(DeliveryState.UNCERTAIN)
+            row.may_repeat |= was_sending
         assert returned == len(lost)
+        self._promote(row.order_key for row in lost)
+
+    @precondition(lambda self: any(map(self._is_late, self.expected.values())))
+    @rule()
+    def expire(self) -> None:
+        with self.database.writing.begin() as conn:
+            expired = outbox.expire(conn, now=self.now)
+        waiting = (DeliveryState.PENDING, DeliveryState.BLOCKED)
+        over = [row for row in self.expected.values() if row.state in waiting and self._is_late(row)]
+        for row in over:
+            row.ends(DeliveryState.EXPIRED)
+        assert expired == len(over)
+        self._promote(row.order_key for row in over)
+
+    @precondition(lambda self: any(row.blocks_until is not None for row in self.expected.values()))
+    @rule()
+    def let_pass(self) -> None:
+        with self.database.writing.begin() as conn:
+            let_pass(conn, now=self.now)
+        over = [row for row in self.expected.values() if row.blocks_until is not None and row.blocks_until <= self.now]
+        for row in over:
+            row.blocks, row.blocks_until = False, None
+        self._promote(row.order_key for row in over)
+
+    @precondition(lambda self: any(row.state is DeliveryState.BLOCKED for row in self.expected.values()))
+    @rule()
+    def nothing_is_forgotten(self) -> None:
+        with self.database.writing.begin() as conn:
+            assert promote_forgotten(conn) == 0
+
+    # --- what always holds -------------------------------------------------------------------------------------------
 
     @invariant()
     def the_store_holds_what_the_model_says(self) -> None:
@@ -147,30 +287,64 @@ class TwoHolders(RuleBasedStateMachine):
         }
         assert len(rows_of(self.database, attempts)) == self.tries
         for row in stored:
-            holder = self.expected[row.id].holder
-            assert row.leased_by == (None if holder is None else f"in_{holder}")
+            expected = self.expected[row.id]
+            assert row.leased_by == (None if expected.holder is None else f"in_{expected.holder}")
             # A lease without an end would be a delivery that is never returned.
-            assert row.lease_until == (self.expected[row.id].lease_until if row.state in HELD else None)
-            assert (row.finished_at is not None) == (row.state in DONE)
+            assert row.lease_until == (expected.lease_until if row.state in HELD else None)
+            assert (row.finished_at is not None) == (row.state not in OPEN)
+            if row.state in OPEN:
+                assert (row.blocks, row.blocks_until) == (expected.blocks, expected.blocks_until)
+
+    @invariant()
+    def one_of_a_person_goes_and_the_others_wait_for_it(self) -> None:
+        """Two that go would pass each other, and one that waits for nothing would never be sent."""
+        stored = [row for row in rows_of(self.database, deliveries) if row.state in OPEN and row.order_key is not None]
+        going = Counter(row.order_key for row in stored if row.blocks and row.state != DeliveryState.BLOCKED)
+        assert set(going.values()) <= {1}
+        assert {row.order_key for row in stored if row.state == DeliveryState.BLOCKED} <= set(going)
 
     def teardown(self) -> None:
         """Whatever happened, a dispatcher that starts afterwards brings everything to an end."""
-        with self.database.writing.begin() as conn:
-            outbox.return_leases(conn, now=self.now, everything=True)
-            left = outbox.mark_sending(conn, claim(conn, self.now, limit=1000), lease_until=self.now)
-            outbox.record(conn, [tried(item, DeliveryState.DELIVERED) for item in left], now=self.now)
-        assert {row.state for row in rows_of(self.database, deliveries)} <= DONE
+        self.now += timedelta(minutes=5)
+        for _ in self.expected:  # at most one round each, where all are about one person
+            with self.database.writing.begin() as conn:
+                outbox.return_leases(conn, now=self.now, everything=True)
+                outbox.expire(conn, now=self.now)
+                left = outbox.mark_sending(conn, claim(conn, self.now, limit=1000), lease_until=self.now)
+                outbox.record(conn, [tried(item, DeliveryState.DELIVERED) for item in left], now=self.now)
+        assert not {row.state for row in rows_of(self.database, deliveries)} & set(OPEN)
 
-    def _is_held(self, delivery: Delivery, who: int) -> bool:
+    # --- the model ---------------------------------------------------------------------------------------------------
+
+    def _of(self, order_key: str | None) -> list[Expected]:
+        return [row for row in self.expected.values() if order_key is not None and row.order_key == order_key]
+
+    def _stands_before(self, row: Expected) -> bool:
+        return row.holds_back or row.state is DeliveryState.BLOCKED
+
+    def _promote(self, order_keys: Iterable[str | None]) -> None:
+        for order_key in {*order_keys}:
+            mine = self._of(order_key)
+            waiting = [row for row in mine if row.state is DeliveryState.BLOCKED]  # in the order they were made
+            if waiting and not any(row.holds_back for row in mine):
+                waiting[0].state = DeliveryState.PENDING
+
+    def _may_go(self, row: Expected) -> bool:
+        return row.state is DeliveryState.PENDING and row.due_at <= self.now and not self._is_late(row)
+
+    def _is_late(self, row: Expected) -> bool:
+        return row.expires_at is not None and row.expires_at <= self.now
+
+    def _is_held(self, delivery: Delivery) -> bool:
         row = self.expected[delivery.id]
-        return (row.holder, row.fence, row.state) == (who, delivery.fence, DeliveryState.LEASED)
+        return (row.fence, row.state) == (delivery.fence, DeliveryState.LEASED)
 
     def _is_over(self, row: Expected) -> bool:
         return row.lease_until < self.now
 
 
-def test_a_delivery_never_has_two_holders_and_is_never_lost(database_url: str) -> None:
-    """Claim, send, record, give back and expiry in any order: one holder, stale fences unheard, tries counted."""
+def test_a_delivery_never_has_two_holders_is_never_lost_and_passes_none_of_its_person(database_url: str) -> None:
+    """Claim, send, record, give back, correct and expire in any order: one holder, stale fences unheard, order kept."""
     with opened(database_url) as opened_database:
 
         class OnThisDatabase(TwoHolders):
@@ -179,7 +353,7 @@ def test_a_delivery_never_has_two_holders_and_is_never_lost(database_url: str) -
         run_state_machine_as_test(
             OnThisDatabase,
             settings=settings(
-                max_examples=30, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+                max_examples=30, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
             ),
         )
 
@@ -288,6 +462,26 @@ def test_what_an_earlier_holder_says_is_noted_and_changes_nothing(database_url: 
         (row,) = rows_of(database, deliveries)
         assert (row.state, row.leased_by, row.fence, row.attempts) == (DeliveryState.LEASED, "in_2", 2, 0)
         assert [try_.outcome for try_ in rows_of(database, attempts)] == ["uncertain", "retry"]
+
+
+@pytest.mark.parametrize(
+    ("late", "state"),
+    [(DeliveryState.PENDING, DeliveryState.UNCERTAIN), (DeliveryState.DELIVERED, DeliveryState.DELIVERED)],
+    ids=["again", "delivered"],
+)
+def test_of_a_returned_lease_only_the_end_is_heard(
+    database_url: str, late: DeliveryState, state: DeliveryState
+) -> None:
+    """That it is to be tried again used to open what was kept for a person, beside the next one of its order key."""
+    with opened(database_url) as database:
+        with database.writing.begin() as conn:
+            for _ in range(2):
+                put_deliveries(conn, order_key="ann")
+            held = outbox.mark_sending(conn, claim(conn, NOW), lease_until=NOW + LEASE)
+            outbox.return_leases(conn, now=NOW, everything=True, on_uncertain={"crm": OnUncertain.HOLD})
+            outbox.record(conn, [tried(held[0], late)], now=NOW)
+
+        assert [row.state for row in rows_of(database, deliveries)] == [state, DeliveryState.PENDING]
 
 
 def test_a_delivery_whose_lease_was_returned_is_not_sent(database_url: str) -> None:

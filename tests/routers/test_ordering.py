@@ -1,0 +1,290 @@
+"""The order of one person's messages: who waits for whom, what lets the next one go, and who is never forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, update
+
+from receiver.database import Database
+from routers import outbox
+from routers.amending import Amendment, amend
+from routers.corrections import Correction, correct
+from routers.dispatcher import Limits
+from routers.messages import Amend, Message
+from routers.ordering import Pair, let_pass, promote, promote_forgotten
+from routers.outbox import NewDelivery, insert_deliveries
+from routers.outcomes import AuthFailed, Delivered, Outcome, Retry
+from routers.retries import Policy
+from routers.rules.ruleset import NOT_AMENDED, Amending
+from routers.schema import DeliveryState, deliveries
+from routers.sinks.config import OnUncertain
+from routers.sinks.sink import Check
+from routers.transitions import Transition
+from tests.routers.dispatching import HOUR, World
+from tests.routers.store import NOW, FixedClock, opened, put_deliveries, rows_of, tried
+from tests.routers.waiting import until
+
+LEASE = timedelta(minutes=1)
+ANN = "acme:+14045550101"
+BOB = "acme:+14045550102"
+
+
+def states(database: Database) -> list[str]:
+    """Of all deliveries, in the order they were made."""
+    return [row.state for row in rows_of(database, deliveries)]
+
+
+def claimed(conn: Connection, *, limit: int = 100) -> list[outbox.Delivery]:
+    """All that may be sent, marked as being sent."""
+    until = NOW + LEASE
+    held = outbox.claim_due(conn, sink="crm", now=NOW, lease_until=until, instance="in_1", limit=limit)
+    return outbox.mark_sending(conn, held, lease_until=until)
+
+
+def about_the_same(conn: Connection, delivery_id: str) -> NewDelivery:
+    """Later news of what the delivery told of."""
+    row = conn.execute(deliveries.select().where(deliveries.c.id == delivery_id)).one()
+    copied = ("transition_id", "object_id", "company", "rule", "send", "sink", "order_key")
+    return NewDelivery(key=f"later than {delivery_id}", **{name: getattr(row, name) for name in copied})
+
+
+# --- who waits -------------------------------------------------------------------------------------------------------
+
+
+def test_only_the_first_of_a_person_may_go_and_other_people_and_sinks_do_not_wait(database_url: str) -> None:
+    """Blocked are the later ones of the same sink and order key, also within one insert; without a key none is."""
+    with opened(database_url) as database:
+        with database.writing.begin() as conn:
+            put_deliveries(conn, count=2, order_key=ANN)
+            put_deliveries(conn, order_key=ANN)
+            put_deliveries(conn, order_key=BOB)
+            put_deliveries(conn, order_key=ANN, sink="slack")
+            put_deliveries(conn, count=2)
+
+        assert states(database) == ["pending", "blocked", "blocked", "pending", "pending", "pending", "pending"]
+
+
+def test_one_that_was_made_before_holds_nobody_back_when_it_is_made_again(database_url: str) -> None:
+    """It was left out for its key, and what came with it used to wait for it all the same, up to a minute."""
+    with opened(database_url) as database:
+        with database.writing.begin() as conn:
+            (done,) = put_deliveries(conn, order_key=ANN)
+            outbox.record(conn, [tried(item, DeliveryState.DELIVERED) for item in claimed(conn)], now=NOW)
+            again = about_the_same(conn, done)
+            made_before = conn.execute(deliveries.select()).one().key
+            insert_deliveries(conn, [replace(again, key=made_before), again], now=NOW)
+
+        assert states(database) == [DeliveryState.DELIVERED, DeliveryState.PENDING]
+
+
+# --- what lets the next one go ---------------------------------------------------------------------------------------
+
+
+def _record(state: DeliveryState) -> Callable[[Connection], Any]:
+    return lambda conn: outbox.record(conn, [tried(item, state) for item in claimed(conn)], now=NOW)
+
+
+def _is_held_as_uncertain(conn: Connection) -> None:
+    claimed(conn)
+    policy = {"crm": OnUncertain.HOLD}
+    outbox.return_leases(conn, now=NOW, everything=True, on_uncertain=policy)
+
+
+def _expires(conn: Connection) -> None:
+    conn.execute(update(deliveries).where(deliveries.c.state == "pending").values(expires_at=NOW))
+    outbox.expire(conn, now=NOW)
+
+
+def _is_corrected(conn: Connection) -> None:
+    object_id = conn.execute(deliveries.select().where(deliveries.c.state == "pending")).one().object_id
+    wrong, right = Transition.CALL_MISSED, Transition.CALL_ANSWERED
+    correct(conn, Correction(object_id, wrong, right, "tr_1", lambda *_: NOT_AMENDED), now=NOW)
+
+
+ENDS = {
+    "delivered": _record(DeliveryState.DELIVERED),
+    "dead": _record(DeliveryState.DEAD),
+    "uncertain": _record(DeliveryState.UNCERTAIN),
+    "held": _is_held_as_uncertain,
+    "expired": _expires,
+    "corrected": _is_corrected,
+}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=list(ENDS))
+def test_whatever_ends_the_first_lets_the_next_go_in_the_same_transaction(
+    database_url: str, end: Callable[[Connection], Any]
+) -> None:
+    """One, and not the one after it."""
+    with opened(database_url) as database:
+        with database.writing.begin() as conn:
+            for _ in range(3):
+                put_deliveries(conn, order_key=ANN)
+            end(conn)
+
+        assert states(database)[1:] == [DeliveryState.PENDING, DeliveryState.BLOCKED]
+        with database.writing.begin() as conn:
+            assert promote_forgotten(conn) == 0
+
+
+def test_one_that_is_tried_again_lets_others_pass_when_its_time_is_over(database_url: str) -> None:
+    """Until then they wait; afterwards they go on one after another, and it goes on beside them."""
+    until = NOW + timedelta(minutes=2)
+    with opened(database_url) as database:
+        with database.writing.begin() as conn:
+            for _ in range(3):
+                put_deliveries(conn, order_key=ANN)
+            again = replace(tried(claimed(conn)[0], DeliveryState.PENDING), blocks_until=until)
+            outbox.record(conn, [again], now=NOW)
+            assert let_pass(conn, now=until - timedelta(microseconds=1)) == 0
+        assert states(database) == ["pending", "blocked", "blocked"]
+
+        with database.writing.begin() as conn:
+            assert let_pass(conn, now=until) == 1
+        assert states(database) == ["pending", "pending", "blocked"]
+
+
+class Refuses:
+    """A sink that answers as *told*, by the number of the try, and then takes everything; *keys* are in order."""
+
+    def __init__(self, *told: Outcome) -> None:
+        self.told = list(told)
+        self.keys: list[str] = []
+
+    async def check(self) -> Sequence[Check]:
+        return []
+
+    async def deliver(self, message: Message) -> Outcome:
+        self.keys.append(message.key)
+        return self.told.pop(0) if self.told else Delivered()
+
+    async def aclose(self) -> None:
+        pass
+
+
+@pytest.mark.anyio
+async def test_a_lane_tells_of_a_person_in_order_until_one_has_been_tried_for_too_long(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second waits for the first while that is tried again, and passes it after `holds_back`."""
+    monkeypatch.setattr("routers.dispatcher.RETURN_EVERY", timedelta(milliseconds=20))
+    clock, sink = FixedClock(), Refuses(Retry("HTTP 500"))
+    limits = Limits(4, HOUR, Policy((HOUR,)), holds_back=timedelta(minutes=2))
+    with opened(database_url) as database:
+        world = World(database)
+        first, second, third = [(await world.put(order_key=ANN, now=NOW))[0] for _ in range(3)]
+        async with world.dispatching({"crm": (sink, limits)}, clock=clock) as dispatcher:
+            await until(lambda: world.deliveries()[0].attempts == 1)
+            assert world.states() == ["pending", "blocked", "blocked"]
+            clock.moment += timedelta(minutes=2)
+            await until(lambda: world.states() == ["pending", "delivered", "delivered"])
+            clock.moment += 2 * HOUR
+            dispatcher.hint()
+            await world.all_are(DeliveryState.DELIVERED)
+
+    assert sink.keys == [first, second, third, first]
+
+
+@pytest.mark.anyio
+async def test_an_answer_that_costs_no_try_does_not_hold_back_again_whom_it_had_let_pass(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time was over when the sink did not know us any more; it used to stand in the way once more."""
+    monkeypatch.setattr("routers.dispatcher.RETURN_EVERY", HOUR)
+    monkeypatch.setattr("routers.retries.PAUSE", timedelta(0))
+    clock, sink = FixedClock(), Refuses(Retry("HTTP 500"), AuthFailed("HTTP 401"), AuthFailed("HTTP 401"))
+    limits = Limits(1, HOUR, Policy((HOUR,)), holds_back=timedelta(minutes=2))
+    with opened(database_url) as database:
+        world = World(database)
+        first, second = [(await world.put(order_key=ANN, now=NOW))[0] for _ in range(2)]
+        async with world.dispatching({"crm": (sink, limits)}, clock=clock) as dispatcher:
+            await until(lambda: world.deliveries()[0].attempts == 1)
+            clock.moment += 2 * HOUR
+            dispatcher.hint()
+            await world.all_are(DeliveryState.DELIVERED)
+    assert sink.keys[:3] == [first, first, second]
+
+
+# --- who is never forgotten ------------------------------------------------------------------------------------------
+
+
+def test_later_news_made_while_another_transaction_ends_what_it_waits_for_is_said_to_wait(postgresql_url: str) -> None:
+    """Neither transaction sees the other, so the router looks after it; it used to for first messages only."""
+    news = Amending(Amend.NEW)
+    with opened(postgresql_url) as router, opened(postgresql_url) as dispatcher:
+        with router.writing.begin() as conn:
+            (told,) = put_deliveries(conn, order_key=ANN)
+            outbox.record(conn, [tried(item, DeliveryState.DELIVERED) for item in claimed(conn)], now=NOW)
+            put_deliveries(conn, order_key=ANN)
+            (on_the_way,) = claimed(conn)
+        with dispatcher.writing.begin() as ending:
+            outbox.record(ending, [tried(on_the_way, DeliveryState.DELIVERED)], now=NOW)
+            with router.writing.begin() as conn:
+                another = about_the_same(conn, on_the_way.id).transition_id
+                later = replace(about_the_same(conn, told), transition_id=another)
+                waiting = amend(conn, [Amendment(later, ("r",), news, first=told)], now=NOW)
+        assert states(router) == ["delivered", "delivered", "blocked"]
+
+        assert waiting == {Pair("crm", ANN)}
+        with router.writing.begin() as conn:
+            assert promote(conn, waiting) == 1
+        assert states(router) == ["delivered", "delivered", "pending"]
+
+
+def test_one_taken_up_while_another_transaction_ends_what_it_waits_for_is_said_to_wait(postgresql_url: str) -> None:
+    """The same where a correction brings back what an earlier one had ended."""
+    missed, answered = Transition.CALL_MISSED, Transition.CALL_ANSWERED
+    with opened(postgresql_url) as router, opened(postgresql_url) as dispatcher:
+        with router.writing.begin() as conn:
+            put_deliveries(conn, order_key=ANN)
+            (object_id,) = [row.object_id for row in conn.execute(deliveries.select())]
+            correct(conn, Correction(object_id, missed, answered, "tr_1", lambda *_: NOT_AMENDED), now=NOW)
+            put_deliveries(conn, order_key=ANN)
+            (on_the_way,) = claimed(conn)
+        with dispatcher.writing.begin() as ending:
+            outbox.record(ending, [tried(on_the_way, DeliveryState.DELIVERED)], now=NOW)
+            with router.writing.begin() as conn:
+                back = Correction(object_id, answered, missed, "tr_2", lambda *_: NOT_AMENDED)
+                waiting = correct(conn, back, now=NOW)
+        assert states(router) == ["blocked", "delivered"]
+
+        with router.writing.begin() as conn:
+            assert promote(conn, waiting) == 1
+
+
+def test_two_that_end_at_once_let_one_go_each_time(postgresql_url: str) -> None:
+    """The one that was let past and the one that goes in order: neither forgets, and neither lets two go."""
+    with opened(postgresql_url) as one, opened(postgresql_url) as other:
+        with one.writing.begin() as conn:
+            for _ in range(4):
+                put_deliveries(conn, order_key=ANN)
+            (slow,) = claimed(conn)
+            conn.execute(update(deliveries).where(deliveries.c.id == slow.id).values(blocks_until=NOW))
+            let_pass(conn, now=NOW)
+            (next_one,) = claimed(conn)
+        with one.writing.begin() as first, other.writing.begin() as second:
+            outbox.record(first, [tried(slow, DeliveryState.DELIVERED)], now=NOW)
+            outbox.record(second, [tried(next_one, DeliveryState.DELIVERED)], now=NOW)
+
+        assert states(one) == ["delivered", "delivered", "pending", "blocked"]
+
+
+@pytest.mark.anyio
+async def test_a_start_promotes_what_a_process_left_behind(database_url: str) -> None:
+    """It died between its COMMIT and its look after those that wait."""
+    with opened(database_url) as database:
+        world, sink = World(database), Refuses()
+        for _ in range(2):
+            await world.put(order_key=ANN)
+        with database.writing.begin() as conn:
+            conn.execute(update(deliveries).values(state="blocked"))
+
+        async with world.dispatching({"crm": (sink, Limits(4, HOUR, Policy((HOUR,))))}):
+            await asyncio.wait_for(world.all_are(DeliveryState.DELIVERED), 60)
+        assert sink.keys == [row.id for row in world.deliveries()]
