@@ -12,7 +12,7 @@ import contextlib
 import random
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -105,10 +105,11 @@ class Dispatcher:
         if returned:
             _log.info("dispatcher.leases_returned", deliveries=returned)
 
-    def hint(self) -> None:
-        """There may be something to send."""
+    def hint(self, sinks: Collection[str] | None = None) -> None:
+        """There may be something to send to *sinks*, or to any where None."""
         for lane in self._lanes:
-            lane.hint()
+            if sinks is None or lane.name in sinks:
+                lane.hint()
 
     async def run(self) -> None:
         """Send until `stop`, then let what is on the way come back."""
@@ -300,12 +301,13 @@ class Lane:
                 limit=room,
                 after=self._had_its_turn,
             )
+        has_more = room > 0 and len(new) == room
         had_its_turn = self._had_its_turn  # while nothing may be sent, nobody loses their turn
         if room > 0:
-            had_its_turn = new[-1].company if len(new) == room else None
+            had_its_turn = new[-1].company if has_more else None
         held += with_stories(conn, new)
         marked = outbox.mark_sending(conn, held[:free], lease_until=lease_until)
-        wait = timedelta(0) if new else self._wait(conn, condition, now)
+        wait = timedelta(0) if has_more else self._wait(conn, condition, now)
         return _Turn(marked, held[free:], wait, had_its_turn)
 
     def _room(self, conn: Connection, condition: Condition) -> tuple[int, int]:

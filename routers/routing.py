@@ -63,7 +63,7 @@ class Router:
     """Routes whatever waits, until stopped.
 
     Attributes:
-        on_deliveries: Called after a COMMIT that put deliveries into the outbox.
+        on_deliveries: Called after a COMMIT that put deliveries into the outbox, with the sinks they are for.
         zones: By company, the newest time zone that a call of it told.
     """
 
@@ -71,7 +71,7 @@ class Router:
         self._writer = writer
         self._clock = clock
         self._rules = rules
-        self.on_deliveries: Callable[[], None] = lambda: None
+        self.on_deliveries: Callable[[Collection[str]], None] = lambda _: None
         self._wake = asyncio.Event()
         self._stopping = False
         self.zones: dict[str, str] = {}
@@ -125,8 +125,8 @@ class Router:
         self.zones.update(report.zones)
         if report.blocked:  # what those wait for may have ended in a transaction that could not see them
             await self._writer.run(partial(promote, pairs=report.blocked))
-        if report.deliveries:
-            self.on_deliveries()
+        if report.told:
+            self.on_deliveries(report.told)
 
     async def _route_singly(self) -> int:
         for _ in range(MAX_BATCH):
@@ -147,10 +147,12 @@ class Router:
 
 @dataclass(slots=True)
 class Report:
-    """How much one transaction did, which time zones of companies it learned, and where it made deliveries wait."""
+    """How much one transaction did: which sinks there is something for, which time zones of companies it learned, and
+    where it made deliveries wait."""
 
     events: int = 0
     deliveries: int = 0
+    told: frozenset[str] = frozenset()
     zones: dict[str, str] = field(default_factory=dict)
     blocked: set[Pair] = field(default_factory=set)
 
@@ -226,9 +228,10 @@ def route_claimed(
     for read in sorted(events, key=lambda read: lifecycle.stage_of(read.event), reverse=True):
         _tolerantly(conn, read, _route_one, work, read, decider, now)
     _write(conn, work, zones, now)
-    told = len(work.deliveries) + len(work.amendments) + len(work.corrections)
+    made = [*work.deliveries.values(), *(item.news for item in work.amendments)]
     blocked = work.blocked if conn.dialect.name == "postgresql" else set()  # SQLite has one writer at a time
-    return Report(events=len(claimed), deliveries=told, zones=work.zones, blocked=blocked)
+    told = frozenset(item.sink for item in made)
+    return Report(len(claimed), len(made), told=told, zones=work.zones, blocked=blocked)
 
 
 def _tolerantly(conn: Connection, event: Any, think: Callable[..., T], *args: Any) -> T | None:
