@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -28,7 +29,7 @@ from sqlalchemy import (
     update,
 )
 
-from receiver.bulk import BulkInsert, BulkUpdate
+from receiver.bulk import BulkInsert, BulkQuery, BulkUpdate
 from receiver.columns import Json, fixed
 from receiver.ids import Prefix, new_id
 from routers.facts import facts_of
@@ -264,7 +265,7 @@ def _claiming(*conditions: ColumnElement[bool]) -> UpdateBase:
 
 
 _claim = _claiming()
-_claim_of_company = _claiming(deliveries.c.company == bindparam("of_company"))
+_claim_these = _claiming(deliveries.c.id.in_(bindparam("ids", expanding=True)))
 
 _in_lane = and_(deliveries.c.sink == bindparam("lane"), deliveries.c.state == fixed(DeliveryState.PENDING))
 _companies = select(func.min(deliveries.c.company).label("company")).where(_in_lane).cte("companies", recursive=True)
@@ -356,25 +357,36 @@ def claim_due(
 
 
 def _claim_in_turn(conn: Connection, parameters: Mapping[str, Any], after: str) -> Sequence[str]:
-    """As many of each company, those behind *after* first, until there are enough."""
+    """The oldest of each company, then the next of each, those behind *after* first, until there are enough."""
     waiting = list(conn.execute(_waiting_companies, parameters).scalars())
     turn = [company for company in waiting if company > after] + [company for company in waiting if company <= after]
-    ids: list[str] = []
     limit = parameters["limit"]
-    while turn and len(ids) < limit:
-        share = max((limit - len(ids)) // len(turn), 1)
-        still_waiting = []
-        for company in turn:
-            share = min(share, limit - len(ids))
-            if not share:
-                break
-            of_company = {**parameters, "of_company": company, "limit": share}
-            found = conn.execute(_claim_of_company, of_company).scalars().all()
-            ids += found
-            if len(found) == share:
-                still_waiting.append(company)
-        turn = still_waiting
-    return ids
+    share = 1 if len(turn) >= limit else limit
+    lane, now = parameters["lane"], parameters["now"]
+    oldest = _oldest_of_each(conn.dialect.name, share)(conn, [(lane, company, now) for company in turn[:limit]])
+    places = {company: place for place, company in enumerate(turn)}
+    oldest.sort(key=lambda row: (row.nth, places[row.company]))
+    ids = [row.id for row in oldest[:limit]]
+    return conn.execute(_claim_these, {**parameters, "ids": ids}).scalars().all() if ids else []
+
+
+@cache
+def _oldest_of_each(dialect: str, share: int) -> BulkQuery:
+    """Up to *share* deliveries of each company that may go, and the place of each among those of its company."""
+    oldest = f"""SELECT d.id, d.company, d.due_at FROM deliveries AS d
+        WHERE d.sink = given.sink AND d.company = given.company AND d.state = 'pending'
+            AND d.due_at <= given.due_at AND (d.expires_at IS NULL OR d.expires_at > given.due_at)
+        ORDER BY d.due_at, d.id LIMIT {share}"""  # noqa: S608  (a number of our own)
+    of_each = "{given} CROSS JOIN LATERAL ({oldest}) AS d"
+    if dialect == "sqlite":  # it has no LATERAL, but looks up what a list names
+        of_each = "{given} JOIN deliveries AS d ON d.id IN (SELECT id FROM ({oldest}))"
+    nth = "row_number() OVER (PARTITION BY d.company ORDER BY d.due_at, d.id) AS nth"
+    return BulkQuery(
+        f"SELECT d.id, d.company, {nth} FROM {of_each.replace('{oldest}', oldest)}",  # noqa: S608
+        deliveries.c.sink,
+        deliveries.c.company,
+        deliveries.c.due_at,
+    )
 
 
 def _delivery(row: Any) -> Delivery:
