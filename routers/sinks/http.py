@@ -327,19 +327,31 @@ def _filled(compiled: Any, values: Mapping[str, Any]) -> Any:
     return compiled
 
 
-def _values(message: Message) -> dict[str, Any]:
-    text = message.text(plain)
-    return {
-        **{name: _on_one_line(value) for name, value in message.values().items()},
-        "title": text.title,
-        "lines": list(text.lines),
-        "text": "\n".join((text.title, *text.lines)),
-        "timestamp": message.timestamp,
-        "key": message.key,
-        "may_repeat": message.may_repeat,
-        "link_call": message.links.get("call"),
-        "link_recording": message.links.get("recording"),
-    }
+class _Values(Mapping[str, Any]):
+    """What templates may look at. What CallRail told is put on one line when a template looks at it, not before."""
+
+    def __init__(self, message: Message) -> None:
+        text = message.text(plain)
+        self._told = message.values()
+        self._own = {
+            "title": text.title,
+            "lines": list(text.lines),
+            "text": "\n".join((text.title, *text.lines)),
+            "timestamp": message.timestamp,
+            "key": message.key,
+            "may_repeat": message.may_repeat,
+            "link_call": message.links.get("call"),
+            "link_recording": message.links.get("recording"),
+        }
+
+    def __getitem__(self, name: str) -> Any:
+        return self._own[name] if name in self._own else _on_one_line(self._told[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._told, **self._own})
+
+    def __len__(self) -> int:
+        return len({**self._told, **self._own})
 
 
 def _on_one_line(value: Any) -> Any:
@@ -391,7 +403,7 @@ class Layout:
         Raises:
             TemplateFailed: A template cannot be computed with its values.
         """
-        values = _values(message)
+        values = _Values(message)
         told = self.body.fill(values)
         headers = {name.lower(): value for name, value in _filled(dict(self.headers), values).items()}
         if self.body.content_type is not None:
