@@ -14,9 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpcore2
 import httpx2
@@ -72,15 +71,10 @@ class HttpClient:
         self._deadline = timeout.total_seconds()
         self._backend = _GuardedBackend(AllowList(allow_hosts))
         self._tls = _tls_context(ca_file)
-        self._client = httpx2.AsyncClient(
-            transport=_GuardedTransport(self._backend, self._tls, connections),
-            # A bit less for connecting, so that the reason is told and not only that it took too long.
-            timeout=httpx2.Timeout(self._deadline, connect=self._deadline * 0.8),
-            trust_env=False,
-            follow_redirects=False,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # it takes none and so sends none
-            headers={"accept-encoding": "identity", "user-agent": "callrail-router"},
-        )
+        # The transport alone: a client above it would add what we do not want, redirects, cookies and their cost.
+        self._transport = _GuardedTransport(self._backend, self._tls, connections)
+        # A bit less for connecting, so that the reason is told and not only that it took too long.
+        self._timeout = httpx2.Timeout(self._deadline, connect=self._deadline * 0.8).as_dict()
 
     async def post(self, url: str, *, content: bytes, headers: Mapping[str, str]) -> Answer:
         """As `request`, with the method POST."""
@@ -99,7 +93,7 @@ class HttpClient:
         sending = _Sending()
         try:
             async with asyncio.timeout(self._deadline):
-                return await self._exchange(method, url, content, headers or {}, sending)
+                return await self._exchange(method, url, content, dict(headers or {}), sending)
         except _UNSENT as error:
             raise _refusal(error) from None
         except (httpx2.TransportError, httpx2.StreamError) as error:
@@ -139,24 +133,25 @@ class HttpClient:
         return AnswerLost(f"no answer {said}") if sending.has_begun else NotSent(f"no connection {said}")
 
     async def _exchange(
-        self, method: str, url: str, content: bytes | None, headers: Mapping[str, str], sending: _Sending
+        self, method: str, url: str, content: bytes | None, headers: dict[str, str], sending: _Sending
     ) -> Answer:
-        request = self._client.build_request(
-            method, url, content=content, headers=dict(headers), extensions={"trace": sending.note}
-        )
-        response = await self._client.send(request, stream=True)
+        extensions = {"trace": sending.note, "timeout": self._timeout}
+        request = httpx2.Request(method, url, content=content, headers=_OUR_HEADERS | headers, extensions=extensions)
+        response = await self._transport.handle_async_request(request)
+        stream = cast(httpx2.AsyncByteStream, response.stream)
         try:
-            body = await _read_capped(response)
+            body = await _read_capped(stream)
         finally:
-            await response.aclose()
+            await stream.aclose()
         return Answer(response.status_code, response.headers, body)
 
     async def aclose(self) -> None:
         """Close all connections. The client cannot be used afterwards."""
-        await self._client.aclose()
+        await self._transport.aclose()
 
 
 _PORTS = {"http": 80, "https": 443}
+_OUR_HEADERS = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "callrail-router"}
 
 
 @dataclass(slots=True)
@@ -181,10 +176,10 @@ def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
     return context
 
 
-async def _read_capped(response: httpx2.Response) -> bytes:
+async def _read_capped(stream: httpx2.AsyncByteStream) -> bytes:
     parts: list[bytes] = []
     room = MAX_ANSWER_BYTES
-    async for part in response.aiter_raw():
+    async for part in stream:
         parts.append(part[:room])
         room -= len(part)
         if room <= 0:
