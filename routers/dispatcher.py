@@ -224,8 +224,10 @@ class Lane:
         if not (self._results or len(self._on_the_way) < self.limits.concurrency):
             return POLL
         results = [self._results.popleft() for _ in range(len(self._results))]
+        # Counted now: what comes back while the turn waits is not recorded in it, and still holds its slot.
+        on_the_way = len(self._on_the_way)
         try:
-            turn = await self.writer.run(partial(self._turn, results=results))
+            turn = await self.writer.run(partial(self._turn, results=results, on_the_way=on_the_way))
         except BaseException as error:
             self._results.extendleft(reversed(results))
             if isinstance(error, DatabaseUnavailable):
@@ -257,12 +259,15 @@ class Lane:
 
     # --- in the writer's transaction ---------------------------------------------------------------------------------
 
-    def _turn(self, conn: Connection, *, results: list[_Result]) -> _Turn:
+    def _turn(self, conn: Connection, *, results: list[_Result], on_the_way: int) -> _Turn:
         """Record, see what the lane allows, claim and mark. It may be undone, so it changes nothing in memory."""
         now = self.clock.now(conn)
         stored = lanes.lock_lane(conn, self.name)
         condition = self._record(conn, stored, results, now).filled(self.limits.rate, now)
-        turn = self._paused(conn, condition, now) if condition.is_paused(now) else self._claim(conn, condition, now)
+        if condition.is_paused(now):
+            turn = self._paused(conn, condition, now)
+        else:
+            turn = self._claim(conn, condition, now, on_the_way)
         condition = condition.taken(len(turn.marked)).at(now)
         if condition.is_paused(now) and condition.reason != stored.reason:
             _log.warning("lane.paused", sink=self.name, reason=condition.reason)
@@ -283,11 +288,11 @@ class Lane:
         until = POLL if condition.is_held or condition.paused_until is None else condition.paused_until - now
         return _Turn([], [], min(POLL, until), self._had_its_turn)
 
-    def _claim(self, conn: Connection, condition: Condition, now: datetime) -> _Turn:
+    def _claim(self, conn: Connection, condition: Condition, now: datetime, on_the_way: int) -> _Turn:
         late = [item for item in self._claimed if item.expires_at is not None and item.expires_at <= now]
         outbox.put_back(conn, late, now=now)  # it is not claimed again, and its end is noted with that of others
         held = [item for item in self._claimed if item not in late]
-        free, ahead = self._room(conn, condition)
+        free, ahead = self._room(conn, condition, on_the_way)
         lease_until = now + self.limits.timeout + _LEASE_MARGIN
         room = free + ahead - len(held)
         new: list[Delivery] = []
@@ -310,10 +315,9 @@ class Lane:
         wait = timedelta(0) if has_more else self._wait(conn, condition, now)
         return _Turn(marked, held[free:], wait, had_its_turn)
 
-    def _room(self, conn: Connection, condition: Condition) -> tuple[int, int]:
+    def _room(self, conn: Connection, condition: Condition, on_the_way: int) -> tuple[int, int]:
         """How many may be sent now, and how many claimed ahead: none where a rate or a probe bounds them."""
         slots = condition.slots(self.limits.concurrency)
-        on_the_way = len(self._on_the_way)
         if not self.is_alone:
             on_the_way += lanes.on_the_way_elsewhere(conn, self.name, self.instance)
         free = max(slots - on_the_way, 0)
