@@ -156,6 +156,11 @@ def label(value: object) -> str:
     return as_text(value).replace("_", " ").strip()
 
 
+def words(value: object) -> str:
+    """A name in `router.yaml` as words: `acme plumbing` for `acme-plumbing`."""
+    return " ".join(as_text(value).replace("-", " ").replace("_", " ").split())
+
+
 def link(value: object) -> str:
     """A web address that may be shown to all; nothing for one with an access key, for whoever holds it may listen."""
     text = as_text(value)
@@ -251,7 +256,10 @@ def rounded(value: object, digits: int = 0) -> object:
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
-    **{each.__name__: each for each in (phone, duration, localtime, truncate, quote, prefix, label, link, ordinal)},
+    **{
+        each.__name__: each
+        for each in (phone, duration, localtime, truncate, quote, prefix, label, words, link, ordinal)
+    },
     **{each.__name__: each for each in (upper, lower, title, default, join, items, first, length)},
     "round": rounded,
 }

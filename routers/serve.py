@@ -28,10 +28,11 @@ from receiver.protocol import BoundedHeadProtocol
 from receiver.writer import Writer
 from routers.config import Configuration
 from routers.dispatcher import Dispatcher, Limits
-from routers.migrate import is_current
+from routers.migrate import NewerSchema, is_newer, schema_version
 from routers.outbox import shift_open_times
 from routers.retries import Policy
 from routers.routing import Router
+from routers.schema import SCHEMA_VERSION
 from routers.sinks.config import SinkConfig
 from routers.sinks.sink import Sink
 from routers.templates import Templates
@@ -187,7 +188,7 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        reason = (error.strerror or "unknown reason").lower()
+        reason = os.strerror(error.errno).lower() if error.errno else "unknown reason"  # strerror repeats the address
         raise CannotListen(f"cannot listen on {host}:{port}: {reason}; choose another with --host or --port") from error
 
 
@@ -206,8 +207,11 @@ def stop_on_signals(stop: asyncio.Event) -> None:
 def _require_schema(database: Database) -> None:
     if not database.is_missing:
         with database.reading.connect() as conn:
-            if is_current(conn):
-                return
+            version = schema_version(conn)
+        if version == SCHEMA_VERSION:
+            return
+        if is_newer(version):
+            raise Refused(str(NewerSchema(version)))
     raise Refused("the database does not have the schema of this version; run: callrail-router migrate")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,7 +24,14 @@ def told_plainly() -> Iterator[None]:
         raise DatabaseUnavailable(f"the database cannot be used: {_remedy(str(error.orig))}") from None
 
 
+# What SQLite says, and what PostgreSQL says, to whom a table is a relation.
+_NO_TABLE = re.compile(r"no such table|^relation .* does not exist")
+_NO_COLUMN = re.compile(r"no such column|has no column named|^column .* does not exist")
+
+
 def _remedy(driver_text: str) -> str:
-    if "no such table" in driver_text or ("relation" in driver_text and "does not exist" in driver_text):
+    if _NO_COLUMN.search(driver_text):
+        return "its tables are those of another version; run: callrail-router migrate"
+    if _NO_TABLE.search(driver_text):
         return "its tables are missing; run: callrail-router migrate"
     return f"{driver_text.splitlines()[0]}; check --database-url"

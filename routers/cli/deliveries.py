@@ -56,7 +56,9 @@ def list_deliveries(
         }
         for row in found
     ]
-    print_rows(rows, output=output, empty="No deliveries yet.")
+    print_rows(
+        rows, output=output, empty="No such deliveries." if states or selection != Selection() else "No deliveries yet."
+    )
 
 
 @deliveries.command()

@@ -101,7 +101,7 @@ def list_events(database_url: str, output: str, limit: int, company: str | None,
         }
         for row in found
     ]
-    print_rows(rows, output=output, empty="No events yet.")
+    print_rows(rows, output=output, empty="No such events." if company or state else "No events yet.")
 
 
 @events.command("show")

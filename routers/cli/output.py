@@ -17,9 +17,8 @@ from routers.rules.values import shown
 
 _EMAIL = re.compile(r"[^@\s]+@([^@\s]+\.[^@\s]+)")
 _DIGIT = re.compile(r"\d")
-_ID = re.compile(r"(ev|dl)_[0-9a-v]{26}")
-_SHORT_ID = 20
 _PIPE_WIDTH = 160
+_ID_WIDTH = 29  # of a prefix like dl_ and 26 characters
 
 # Fields that say something of a person; everything a visitor wrote into a form does, and so may any we do not know.
 _PERSONAL = frozenset(
@@ -98,16 +97,17 @@ def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     last = list(rows[0])[-1]
     for name in rows[0]:
-        table.add_column(name.replace("_", " "), no_wrap=name != last, overflow="fold" if name == last else "ellipsis")
+        table.add_column(
+            name.replace("_", " "),
+            no_wrap=name != last,
+            overflow="fold" if name == last else "ellipsis",
+            # Ids stay whole in a narrow terminal: those that one event made differ only near their ends.
+            min_width=_ID_WIDTH if name == "id" else None,
+        )
     for row in rows:
-        table.add_row(*(_short(_cell(value)) for value in row.values()))
+        table.add_row(*(_cell(value) for value in row.values()))
     width = None if sys.stdout.isatty() else _PIPE_WIDTH
     Console(highlight=False, markup=False, width=width).print(table)
-
-
-def _short(text: str) -> str:
-    """An id cut to what still tells it apart and is taken by every command; JSON has it whole."""
-    return text[:_SHORT_ID] if _ID.fullmatch(text) else text
 
 
 def _cell(value: Any) -> str:

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import random
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -141,6 +142,8 @@ def simulate(
     click.echo(f"{_counted(total)} (seed {show.seed}).")
     if not quiet:
         print_rows(_answers(sent), output="table", empty="")
+    if not any(isinstance(one.answer, int) for one in sent):
+        click.echo(f"Nothing answers at {url}: start `callrail-router serve`, or name another with --url.", err=True)
     return 0 if total.is_as_expected else 1
 
 
@@ -254,6 +257,7 @@ def _explain_next_steps(once: bool) -> None:
     if once:
         return
     click.echo("\nThat was the play; the router serves on. In another terminal, with the same database:", err=True)
-    click.echo("  callrail-router events list        what came in", err=True)
-    click.echo("  callrail-router deliveries list    what was told to whom", err=True)
+    command = "callrail-router" if shutil.which("callrail-router") else sys.argv[0]
+    click.echo(f"  {command} events list        what came in", err=True)
+    click.echo(f"  {command} deliveries list    what was told to whom", err=True)
     click.echo("Ctrl-C ends.", err=True)

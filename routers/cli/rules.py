@@ -71,8 +71,12 @@ def _rows(sort: str, problems: Sequence[ConfigProblem]) -> Iterator[dict[str, An
 
 
 def _counts(configuration: Configuration) -> str:
-    companies, sinks, count = configuration.company_configs, configuration.sink_configs, len(configuration.rules.rules)
-    return f"{len(companies)} companies, {len(sinks)} sinks, {count} rules"
+    counts = (
+        (len(configuration.company_configs), "company", "companies"),
+        (len(configuration.sink_configs), "sink", "sinks"),
+        (len(configuration.rules.rules), "rule", "rules"),
+    )
+    return ", ".join(f"{count:,} {one if count == 1 else several}" for count, one, several in counts)
 
 
 @rules.command()

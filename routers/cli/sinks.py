@@ -135,7 +135,7 @@ def state_of(condition: Condition | None, now: datetime) -> str:
     if condition.paused_until is not None and condition.paused_until > now:
         return f"paused until {local(condition.paused_until)}{because}"
     if condition.failures >= SHUT_AFTER:
-        return f"probing after {condition.failures} failures{because}"
+        return f"probing{because}" if because else f"probing after {condition.failures} failures"
     return "open"
 
 

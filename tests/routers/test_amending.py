@@ -154,8 +154,8 @@ async def test_a_call_is_one_message_that_shows_how_it_is_now(
 
         (posted,) = slack.workspace.messages
         head, *others = posted.shown.splitlines()
-        assert head.startswith("~*New voicemail · acme*~ *· spam*")
-        assert "Before: ~Missed call · acme~" in others
+        assert head.startswith("~*New voicemail · Acme*~ *· spam*")
+        assert "Before: ~Missed call · Acme~" in others
         assert "A pipe burst, please call me back." in posted.shown
         way = others[-1]
         steps = ["ringing", "missed", "corrected", "voicemail", "transcript ready", "spam"]
@@ -186,7 +186,7 @@ async def test_it_is_edited_at_most_once_in_five_seconds_and_the_last_news_is_to
         sent = sorted(row.finished_at for row in calls.rows if row.state == DeliveryState.DELIVERED)
         assert all(later - earlier >= EDITS_APART for earlier, later in pairwise(sent))
         (posted,) = slack.workspace.messages
-        assert posted.shown.startswith("*New voicemail · acme*")  # no spam in the end
+        assert posted.shown.startswith("*New voicemail · Acme*")  # no spam in the end
         assert [method for method, _ in slack.asked].count("chat.postMessage") == 1
         assert not [row for row in calls.rows if row.state not in ("delivered", "superseded")]
 
@@ -201,7 +201,7 @@ async def test_what_is_not_sent_yet_is_sent_once_as_it_is_now(
         await calls.ends()
 
         (posted,) = slack.workspace.messages
-        assert posted.shown.startswith("~*New voicemail · acme*~ *· spam*")
+        assert posted.shown.startswith("~*New voicemail · Acme*~ *· spam*")
         assert [method for method, _ in slack.asked] == ["chat.postMessage"]
         first, *later = calls.rows
         assert first.state == DeliveryState.DELIVERED
@@ -222,7 +222,7 @@ async def test_news_that_come_before_an_edit_is_sent_are_told_with_it(
 
         (posted,) = slack.workspace.messages
         assert len(posted.versions) == len(edits_of(slack)) == 1
-        assert posted.shown.startswith("*New voicemail · acme*")
+        assert posted.shown.startswith("*New voicemail · Acme*")
         reasons = {row.reason for row in calls.rows[1:-1]}
         assert reasons == {outbox.SUPERSEDED, TOLD_WITH_LATER}  # that it was missed was never told, nor is it corrected
 
@@ -240,7 +240,7 @@ async def test_after_a_first_message_that_never_came_later_news_is_one_message_t
             await calls.settles()
 
         (posted,) = slack.workspace.messages
-        assert posted.shown.startswith("~*New voicemail · acme*~ *· spam*")
+        assert posted.shown.startswith("~*New voicemail · Acme*~ *· spam*")
         assert calls.rows[0].state == DeliveryState.DEAD
 
 
@@ -254,7 +254,7 @@ async def test_in_a_thread_later_news_answers_the_first_message(
             await calls.ends()
 
         first, *answers = slack.workspace.messages
-        assert first.shown.startswith("*Call ringing · acme*")
+        assert first.shown.startswith("*Call ringing · Acme*")
         assert {posted.thread_ts for posted in answers} == {first.ts}
         titles = [posted.shown.splitlines()[0] for posted in answers]
         assert [title.strip("*").partition(" · ")[0] for title in titles] == [
@@ -337,8 +337,8 @@ async def test_a_correction_while_it_is_being_sent_edits_it_afterwards(
         await calls.ends()
 
     (posted,) = slack.workspace.messages
-    assert posted.shown.startswith("*Call corrected · acme*")
-    assert "Before: ~Missed call · acme~" in posted.shown
+    assert posted.shown.startswith("*Call corrected · Acme*")
+    assert "Before: ~Missed call · Acme~" in posted.shown
 
 
 async def test_a_correction_after_it_was_sent_edits_it_and_one_back_again_too(
@@ -353,7 +353,7 @@ async def test_a_correction_after_it_was_sent_edits_it_and_one_back_again_too(
             calls.clock.moment += EDITS_APART
 
     (posted,) = slack.workspace.messages
-    assert posted.shown.startswith("*Call corrected · acme*")
+    assert posted.shown.startswith("*Call corrected · Acme*")
     assert "answered → missed" in posted.shown
     assert len(posted.versions) == 2
 
@@ -369,7 +369,7 @@ async def test_a_correction_is_told_once_where_the_rule_looks_at_it_too(
 
         assert [row.state for row in calls.rows] == ["delivered", "delivered"]
     (posted,) = slack.workspace.messages
-    assert posted.shown.startswith("*Call corrected · acme*")
+    assert posted.shown.startswith("*Call corrected · Acme*")
 
 
 async def test_a_correction_that_was_not_told_yet_is_not_told_when_it_proves_wrong_itself(
@@ -487,5 +487,5 @@ async def test_an_edit_that_may_have_been_made_is_made_again_without_a_word(
         await calls.settles()
 
     (posted,) = slack.workspace.messages
-    assert posted.shown.startswith("*Missed call · acme*")
+    assert posted.shown.startswith("*Missed call · Acme*")
     assert "May repeat" not in posted.shown

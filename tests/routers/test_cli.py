@@ -16,6 +16,7 @@ import orjson
 import pytest
 
 from callrail.payload import read_payload
+from receiver.database import open_database
 from receiver.schema import events
 from routers import outbox
 from routers.cli import cli
@@ -157,6 +158,19 @@ def test_serving_a_database_that_is_not_migrated_is_refused(tmp_path: Path, conf
     assert not path.exists()
 
 
+def test_serving_a_database_of_a_newer_version_is_refused(sqlite_url: str, config: Path) -> None:
+    """Exit code 3, and no advice to migrate, which could not help."""
+    database = open_database(sqlite_url)
+    with database.writing.begin() as conn:
+        conn.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    database.dispose()
+
+    ran = run("serve", "--port", "0", "--config", config, "--database-url", sqlite_url)
+
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err.endswith("install the newer version\n")
+
+
 def test_a_second_dispatcher_of_a_sqlite_file_is_refused(sqlite_url: str, config: Path) -> None:
     """Exit code 3; the first goes on."""
     arguments = ["serve", "--port", "0", "--config", str(config), "--database-url", sqlite_url]
@@ -199,9 +213,7 @@ def test_an_option_beats_the_environment(tmp_path: Path) -> None:
 
 def test_right_rules_are_counted(config: Path) -> None:
     """Exit code 0, one line."""
-    assert run("rules", "check", "--config", config) == Ran(
-        0, f"{config} is right: 1 companies, 1 sinks, 1 rules.\n", ""
-    )
+    assert run("rules", "check", "--config", config) == Ran(0, f"{config} is right: 1 company, 1 sink, 1 rule.\n", "")
 
 
 def test_a_secret_missing_while_rules_are_checked_is_a_warning(config: Path) -> None:
@@ -290,7 +302,7 @@ def test_events_are_listed_newest_first(looked: Looked) -> None:
 
 
 def test_a_list_has_the_same_rows_in_every_form(looked: Looked) -> None:
-    """ndjson has one line a row; the table has them all with shortened ids that every command takes."""
+    """ndjson has one line a row; the table has them all, with whole ids: those of one event have one beginning."""
     rows = looked.json("events", "list", "--limit", "3")
     lines = looked.show("events", "list", "--limit", "3", "-o", "ndjson").out.splitlines()
     table = looked.show("events", "list", "--limit", "3").out
@@ -298,7 +310,7 @@ def test_a_list_has_the_same_rows_in_every_form(looked: Looked) -> None:
     assert [orjson.loads(line) for line in lines] == rows
     assert len(rows) == 3
     for row in rows:
-        assert row["id"][:16] in table
+        assert row["id"] in table
         assert row["kind"] in table
     assert "received at" in table
 
@@ -316,9 +328,9 @@ def test_an_empty_list_says_so_beside_the_data(looked: Looked) -> None:
     """On stderr for people; JSON is an empty list and ndjson nothing."""
     narrowed = ("events", "list", "--company", "globex")
 
-    assert looked.show(*narrowed) == Ran(0, "", "No events yet.\n")
+    assert looked.show(*narrowed) == Ran(0, "", "No such events.\n")
     assert looked.show(*narrowed, "-o", "ndjson") == Ran(0, "", "")
-    assert looked.show("deliveries", "list", "--sink", "none") == Ran(0, "", "No deliveries yet.\n")
+    assert looked.show("deliveries", "list", "--sink", "none") == Ran(0, "", "No such deliveries.\n")
 
 
 def test_an_event_shows_what_it_brought_about(looked: Looked) -> None:
@@ -505,6 +517,7 @@ def test_simulating_to_nobody_is_a_failure_and_no_traceback(tmp_path: Path, conf
 
     assert ran.code == 1
     assert "Traceback" not in ran.err
+    assert ran.err.endswith("start `callrail-router serve`, or name another with --url.\n")
     assert ran.out.startswith("1 webhooks sent, 0 accepted, 1 refused")
 
 

@@ -61,6 +61,8 @@ def filtered(expression: str, value: Any, zone: ZoneInfo | None = NEW_YORK) -> s
         ("quote", "a pipe", "“a pipe”"),
         ("prefix('via ')", "Yelp", "via Yelp"),
         ("label", "lead_status", "lead status"),
+        ("words", "acme-plumbing_2 west", "acme plumbing 2 west"),
+        ("words", "-", ""),
         ("link", "https://example.com/a?b=c", "https://example.com/a?b=c"),
         ("link", "https://example.com/a?access_key=c", ""),
         ("link", "javascript:alert(1)", ""),

@@ -93,7 +93,7 @@ async def test_a_hostile_name_is_a_name_at_every_sink(
     assert {webhook_of(request).data["fields"]["customer_name"] for request in signed} == set(NAMES.values())
     printed = await asyncio.to_thread(lambda: capsys.readouterr().out)
     blocks = [line for line in printed.splitlines() if line.startswith("●")]
-    assert blocks == ["● Missed call · acme"] * len(NAMES)
+    assert blocks == ["● Missed call · Acme"] * len(NAMES)
     assert all(char.isprintable() or char == "\n" for char in "\n".join(_ours(printed)))
 
 
@@ -113,7 +113,7 @@ def is_harmless_in_slack(posted: Posted) -> None:
             for part in text.split("<")[1:]:  # only dates are written in angle brackets here
                 assert part.startswith("!date^"), text
     assert "<" not in posted.text
-    assert posted.shown.splitlines()[0] == "*Missed call · acme*"
+    assert posted.shown.splitlines()[0] == "*Missed call · Acme*"
     written = [block["text"] for block in posted.blocks if "text" in block]
     assert {text["verbatim"] for text in written} == {True}
 
@@ -134,5 +134,5 @@ def is_harmless_as_request(request: Request) -> None:
     assert request.headers.keys() >= {"x-caller", "content-type"}
     assert "bcc" not in request.headers
     body = json.loads(request.body)
-    assert body["subject"] == "Missed call · acme"
+    assert body["subject"] == "Missed call · Acme"
     assert len(body["name"].splitlines()) == 1

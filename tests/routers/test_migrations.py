@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 import migrations
 from receiver.exceptions import ReceiverError
 from receiver.schema import EventState, Origin, QuarantineReason, events, metadata, quarantine
+from routers.cli import main
 from routers.migrate import is_current, schema_version, upgrade
 from routers.schema import SCHEMA_VERSION, DeliveryState, TransitionState, deliveries, objects, transitions, versions
 from tests.routers.store import NOW, opened, put_deliveries, receive, rows_of
@@ -84,6 +85,33 @@ def test_migrating_again_changes_nothing(database_url: str) -> None:
 def test_the_migrations_make_what_the_program_describes(database_url: str) -> None:
     """`alembic check` finds nothing to add; it raises where tables, columns or indexes differ."""
     command.check(alembic_of(database_url))
+
+
+@pytest.mark.parametrize("words", [["deliveries", "list"], ["deliveries", "causes"], ["sinks", "pause", "crm"]])
+def test_a_command_on_an_older_database_says_to_migrate(
+    unmigrated_url: str, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its tables are there, but not all columns; the driver's own words would send people to the wrong place."""
+    command.upgrade(alembic_of(unmigrated_url), "0002")
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--database-url", unmigrated_url])
+
+    told = "Error: the database cannot be used: its tables are those of another version; run: callrail-router migrate\n"
+    assert (ended.value.code, capsys.readouterr().err) == (1, told)
+
+
+def test_a_database_of_a_newer_version_is_left_alone(database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """After a step back of the program: one sentence, where Alembic has a traceback."""
+    with opened(database_url) as database, database.writing.begin() as conn:
+        conn.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(SystemExit) as ended:
+        main(["migrate", "--database-url", database_url])
+
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        "Error: the database has schema 9999, which a newer callrail-router made, and this one knows up to "
+        f"{SCHEMA_VERSION}; install the newer version\n"
+    )
 
 
 def test_ids_sort_by_their_bytes(postgresql_url: str) -> None:

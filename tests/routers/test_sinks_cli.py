@@ -69,9 +69,7 @@ def test_each_sink_says_how_it_is_doing(database_url: str, config: Path) -> None
     assert (found["terminal"]["audience"], found["terminal"]["last_delivered"]) == ("people", None)
     assert found["terminal"]["state"] == "new: no server has started with it yet"
     assert old["type"] is None
-    assert old["state"] == (
-        "probing after 6 failures because 6 failures in a row: HTTP 500; router.yaml names it no longer"
-    )
+    assert old["state"] == ("probing because 6 failures in a row: HTTP 500; router.yaml names it no longer")
     table = sinks(database_url, config, "list").out
     assert " 3h " in table
     assert "2026-03-10 13:15:00" in table

@@ -110,7 +110,7 @@ def test_every_transition_has_a_text_without_holes(transition: Transition, facts
         text = rendered(transition, facts_of(transition) if facts is None else facts).text()
 
     assert logs == []
-    assert text.title.endswith(" · acme" if facts is not None else " · Acme Plumbing")
+    assert text.title.endswith(" · Acme" if facts is not None else " · Acme Plumbing")
     for line in (text.title, *text.lines):
         assert line
         assert "None" not in line
