@@ -29,6 +29,9 @@ def deliveries() -> None:
     """What was told to whom, and how that went."""
 
 
+_IN_A_TABLE = ("id", "created_at", "transition", "sink", "state", "reason")
+
+
 @deliveries.command("list")
 @database_option
 @output_option
@@ -56,9 +59,8 @@ def list_deliveries(
         }
         for row in found
     ]
-    print_rows(
-        rows, output=output, empty="No such deliveries." if states or selection != Selection() else "No deliveries yet."
-    )
+    empty = "No such deliveries." if states or selection != Selection() else "No deliveries yet."
+    print_rows(rows, output=output, empty=empty, columns=_IN_A_TABLE)
 
 
 @deliveries.command()

@@ -33,8 +33,15 @@ _SHOWN = frozenset(FIELDS) - _PERSONAL
 _SHOWN_FACTS = _SHOWN | {name for name in own_fields() if not name.startswith("contact_")}
 
 
-def print_rows(rows: Sequence[Mapping[str, Any]], *, output: str, empty: str) -> None:
-    """Print rows that have the same keys. *empty* is said on stderr where a table would have none."""
+def print_rows(
+    rows: Sequence[Mapping[str, Any]], *, output: str, empty: str, columns: Sequence[str] | None = None
+) -> None:
+    """Print rows that have the same keys.
+
+    Args:
+        empty: Is said on stderr where a table would have no rows.
+        columns: What a table shows of them, where all would not fit a terminal.
+    """
     if output == "json":
         click.echo(orjson.dumps(rows, default=str, option=orjson.OPT_INDENT_2).decode())
     elif output == "ndjson":
@@ -43,7 +50,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], *, output: str, empty: str) ->
     elif not rows:
         click.echo(empty, err=True)
     else:
-        _print_table(rows)
+        _print_table(rows if columns is None else [{name: row[name] for name in columns} for row in rows])
 
 
 def print_one(row: Mapping[str, Any], *, output: str) -> None:
