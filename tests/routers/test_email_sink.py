@@ -819,7 +819,7 @@ async def test_a_sender_that_is_refused_is_told(mailbox: Mailbox) -> None:
         ({"password": "env:MAIL_PASSWORD"}, "`user` and `password` go together"),
         ({"password": "hunter2", "user": "router"}, "a secret must be a reference"),
         ({"subject_prefix": "a\nb"}, "on one line"),
-        ({"amend": "edit"}, "cannot be edited"),
+        ({"amend": "edit"}, "amend is one of: new, silent, thread"),
         ({"tls": "ssl"}, "starttls"),
         ({"port": 0}, "greater than or equal to 1"),
         ({"allow_hosts": ["a b"]}, "no host name"),
