@@ -55,7 +55,8 @@ def _begin(host: str, port: int) -> asyncio.Future[Found]:
             future.set_result(found or [])
 
     def look() -> None:
-        found, failed = None, None
+        found: Found | None = None
+        failed: Exception | None = None
         try:
             found = [(entry[0], entry[4]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
         except Exception as error:  # whatever it is, who waits is told
