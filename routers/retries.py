@@ -15,8 +15,8 @@ from routers.sinks.config import OnUncertain
 _JITTER = 0.1
 # How long a lane rests whose destination does not know us or is gone. Then one look whether somebody acted.
 PAUSE = timedelta(minutes=5)
-
-
+# How long at most after an answer that asks for a rest and not for how long: the waits of one delivery grow to a day.
+LONGEST_UNASKED_PAUSE = timedelta(minutes=5)
 # Our own network is at fault: nobody is to blame, and it may be back in a moment.
 OWN_TROUBLE = timedelta(seconds=10)
 REPEAT_AFTER = timedelta(seconds=60)
@@ -107,7 +107,7 @@ def _after_uncertain(
 def _again(outcome: Retry, tried: int, now: datetime, policy: Policy, rng: random.Random) -> Step:
     schedule, reason, after = policy.schedule, outcome.reason, outcome.after
     scheduled = schedule[min(tried, len(schedule)) - 1]
-    pause = (scheduled if after is None else after) if outcome.whole_lane else None
+    pause = (min(scheduled, LONGEST_UNASKED_PAUSE) if after is None else after) if outcome.whole_lane else None
     if tried > len(schedule):
         given_up = f"gave up after {tried} tries: {reason}"
         cause = _cause("gave up", reason)

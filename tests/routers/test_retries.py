@@ -97,6 +97,15 @@ def test_each_outcome_has_its_step(outcome: Outcome, expected: Step) -> None:
     assert step(outcome, attempts=2) == expected
 
 
+def test_a_429_that_asks_for_no_time_rests_the_lane_for_minutes_however_often_the_delivery_failed_before() -> None:
+    """The schedule of systems waits a day after the ninth try: that is this delivery's, and once was everybody's."""
+    policy = Policy(SCHEDULES[Audience.SYSTEMS])
+    ninth = next_step(Retry("HTTP 429", whole_lane=True), attempts=8, now=NOW, policy=policy, rng=NoJitter())
+
+    assert ninth.due_at == NOW + timedelta(hours=24)
+    assert ninth.pause_lane == timedelta(minutes=5)
+
+
 @pytest.mark.parametrize(("attempts", "wait"), [(0, SCHEDULE[0]), (1, SCHEDULE[1]), (2, SCHEDULE[2])])
 def test_the_schedule_gives_the_wait_after_each_try(attempts: int, wait: timedelta) -> None:
     """The first wait follows the first try."""
