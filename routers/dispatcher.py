@@ -261,9 +261,12 @@ class Lane:
         """Record, see what the lane allows, claim and mark. It may be undone, so it changes nothing in memory."""
         now = self.clock.now(conn)
         stored = lanes.lock_lane(conn, self.name)
-        condition = self._record(conn, stored, results, now).filled(self.limits.rate, now)
-        turn = self._paused(conn, condition, now) if condition.is_paused(now) else self._claim(conn, condition, now)
-        condition = condition.taken(len(turn.marked)).at(now)
+        condition = self._record(conn, stored, results, now)
+        filled = condition.filled(self.limits.rate, now)
+        turn = self._paused(conn, condition, now) if condition.is_paused(now) else self._claim(conn, filled, now)
+        if turn.marked:  # tokens that time alone has brought are not stored: an idle lane would write all day
+            condition = filled.taken(len(turn.marked))
+        condition = condition.at(now)
         if condition.is_paused(now) and condition.reason != stored.reason:
             _log.warning("lane.paused", sink=self.name, reason=condition.reason)
         if condition != stored:

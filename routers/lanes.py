@@ -47,10 +47,10 @@ class Condition:
         return 1 if self.failures >= SHUT_AFTER else concurrency
 
     def paused(self, until: datetime, reason: str) -> Condition:
-        """With a pause until *until*, unless a longer one holds."""
+        """With a pause until *until*, unless a longer one holds. What an operator gave as reason stays."""
         if self.paused_until is not None and self.paused_until >= until:
             return self
-        return replace(self, paused_until=until, reason=reason)
+        return replace(self, paused_until=until, reason=self.reason if self.is_held else reason)
 
     def failed(self, now: datetime, reason: str) -> Condition:
         """After a failure. What was on the way already when the lane was paused says nothing new."""

@@ -99,6 +99,7 @@ def test_a_held_lane_keeps_its_reason() -> None:
     held = Condition("crm", is_held=True, reason="moving house")
 
     assert held.at(NOW + 1000 * HOUR) == held
+    assert held.paused(NOW + HOUR, "HTTP 429").reason == "moving house"  # of what was on the way when it was paused
     assert held.is_paused(NOW + 1000 * HOUR)
 
 
@@ -292,6 +293,24 @@ async def test_one_probe_is_sent_to_a_sink_that_failed_however_many_dispatchers_
         sink.gate.set()
         await world.all_are(DeliveryState.DELIVERED)
         await until(lambda: world.lane().failures == 0)
+
+
+@pytest.mark.anyio
+async def test_an_idle_lane_with_a_rate_writes_nothing(database_url: str) -> None:
+    """Its tokens were stored at every look, once a second for each such sink. They count from the last send."""
+    sink = Takes()
+    with opened(database_url) as database:
+        world = World(database)
+        sinks = {"crm": lane_of(sink, rate=Rate(2, HOUR)), "witness 1": lane_of(Takes())}
+        async with world.dispatching(sinks) as dispatcher:
+            await world.put()
+            dispatcher.hint()
+            await world.all_are(DeliveryState.DELIVERED)
+            after_it = world.lane()
+            await both_have_had_a_turn(world, [dispatcher])
+
+            assert after_it.tokens == 1
+            assert world.lane() == after_it
 
 
 @pytest.mark.anyio
