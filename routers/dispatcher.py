@@ -32,7 +32,7 @@ from routers.ordering import let_pass, promote_forgotten
 from routers.outbox import Delivery, Tried
 from routers.outcomes import Outcome, Rejected, Uncertain
 from routers.rates import Rate
-from routers.retries import Policy, Step, next_step
+from routers.retries import GONE, NOT_AUTHORISED, Policy, Step, next_step
 from routers.sinks.sink import Sink
 from routers.templates import Templates, built_in_templates, render
 
@@ -128,7 +128,8 @@ class Dispatcher:
         on_uncertain = {lane.name: lane.limits.policy.on_uncertain for lane in self._lanes}
         return outbox.return_leases(conn, now=now, everything=everything, on_uncertain=on_uncertain)
 
-    def _tidy_up(self, conn: Connection) -> None:
+    def _tidy_up(self, conn: Connection) -> bool:
+        """One transaction's worth of it; whether there is more."""
         now = self._clock.now(conn)
         self._return_leases(conn, now)
         let_pass(conn, now=now)
@@ -138,6 +139,7 @@ class Dispatcher:
             self._look_for_forgotten_at = time.monotonic() + LOOK_FOR_FORGOTTEN_EVERY.total_seconds()
             if forgotten := promote_forgotten(conn):
                 _log.warning("dispatcher.forgotten_promoted", deliveries=forgotten)
+        return expired == outbox.MOST_EXPIRED
 
     async def _keep_tidy(self) -> None:
         """Return leases that ran out and end what nobody wants to hear of any more."""
@@ -146,7 +148,9 @@ class Dispatcher:
                 await asyncio.wait_for(self._stopping.wait(), RETURN_EVERY.total_seconds())
                 return
             try:
-                await self._writer.run(self._tidy_up)
+                # At once again: what has expired stands before the due in its lane, and is looked at by each claim.
+                while await self._writer.run(self._tidy_up) and not self._stopping.is_set():
+                    pass
             except DatabaseUnavailable:
                 pass  # the writer has said so
             except Exception:  # it must not end the lanes beside it
@@ -345,6 +349,7 @@ class Lane:
                 policy=self.limits.policy,
                 rng=self.rng,
                 may_repeat=delivery.may_repeat,
+                is_alone=delivery.cause in (NOT_AUTHORISED, GONE) and not condition.is_shut,
             )
             tried.append(self._tried(result, step, now))
             condition = _after(condition, step, now)

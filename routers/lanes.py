@@ -42,9 +42,14 @@ class Condition:
     def is_paused(self, now: datetime) -> bool:
         return self.is_held or (self.paused_until is not None and self.paused_until > now)
 
+    @property
+    def is_shut(self) -> bool:
+        """Whether nothing gets through, as far as we know."""
+        return self.failures >= SHUT_AFTER
+
     def slots(self, concurrency: int) -> int:
         """How many may be on the way at once: a sink that failed is given one probe."""
-        return 1 if self.failures >= SHUT_AFTER else concurrency
+        return 1 if self.is_shut else concurrency
 
     def paused(self, until: datetime, reason: str) -> Condition:
         """With a pause until *until*, unless a longer one holds. What an operator gave as reason stays."""

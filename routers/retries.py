@@ -21,6 +21,9 @@ LONGEST_UNASKED_PAUSE = timedelta(minutes=5)
 OWN_TROUBLE = timedelta(seconds=10)
 REPEAT_AFTER = timedelta(seconds=60)
 
+# The causes of what is kept until somebody acts.
+NOT_AUTHORISED, GONE = "not authorised", "gone"
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -33,7 +36,7 @@ class Step:
         blames_sink: Whether the sink is what failed: after several of those in a row it is left alone, too.
         may_repeat: Whether this try may have arrived.
         done: What was achieved so far.
-        cause: The sort of the reason, where it is the end.
+        cause: The sort of the reason, where it is the end or waits for somebody to act.
     """
 
     state: DeliveryState
@@ -58,12 +61,20 @@ class Policy:
 
 
 def next_step(
-    outcome: Outcome, *, attempts: int, now: datetime, policy: Policy, rng: random.Random, may_repeat: bool = False
+    outcome: Outcome,
+    *,
+    attempts: int,
+    now: datetime,
+    policy: Policy,
+    rng: random.Random,
+    may_repeat: bool = False,
+    is_alone: bool = False,
 ) -> Step:
     """The step after *outcome* of a delivery that was tried *attempts* times before.
 
     Args:
         may_repeat: Whether one of those tries may have arrived.
+        is_alone: Whether it waited for somebody to act already, and others get through meanwhile.
     """
     tried = attempts + 1
     match outcome:
@@ -71,10 +82,14 @@ def next_step(
             return Step(DeliveryState.DELIVERED, reason, tried, now, remote_id, may_repeat=may_repeat)
         case Rejected(reason):
             return Step(DeliveryState.DEAD, f"rejected: {reason}", tried, now, cause=_cause("rejected", reason))
-        case AuthFailed(reason):
-            step = _until_somebody_acts(f"not authorised: {reason}", attempts, now)
-        case Gone(reason):
-            step = _until_somebody_acts(f"gone: {reason}", attempts, now)
+        case AuthFailed(reason) | Gone(reason):
+            cause = NOT_AUTHORISED if isinstance(outcome, AuthFailed) else GONE
+            reason = f"{cause}: {reason}"
+            if is_alone:  # it is what they refuse, as a filter before a server does: it must not stop the others
+                step = _again(Retry(reason), tried, now, policy, rng)
+                step = replace(step, cause=step.cause or cause)
+            else:
+                step = _until_somebody_acts(reason, cause, attempts, now)
         case Uncertain(reason):
             return _after_uncertain(reason, tried, now, policy, rng, may_repeat=may_repeat)
         case Retry(reason, is_ours=True):
@@ -85,8 +100,8 @@ def next_step(
     return replace(step, may_repeat=may_repeat, done=outcome.done if isinstance(outcome, Retry) else None)
 
 
-def _until_somebody_acts(reason: str, attempts: int, now: datetime) -> Step:
-    return Step(DeliveryState.PENDING, reason, attempts, now + PAUSE, pause_lane=PAUSE, shuts_lane=True)
+def _until_somebody_acts(reason: str, cause: str, attempts: int, now: datetime) -> Step:
+    return Step(DeliveryState.PENDING, reason, attempts, now + PAUSE, pause_lane=PAUSE, shuts_lane=True, cause=cause)
 
 
 def _after_uncertain(

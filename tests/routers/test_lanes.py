@@ -19,9 +19,9 @@ from routers import lanes
 from routers.dispatcher import Dispatcher, Limits
 from routers.lanes import SHUT_AFTER, Condition
 from routers.messages import Message
-from routers.outcomes import Delivered, Outcome, Retry
+from routers.outcomes import AuthFailed, Delivered, Outcome, Retry
 from routers.rates import Rate
-from routers.retries import Policy
+from routers.retries import PAUSE, Policy
 from routers.schema import DeliveryState
 from routers.sinks.sink import Check, Sink
 from tests.routers.dispatching import AT_ONCE, HOUR, World
@@ -173,6 +173,24 @@ def test_a_lane_without_a_rate_has_no_tokens_and_loses_those_of_an_earlier_one()
 
 
 @dataclass
+class Refuses:
+    """A sink that refuses one message, as a filter before a server does for what stands in it."""
+
+    key: str = ""
+    messages: list[str] = field(default_factory=list)
+
+    async def check(self) -> Sequence[Check]:
+        return []
+
+    async def deliver(self, message: Message) -> Outcome:
+        self.messages.append(message.key)
+        return AuthFailed("HTTP 403") if message.key == self.key else Delivered()
+
+    async def aclose(self) -> None:
+        pass
+
+
+@dataclass
 class Takes:
     """A sink that takes everything, or answers *told* first; with a gate, only when that is open."""
 
@@ -293,6 +311,27 @@ async def test_one_probe_is_sent_to_a_sink_that_failed_however_many_dispatchers_
         sink.gate.set()
         await world.all_are(DeliveryState.DELIVERED)
         await until(lambda: world.lane().failures == 0)
+
+
+@pytest.mark.anyio
+async def test_a_message_that_is_always_refused_does_not_stop_its_sink_for_ever(database_url: str) -> None:
+    """A 403 once meant five minutes' rest each time: one such message, due again when that was over, was an outage."""
+    sink, clock = Refuses(), FixedClock()
+    with opened(database_url) as database:
+        world = World(database)
+        (sink.key,) = await world.put(now=NOW)
+        async with world.dispatching({"crm": lane_of(sink, schedule=[HOUR])}, clock=clock) as dispatcher:
+            dispatcher.hint()
+            await until(lambda: world.lane().paused_until is not None)
+            (other,) = await world.put(now=NOW)
+            clock.moment += PAUSE
+            dispatcher.hint()
+            await until(lambda: world.outcomes().count("authfailed") == 2)
+
+            assert sink.messages == [sink.key, other, sink.key]
+            assert not Condition("crm", paused_until=world.lane().paused_until).is_paused(clock.moment)
+            refused = world.deliveries()[0]
+            assert (refused.state, refused.attempts, refused.cause) == ("pending", 1, "not authorised")
 
 
 @pytest.mark.anyio
