@@ -257,7 +257,10 @@ class Lane:
             await self.writer.run(partial(self._last_turn, results=results))
         except Exception as error:  # leases end by themselves; the other lanes drain on
             _log.error("lane.not_drained", sink=self.name, results=len(results), error=type(error).__name__)
-        await self.sink.aclose()
+        try:
+            await self.sink.aclose()
+        except Exception:  # or it would break off the others' draining
+            _log.exception("lane.sink_not_closed", sink=self.name)
 
     # --- in the writer's transaction ---------------------------------------------------------------------------------
 
