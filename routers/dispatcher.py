@@ -25,7 +25,7 @@ from receiver.clock import Clock
 from receiver.exceptions import DatabaseUnavailable
 from receiver.writer import Writer
 from routers import lanes, outbox
-from routers.amending import with_stories
+from routers.amending import tell_with_firsts, with_stories
 from routers.hours import time_zone
 from routers.lanes import Condition
 from routers.ordering import let_pass, promote_forgotten
@@ -357,6 +357,7 @@ class Lane:
             tried.append(self._tried(result, step, now))
             condition = _after(condition, step, now)
         outbox.record(conn, tried, now=now)
+        tell_with_firsts(conn, tried, now=now)
         return condition
 
     def _tried(self, result: _Result, step: Step, now: datetime) -> Tried:
