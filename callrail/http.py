@@ -22,6 +22,7 @@ import httpx2
 
 from callrail.addresses import AllowList
 from callrail.exceptions import AddressRefused, AnswerLost, HttpError, NoNetwork, NotSent
+from callrail.resolving import Resolver
 
 # The pool looks at each of its connections for each request, so its cost a request grows with its size (measured).
 MAX_CONNECTIONS = 8
@@ -279,6 +280,7 @@ _OURS = {
 class _GuardedBackend(httpcore2.AsyncNetworkBackend):
     def __init__(self, allowed: AllowList) -> None:
         self._allowed = allowed
+        self._resolver = Resolver()
         self._backend = httpcore2.AnyIOBackend()
 
     async def connect_tcp(
@@ -304,14 +306,14 @@ class _GuardedBackend(httpcore2.AsyncNetworkBackend):
         """The addresses of *host*, all of them such as we connect to."""
         try:
             async with asyncio.timeout(within):
-                found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                found = await self._resolver.look_up(host, port)
         except TimeoutError as error:
             raise _OurNetwork(f"the name {host} was not resolved in time") from error
         except (OSError, UnicodeError) as error:  # UnicodeError: a label too long or empty
             if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
                 raise _OurNetwork("no name server answers") from error
             raise httpcore2.ConnectError(f"the name {host} cannot be resolved") from error
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        addresses = list(dict.fromkeys(str(address[0]) for _, address in found))
         if not self._allowed.permits_all(host, addresses):
             raise _AddressDenied(
                 f"{host} is a loopback, private or reserved address; list it under allow_hosts if that is meant"

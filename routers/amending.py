@@ -17,7 +17,7 @@ from sqlalchemy import Connection, and_, bindparam, or_, select, update
 
 from routers.messages import Amend
 from routers.ordering import Pair
-from routers.outbox import TAKEN_BACK, UNSENT, Delivery, NewDelivery, end, insert_deliveries
+from routers.outbox import TAKEN_BACK, UNSENT, Delivery, NewDelivery, Tried, end, insert_deliveries
 from routers.rules.ruleset import Amending
 from routers.schema import DeliveryState, deliveries, transitions, versions
 from routers.transitions import Transition
@@ -115,6 +115,26 @@ def _not_before(sent: Iterable[Any], now: datetime) -> datetime:
     """When the next edit may be sent: that of a message which is being sent counts as made now."""
     last = max(row.finished_at or now for row in sent)
     return max(now, last + EDITS_APART)
+
+
+def tell_with_firsts(conn: Connection, tried: Iterable[Tried], *, now: datetime) -> None:
+    """Let first messages that are to be tried again tell the news that came while they were being sent.
+
+    It would else be let past them after a while, as a message of its own, and the first would follow with old news.
+    """
+    again = [item.delivery.id for item in tried if item.state is DeliveryState.PENDING and item.delivery.amend]
+    if not again:
+        return
+    firsts = select(deliveries.c.id).where(
+        deliveries.c.id.in_(again), deliveries.c.state == DeliveryState.PENDING.value
+    )
+    waiting = select(deliveries.c.id, deliveries.c.sink, deliveries.c.order_key).where(
+        deliveries.c.amends.in_(firsts),
+        deliveries.c.state.in_((DeliveryState.BLOCKED, DeliveryState.PENDING)),
+        deliveries.c.attempts == 0,
+    )
+    if rows := conn.execute(waiting.with_for_update()).all():
+        end(conn, rows, DeliveryState.SUPERSEDED, TOLD_WITH_FIRST, now)
 
 
 # --- at sending ------------------------------------------------------------------------------------------------------

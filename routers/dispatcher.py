@@ -25,14 +25,14 @@ from receiver.clock import Clock
 from receiver.exceptions import DatabaseUnavailable
 from receiver.writer import Writer
 from routers import lanes, outbox
-from routers.amending import with_stories
+from routers.amending import tell_with_firsts, with_stories
 from routers.hours import time_zone
 from routers.lanes import Condition
 from routers.ordering import let_pass, promote_forgotten
 from routers.outbox import Delivery, Tried
 from routers.outcomes import Outcome, Rejected, Uncertain
 from routers.rates import Rate
-from routers.retries import Policy, Step, next_step
+from routers.retries import GONE, NOT_AUTHORISED, Policy, Step, next_step
 from routers.sinks.sink import Sink
 from routers.templates import Templates, built_in_templates, render
 
@@ -128,7 +128,8 @@ class Dispatcher:
         on_uncertain = {lane.name: lane.limits.policy.on_uncertain for lane in self._lanes}
         return outbox.return_leases(conn, now=now, everything=everything, on_uncertain=on_uncertain)
 
-    def _tidy_up(self, conn: Connection) -> None:
+    def _tidy_up(self, conn: Connection) -> bool:
+        """One transaction's worth of it; whether there is more."""
         now = self._clock.now(conn)
         self._return_leases(conn, now)
         let_pass(conn, now=now)
@@ -138,6 +139,7 @@ class Dispatcher:
             self._look_for_forgotten_at = time.monotonic() + LOOK_FOR_FORGOTTEN_EVERY.total_seconds()
             if forgotten := promote_forgotten(conn):
                 _log.warning("dispatcher.forgotten_promoted", deliveries=forgotten)
+        return expired == outbox.MOST_EXPIRED
 
     async def _keep_tidy(self) -> None:
         """Return leases that ran out and end what nobody wants to hear of any more."""
@@ -146,7 +148,9 @@ class Dispatcher:
                 await asyncio.wait_for(self._stopping.wait(), RETURN_EVERY.total_seconds())
                 return
             try:
-                await self._writer.run(self._tidy_up)
+                # At once again: what has expired stands before the due in its lane, and is looked at by each claim.
+                while await self._writer.run(self._tidy_up) and not self._stopping.is_set():
+                    pass
             except DatabaseUnavailable:
                 pass  # the writer has said so
             except Exception:  # it must not end the lanes beside it
@@ -255,7 +259,10 @@ class Lane:
             await self.writer.run(partial(self._last_turn, results=results))
         except Exception as error:  # leases end by themselves; the other lanes drain on
             _log.error("lane.not_drained", sink=self.name, results=len(results), error=type(error).__name__)
-        await self.sink.aclose()
+        try:
+            await self.sink.aclose()
+        except Exception:  # or it would break off the others' draining
+            _log.exception("lane.sink_not_closed", sink=self.name)
 
     # --- in the writer's transaction ---------------------------------------------------------------------------------
 
@@ -263,12 +270,14 @@ class Lane:
         """Record, see what the lane allows, claim and mark. It may be undone, so it changes nothing in memory."""
         now = self.clock.now(conn)
         stored = lanes.lock_lane(conn, self.name)
-        condition = self._record(conn, stored, results, now).filled(self.limits.rate, now)
+        condition = self._record(conn, stored, results, now)
+        filled = condition.filled(self.limits.rate, now)
         if condition.is_paused(now):
             turn = self._paused(conn, condition, now)
         else:
-            turn = self._claim(conn, condition, now, on_the_way)
-        condition = condition.taken(len(turn.marked)).at(now)
+            turn = self._claim(conn, filled, now, on_the_way)
+        if turn.marked:  # tokens that time alone has brought are not stored: an idle lane would write all day
+            condition = filled.taken(len(turn.marked))
         if condition.is_paused(now) and condition.reason != stored.reason:
             _log.warning("lane.paused", sink=self.name, reason=condition.reason)
         if condition != stored:
@@ -346,10 +355,12 @@ class Lane:
                 policy=self.limits.policy,
                 rng=self.rng,
                 may_repeat=delivery.may_repeat,
+                is_alone=delivery.cause in (NOT_AUTHORISED, GONE) and not condition.is_shut,
             )
             tried.append(self._tried(result, step, now))
             condition = _after(condition, step, now)
         outbox.record(conn, tried, now=now)
+        tell_with_firsts(conn, tried, now=now)
         return condition
 
     def _tried(self, result: _Result, step: Step, now: datetime) -> Tried:
@@ -415,5 +426,5 @@ def _after(condition: Condition, step: Step, now: datetime) -> Condition:
     elif step.blames_sink:
         condition = condition.failed(now, step.reason)
     elif step.pause_lane is None:
-        condition = condition.answered()
+        condition = condition.answered(now)
     return condition if step.pause_lane is None else condition.paused(now + step.pause_lane, step.reason)

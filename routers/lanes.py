@@ -42,15 +42,20 @@ class Condition:
     def is_paused(self, now: datetime) -> bool:
         return self.is_held or (self.paused_until is not None and self.paused_until > now)
 
+    @property
+    def is_shut(self) -> bool:
+        """Whether nothing gets through, as far as we know."""
+        return self.failures >= SHUT_AFTER
+
     def slots(self, concurrency: int) -> int:
         """How many may be on the way at once: a sink that failed is given one probe."""
-        return 1 if self.failures >= SHUT_AFTER else concurrency
+        return 1 if self.is_shut else concurrency
 
     def paused(self, until: datetime, reason: str) -> Condition:
-        """With a pause until *until*, unless a longer one holds."""
+        """With a pause until *until*, unless a longer one holds. What an operator gave as reason stays."""
         if self.paused_until is not None and self.paused_until >= until:
             return self
-        return replace(self, paused_until=until, reason=reason)
+        return replace(self, paused_until=until, reason=self.reason if self.is_held else reason)
 
     def failed(self, now: datetime, reason: str) -> Condition:
         """After a failure. What was on the way already when the lane was paused says nothing new."""
@@ -66,14 +71,14 @@ class Condition:
         """After an answer that only a person can change: the next is a probe."""
         return replace(self, failures=max(self.failures, SHUT_AFTER))
 
-    def answered(self) -> Condition:
-        """After the sink has taken something in, or has refused it for what it was."""
-        return replace(self, failures=0) if self.failures else self
+    def answered(self, now: datetime) -> Condition:
+        """After the sink has taken something in, or has refused it for what it was: the trouble before is over.
 
-    def at(self, now: datetime) -> Condition:
-        """Without the reason of a pause that is over and has proved to be."""
-        is_over = self.reason is not None and self.failures == 0 and not self.is_paused(now)
-        return replace(self, paused_until=None, reason=None) if is_over else self
+        Until then its reason stays, so that one trouble is logged once.
+        """
+        if self.is_paused(now):
+            return replace(self, failures=0)
+        return replace(self, failures=0, paused_until=None, reason=None)
 
     # --- tokens -------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,5 @@
-"""What an operator changes in the outbox: deliveries are taken up again or cancelled. The server does what follows.
+"""What an operator changes in the outbox: deliveries are taken up again or cancelled, sinks resumed. The server does
+what follows.
 
 Each batch is one transaction that first takes the rows of the lanes, as a dispatcher's turn does: so the two never wait
 for each other crosswise, and what a turn has claimed is either sent or taken back.
@@ -19,6 +20,7 @@ from routers import lanes
 from routers.ledger import Selection, ids_of_deliveries, last_of_deliveries
 from routers.ordering import Pair, promote
 from routers.outbox import TAKEN_BACK, UNSENT, end
+from routers.retries import GONE, NOT_AUTHORISED
 from routers.schema import DeliveryState, deliveries
 
 CANCELLED = "cancelled by an operator"
@@ -76,6 +78,22 @@ def cancel(conn: Connection, ids: Collection[str], *, now: datetime) -> int:
     if rows:
         end(conn, rows, DeliveryState.CANCELLED, CANCELLED, now)
     return len(rows)
+
+
+_waits_for_somebody = and_(
+    deliveries.c.state == fixed(DeliveryState.PENDING), deliveries.c.cause.in_((NOT_AUTHORISED, GONE))
+)
+
+
+def resume(conn: Connection, sink: str, *, now: datetime) -> bool:
+    """End every pause of *sink*, forget its failures, and let go at once what waited for somebody to act.
+
+    Whether there is such a lane.
+    """
+    is_there = lanes.release(conn, sink)
+    early = and_(deliveries.c.sink == sink, _waits_for_somebody, deliveries.c.due_at > now)
+    conn.execute(update(deliveries).where(early).values(due_at=now))
+    return is_there
 
 
 def change_all(

@@ -106,6 +106,7 @@ class Delivery:
     blocks_until: datetime | None = None
     may_repeat: bool = False
     done: str | None = None
+    cause: str | None = None
     amend: Amend | None = None
     amends: str | None = None
     remote_id: str | None = None
@@ -294,6 +295,7 @@ _claimed = (
         deliveries.c.blocks_until,
         deliveries.c.may_repeat,
         deliveries.c.done,
+        deliveries.c.cause,
         deliveries.c.amend,
         deliveries.c.amends,
         objects.c.type,
@@ -413,6 +415,7 @@ def _delivery(row: Any) -> Delivery:
         blocks_until=row.blocks_until,
         may_repeat=row.may_repeat,
         done=row.done,
+        cause=row.cause,
         amend=Amend(row.amend) if row.amend else None,
         amends=row.amends,
     )
@@ -590,6 +593,7 @@ _is_open = deliveries.c.state.in_([fixed(state) for state in OPEN])
 
 EXPIRED = "late: what happened is longer ago than the rule's max_age, or its expires is over"
 SUPERSEDED = "superseded: the outcome was corrected before this was sent"
+MOST_EXPIRED = 500  # in one transaction
 UNSENT = (DeliveryState.PENDING, DeliveryState.BLOCKED, DeliveryState.LEASED)
 # What takes a delivery out of a dispatcher's hands: its text is the old one.
 TAKEN_BACK: Mapping[str, Any] = MappingProxyType(
@@ -613,7 +617,7 @@ def end(
     promote(conn, [Pair(row.sink, row.order_key) for row in rows if row.order_key is not None])
 
 
-def expire(conn: Connection, *, now: datetime, limit: int = 500) -> int:
+def expire(conn: Connection, *, now: datetime, limit: int = MOST_EXPIRED) -> int:
     """End up to *limit* deliveries that nobody wants to hear of any more. How many those were."""
     found = conn.execute(_expired, {"now": now, "limit": limit}).all()
     if found:

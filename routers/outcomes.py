@@ -134,7 +134,7 @@ def retry_after(headers: Mapping[str, str], *, now: datetime) -> timedelta | Non
         return wait
     try:
         moment = parsedate_to_datetime(told)
-    except ValueError:
+    except (ValueError, OverflowError):  # a year or an offset that no date can have
         return None
     wait = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now
     return min(max(wait, timedelta(0)), LONGEST_RETRY_AFTER)

@@ -15,11 +15,14 @@ from routers.sinks.config import OnUncertain
 _JITTER = 0.1
 # How long a lane rests whose destination does not know us or is gone. Then one look whether somebody acted.
 PAUSE = timedelta(minutes=5)
-
-
+# How long at most after an answer that asks for a rest and not for how long: the waits of one delivery grow to a day.
+LONGEST_UNASKED_PAUSE = timedelta(minutes=5)
 # Our own network is at fault: nobody is to blame, and it may be back in a moment.
 OWN_TROUBLE = timedelta(seconds=10)
 REPEAT_AFTER = timedelta(seconds=60)
+
+# The causes of what is kept until somebody acts.
+NOT_AUTHORISED, GONE = "not authorised", "gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class Step:
         blames_sink: Whether the sink is what failed: after several of those in a row it is left alone, too.
         may_repeat: Whether this try may have arrived.
         done: What was achieved so far.
-        cause: The sort of the reason, where it is the end.
+        cause: The sort of the reason, where it is the end or waits for somebody to act.
     """
 
     state: DeliveryState
@@ -58,12 +61,20 @@ class Policy:
 
 
 def next_step(
-    outcome: Outcome, *, attempts: int, now: datetime, policy: Policy, rng: random.Random, may_repeat: bool = False
+    outcome: Outcome,
+    *,
+    attempts: int,
+    now: datetime,
+    policy: Policy,
+    rng: random.Random,
+    may_repeat: bool = False,
+    is_alone: bool = False,
 ) -> Step:
     """The step after *outcome* of a delivery that was tried *attempts* times before.
 
     Args:
         may_repeat: Whether one of those tries may have arrived.
+        is_alone: Whether it waited for somebody to act already, and others get through meanwhile.
     """
     tried = attempts + 1
     match outcome:
@@ -71,10 +82,14 @@ def next_step(
             return Step(DeliveryState.DELIVERED, reason, tried, now, remote_id, may_repeat=may_repeat)
         case Rejected(reason):
             return Step(DeliveryState.DEAD, f"rejected: {reason}", tried, now, cause=_cause("rejected", reason))
-        case AuthFailed(reason):
-            step = _until_somebody_acts(f"not authorised: {reason}", attempts, now)
-        case Gone(reason):
-            step = _until_somebody_acts(f"gone: {reason}", attempts, now)
+        case AuthFailed(reason) | Gone(reason):
+            cause = NOT_AUTHORISED if isinstance(outcome, AuthFailed) else GONE
+            reason = f"{cause}: {reason}"
+            if is_alone:  # it is what they refuse, as a filter before a server does: it must not stop the others
+                step = _again(Retry(reason), tried, now, policy, rng)
+                step = replace(step, cause=step.cause or cause)
+            else:
+                step = _until_somebody_acts(reason, cause, attempts, now)
         case Uncertain(reason):
             return _after_uncertain(reason, tried, now, policy, rng, may_repeat=may_repeat)
         case Retry(reason, is_ours=True):
@@ -85,8 +100,8 @@ def next_step(
     return replace(step, may_repeat=may_repeat, done=outcome.done if isinstance(outcome, Retry) else None)
 
 
-def _until_somebody_acts(reason: str, attempts: int, now: datetime) -> Step:
-    return Step(DeliveryState.PENDING, reason, attempts, now + PAUSE, pause_lane=PAUSE, shuts_lane=True)
+def _until_somebody_acts(reason: str, cause: str, attempts: int, now: datetime) -> Step:
+    return Step(DeliveryState.PENDING, reason, attempts, now + PAUSE, pause_lane=PAUSE, shuts_lane=True, cause=cause)
 
 
 def _after_uncertain(
@@ -107,7 +122,7 @@ def _after_uncertain(
 def _again(outcome: Retry, tried: int, now: datetime, policy: Policy, rng: random.Random) -> Step:
     schedule, reason, after = policy.schedule, outcome.reason, outcome.after
     scheduled = schedule[min(tried, len(schedule)) - 1]
-    pause = (scheduled if after is None else after) if outcome.whole_lane else None
+    pause = (min(scheduled, LONGEST_UNASKED_PAUSE) if after is None else after) if outcome.whole_lane else None
     if tried > len(schedule):
         given_up = f"gave up after {tried} tries: {reason}"
         cause = _cause("gave up", reason)

@@ -21,6 +21,7 @@ from routers.cli.output import local, plain, print_rows
 from routers.durations import written_duration
 from routers.lanes import SHUT_AFTER, Condition
 from routers.operating import clock_of
+from routers.operating import resume as resume_sink
 from routers.rules.fields import did_you_mean
 from routers.schema import OPEN, DeliveryState
 
@@ -250,7 +251,7 @@ def resume(name: str, database_url: str) -> None:
     """End every pause of NAME, whoever made it, and forget its failures."""
     with opened(database_url) as database:
         with database.writing.begin() as conn:
-            is_there = lanes.release(conn, name)
+            is_there = resume_sink(conn, name, now=clock_of(database).now(conn))
         _require(is_there, name, database_url)
     click.echo(f"{name} is open; a running server sends to it within a second.")
 

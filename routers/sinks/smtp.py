@@ -13,16 +13,16 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any
 
 from aiosmtplib import SMTP
 from aiosmtplib.errors import SMTPException, SMTPResponseException
 
 from callrail.addresses import AllowList
 from callrail.exceptions import AddressRefused, AnswerLost, CallRailError, NoNetwork, NotSent
+from callrail.resolving import Found, Resolver
 
 CLOSING = 421  # with it the server ends the connection, at any step (RFC 5321, 3.8)
 _SEND_THE_TEXT = 354
@@ -112,6 +112,7 @@ class Server:
     allowed: AllowList
     login: tuple[str, str] | None
     timeout: timedelta
+    resolver: Resolver = field(default_factory=Resolver)
 
 
 class Post:
@@ -413,21 +414,21 @@ async def _connected(server: Server) -> socket.socket:
     raise _unreachable(failure)
 
 
-async def _resolve(server: Server) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
+async def _resolve(server: Server) -> Found:
     """The family and address of each way to the server, all of them such as we connect to."""
     try:
-        entries = await asyncio.get_running_loop().getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
+        found = await server.resolver.look_up(server.host, server.port)
     except socket.gaierror as error:
         if error.errno in (socket.EAI_AGAIN, socket.EAI_SYSTEM):
             raise NoNetwork(f"our name server does not answer for {server.host}") from None
         raise NotSent(f"the name {server.host} cannot be resolved") from None
     except (OSError, UnicodeError):  # UnicodeError: a label too long or empty
         raise NotSent(f"the name {server.host} cannot be resolved") from None
-    if not server.allowed.permits_all(server.host, [str(entry[4][0]) for entry in entries]):
+    if not server.allowed.permits_all(server.host, [str(address[0]) for _, address in found]):
         raise AddressRefused(
             f"{server.host} is a loopback, private or reserved address; list it under allow_hosts if that is meant"
         )
-    return [(entry[0], entry[4]) for entry in entries]
+    return found
 
 
 def _unreachable(error: OSError) -> NotSent:

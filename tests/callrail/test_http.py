@@ -10,6 +10,7 @@ import resource
 import socket
 import ssl
 import sys
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -393,14 +394,14 @@ def resolve(monkeypatch: pytest.MonkeyPatch, *answers: list[str] | OSError) -> l
     """Let names resolve to *answers*, one after the other; the names that were asked for are noted in the list."""
     asked: list[str] = []
 
-    async def getaddrinfo(host: str, port: int, **_more: object) -> list[tuple[object, ...]]:
+    def getaddrinfo(host: str, port: int, **_more: object) -> list[tuple[object, ...]]:
         found = answers[min(len(asked), len(answers) - 1)]
         asked.append(host)
         if isinstance(found, OSError):
             raise found
         return [(socket.AF_UNSPEC, socket.SOCK_STREAM, 0, "", (address, port)) for address in found]
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     return asked
 
 
@@ -436,6 +437,39 @@ async def test_the_next_address_is_tried(destination: Destination, monkeypatch: 
     found = await post(f"http://crm.example.com:{destination.port}/", allow_hosts=["127.0.0.0/8"])
 
     assert found.status == 200
+
+
+async def test_name_servers_that_are_silent_keep_no_other_destination_from_being_reached(
+    destination: Destination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Look-ups once shared the loop's few threads: one dead domain with eight sends held all, and every sink waited.
+
+    Those eight are one look-up now, and it holds neither another destination nor the end of the process.
+    """
+    look_up, may_answer = socket.getaddrinfo, threading.Event()
+    loop, is_held = asyncio.get_running_loop(), asyncio.Event()
+    held: list[str] = []
+
+    def getaddrinfo(host: str, *args: Any, **more: Any) -> Any:
+        if host == "silent.example.com":
+            held.append(threading.current_thread().name)
+            loop.call_soon_threadsafe(is_held.set)
+            may_answer.wait(60)
+            raise socket.gaierror(socket.EAI_AGAIN, "")
+        return look_up(host, *args, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    sick = HttpClient(timeout=LONG)
+    sends = [asyncio.create_task(sick.post("http://silent.example.com/", content=b"", headers={})) for _ in range(8)]
+    await is_held.wait()
+
+    found = await post(f"http://localhost:{destination.port}/", allow_hosts=["localhost"])
+
+    assert found.status == 200
+    may_answer.set()
+    assert [type(error) for error in await asyncio.gather(*sends, return_exceptions=True)] == [NoNetwork] * 8
+    assert held == ["resolver"]
+    await sick.aclose()
 
 
 SPELLINGS = [

@@ -293,7 +293,7 @@ async def test_mails_about_a_call_are_one_thread(
     first, *answers = [mail.parsed for mail in mailbox.mails]
     assert first_key in first["Message-ID"]
     assert first["References"] is None
-    assert len(answers) == 2  # voicemail and transcript; the right outcome needs no second mail that it was corrected
+    assert len(answers) == 2  # missed, and the voicemail that it proved to be
     assert {mail[name] for mail in answers for name in ("References", "In-Reply-To")} == {first["Message-ID"]}
 
 

@@ -19,9 +19,9 @@ from routers import lanes
 from routers.dispatcher import Dispatcher, Limits
 from routers.lanes import SHUT_AFTER, Condition
 from routers.messages import Message
-from routers.outcomes import Delivered, Outcome, Retry
+from routers.outcomes import AuthFailed, Delivered, Outcome, Retry
 from routers.rates import Rate
-from routers.retries import Policy
+from routers.retries import PAUSE, Policy
 from routers.schema import DeliveryState
 from routers.sinks.sink import Check, Sink
 from tests.routers.dispatching import AT_ONCE, HOUR, World
@@ -60,7 +60,7 @@ def test_a_shut_lane_sends_one_probe_and_its_success_opens_it() -> None:
     almost, _ = after_failures(SHUT_AFTER - 1)
     shut, _ = after_failures(SHUT_AFTER)
 
-    assert [condition.slots(8) for condition in (almost, shut, shut.answered())] == [8, 1, 8]
+    assert [condition.slots(8) for condition in (almost, shut, shut.answered(NOW))] == [8, 1, 8]
     assert IDLE.shut().slots(8) == 1
 
 
@@ -89,16 +89,17 @@ def test_a_reason_stays_until_the_sink_has_proved_well() -> None:
     """The pause may be over and the probe still out."""
     paused = IDLE.failed(NOW, "HTTP 429").paused(NOW + SECOND, "HTTP 429")
 
-    assert paused.at(NOW).reason == "HTTP 429"
-    assert paused.at(NOW + SECOND).reason == "HTTP 429"
-    assert paused.answered().at(NOW + SECOND) == IDLE
+    assert paused.answered(NOW).reason == "HTTP 429"  # a success that was on the way already
+    assert paused.failed(NOW + SECOND, "HTTP 429").reason == "HTTP 429"
+    assert paused.answered(NOW + SECOND) == IDLE
 
 
 def test_a_held_lane_keeps_its_reason() -> None:
     """It is paused without an end."""
     held = Condition("crm", is_held=True, reason="moving house")
 
-    assert held.at(NOW + 1000 * HOUR) == held
+    assert held.answered(NOW + 1000 * HOUR) == held
+    assert held.paused(NOW + HOUR, "HTTP 429").reason == "moving house"  # of what was on the way when it was paused
     assert held.is_paused(NOW + 1000 * HOUR)
 
 
@@ -169,6 +170,24 @@ def test_a_lane_without_a_rate_has_no_tokens_and_loses_those_of_an_earlier_one()
 
 
 # --- on real databases -----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Refuses:
+    """A sink that refuses one message, as a filter before a server does for what stands in it."""
+
+    key: str = ""
+    messages: list[str] = field(default_factory=list)
+
+    async def check(self) -> Sequence[Check]:
+        return []
+
+    async def deliver(self, message: Message) -> Outcome:
+        self.messages.append(message.key)
+        return AuthFailed("HTTP 403") if message.key == self.key else Delivered()
+
+    async def aclose(self) -> None:
+        pass
 
 
 @dataclass
@@ -292,6 +311,45 @@ async def test_one_probe_is_sent_to_a_sink_that_failed_however_many_dispatchers_
         sink.gate.set()
         await world.all_are(DeliveryState.DELIVERED)
         await until(lambda: world.lane().failures == 0)
+
+
+@pytest.mark.anyio
+async def test_a_message_that_is_always_refused_does_not_stop_its_sink_for_ever(database_url: str) -> None:
+    """A 403 once meant five minutes' rest each time: one such message, due again when that was over, was an outage."""
+    sink, clock = Refuses(), FixedClock()
+    with opened(database_url) as database:
+        world = World(database)
+        (sink.key,) = await world.put(now=NOW)
+        async with world.dispatching({"crm": lane_of(sink, schedule=[HOUR])}, clock=clock) as dispatcher:
+            dispatcher.hint()
+            await until(lambda: world.lane().paused_until is not None)
+            (other,) = await world.put(now=NOW)
+            clock.moment += PAUSE
+            dispatcher.hint()
+            await until(lambda: world.outcomes().count("authfailed") == 2)
+
+            assert sink.messages == [sink.key, other, sink.key]
+            assert not Condition("crm", paused_until=world.lane().paused_until).is_paused(clock.moment)
+            refused = world.deliveries()[0]
+            assert (refused.state, refused.attempts, refused.cause) == ("pending", 1, "not authorised")
+
+
+@pytest.mark.anyio
+async def test_an_idle_lane_with_a_rate_writes_nothing(database_url: str) -> None:
+    """Its tokens were stored at every look, once a second for each such sink. They count from the last send."""
+    sink = Takes()
+    with opened(database_url) as database:
+        world = World(database)
+        sinks = {"crm": lane_of(sink, rate=Rate(2, HOUR)), "witness 1": lane_of(Takes())}
+        async with world.dispatching(sinks) as dispatcher:
+            await world.put()
+            dispatcher.hint()
+            await world.all_are(DeliveryState.DELIVERED)
+            after_it = world.lane()
+            await both_have_had_a_turn(world, [dispatcher])
+
+            assert after_it.tokens == 1
+            assert world.lane() == after_it
 
 
 @pytest.mark.anyio

@@ -13,7 +13,7 @@ from receiver.database import Database
 from routers import lanes, outbox
 from routers.lanes import Condition, lock_lane, save_lane
 from routers.ledger import Selection
-from routers.operating import CANCELLABLE, CANCELLED, RETRYABLE, cancel, change_all, clock_of, retry
+from routers.operating import CANCELLABLE, CANCELLED, RETRYABLE, cancel, change_all, clock_of, resume, retry
 from routers.outbox import claim_due, mark_sending, record
 from routers.schema import DeliveryState, attempts, deliveries
 from tests.routers.store import NOW, FixedClock, opened, put_deliveries, rows_of, tried
@@ -283,3 +283,21 @@ def send_all(url: str) -> None:
                 sent = mark_sending(conn, claim(conn, 2), lease_until=LATER)
                 unsent = select(deliveries.c.id).where(deliveries.c.state.in_(CANCELLABLE)).limit(1)
                 is_open = conn.execute(unsent).first() is not None
+
+
+# --- resume ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_waited_for_somebody_to_act_goes_at_once_when_its_sink_is_resumed(database_url: str) -> None:
+    """It was due only minutes later. What waits for its next try, or for another sink, waits on."""
+    with opened(database_url) as database, database.writing.begin() as conn:
+        waits: dict[str, Any] = {"due_at": LATER, "cause": "not authorised"}
+        refused, failed = put(conn, DeliveryState.PENDING, **waits), put(conn, DeliveryState.PENDING, due_at=LATER)
+        elsewhere = put(conn, DeliveryState.PENDING, sink="mail", **waits)
+        save_lane(conn, Condition("crm", paused_until=LATER, reason="not authorised: HTTP 401").shut())
+
+        assert resume(conn, "crm", now=NOW)
+        assert not resume(conn, "nobody", now=NOW)
+
+        assert lanes.read_lane(conn, "crm") == Condition("crm")
+        assert [row_of(conn, one).due_at for one in (refused, failed, elsewhere)] == [NOW, LATER, LATER]

@@ -5,24 +5,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, select, update
 
 from receiver.database import Database
+from receiver.ids import Prefix, new_id
 from routers import outbox
-from routers.amending import Amendment, amend
+from routers.amending import Amendment, amend, tell_with_firsts, with_stories
 from routers.corrections import Correction, correct
 from routers.dispatcher import Limits
 from routers.messages import Amend, Message
 from routers.ordering import Pair, let_pass, promote, promote_forgotten
-from routers.outbox import NewDelivery, insert_deliveries
+from routers.outbox import Delivery, NewDelivery, Tried, claim_due, insert_deliveries, mark_sending, record
 from routers.outcomes import AuthFailed, Delivered, Outcome, Retry
 from routers.retries import Policy
 from routers.rules.ruleset import NOT_AMENDED, Amending
-from routers.schema import DeliveryState, deliveries
+from routers.schema import DeliveryState, deliveries, transitions
 from routers.sinks.config import OnUncertain
 from routers.sinks.sink import Check
 from routers.transitions import Transition
@@ -288,3 +289,34 @@ async def test_a_start_promotes_what_a_process_left_behind(database_url: str) ->
         async with world.dispatching({"crm": (sink, Limits(4, HOUR, Policy((HOUR,))))}):
             await asyncio.wait_for(world.all_are(DeliveryState.DELIVERED), 60)
         assert sink.keys == [row.id for row in world.deliveries()]
+
+
+def test_a_first_message_that_is_tried_again_tells_the_news_that_came_while_it_was_being_sent(
+    database_url: str,
+) -> None:
+    """It was once let past after two minutes: people got two messages, and the older news last."""
+    later = NOW + timedelta(minutes=10)
+    with opened(database_url) as database, database.writing.begin() as conn:
+        (first,) = put_deliveries(conn, order_key="acme:ann")
+        conn.execute(update(deliveries).values(amend=Amend.EDIT))
+        told = conn.execute(select(transitions)).one()
+        known = {**told._asdict(), "id": new_id(Prefix.TRANSITION), "name": Transition.CALL_TRANSCRIPT_READY}
+        conn.execute(transitions.insert().values(known))
+        (sent,) = mark_sending(conn, _claimed_with_story(conn, NOW), lease_until=later)
+        news = NewDelivery("news", known["id"], told.object_id, "acme", "r", "0", "crm", order_key="acme:ann")
+        amend(conn, [Amendment(news, ("r",), Amending(Amend.EDIT, tells_all=True), first=first)], now=NOW)
+        failed = [Tried(sent, NOW, timedelta(0), "retry", DeliveryState.PENDING, later, 1, "HTTP 503", blocks=False)]
+
+        tell_with_firsts(conn, failed, now=NOW)  # not heard: it is still being sent, and tells what it told
+        assert [row.state for row in conn.execute(select(deliveries).order_by(deliveries.c.id))][1] == "blocked"
+        record(conn, failed, now=NOW)
+        tell_with_firsts(conn, failed, now=NOW)
+
+        (again,) = _claimed_with_story(conn, later)
+        assert (again.id, again.transition) == (first, Transition.CALL_TRANSCRIPT_READY)
+        assert [chapter.transition for chapter in again.story] == [Transition.CALL_MISSED]
+
+
+def _claimed_with_story(conn: Connection, now: datetime) -> list[Delivery]:
+    lease = now + timedelta(hours=1)
+    return with_stories(conn, claim_due(conn, sink="crm", now=now, lease_until=lease, instance="in_1", limit=9))

@@ -100,6 +100,7 @@ def test_without_retry_after_only_a_429_speaks_for_the_whole_lane(status: int, w
         pytest.param("٣", None, id="other-digits"),
         pytest.param("²", None, id="no-digit-at-all"),
         pytest.param("Tue, 99 Mar 2026 13:17:00 GMT", None, id="no-date"),
+        pytest.param("Wed, 21 Oct 2026 07:287100749999", None, id="more-minutes-than-a-number-holds"),
     ],
 )
 def test_retry_after_is_read_as_seconds_or_date_and_capped(told: str, wait: timedelta | None) -> None:

@@ -43,12 +43,28 @@ def step(outcome: Outcome, *, attempts: int = 0, rng: random.Random | None = Non
         ),
         pytest.param(
             AuthFailed("HTTP 401"),
-            Step(DeliveryState.PENDING, "not authorised: HTTP 401", 2, NOW + PAUSE, pause_lane=PAUSE, shuts_lane=True),
+            Step(
+                DeliveryState.PENDING,
+                "not authorised: HTTP 401",
+                2,
+                NOW + PAUSE,
+                pause_lane=PAUSE,
+                shuts_lane=True,
+                cause="not authorised",
+            ),
             id="auth-costs-no-attempt",
         ),
         pytest.param(
             Gone("HTTP 410"),
-            Step(DeliveryState.PENDING, "gone: HTTP 410", 2, NOW + PAUSE, pause_lane=PAUSE, shuts_lane=True),
+            Step(
+                DeliveryState.PENDING,
+                "gone: HTTP 410",
+                2,
+                NOW + PAUSE,
+                pause_lane=PAUSE,
+                shuts_lane=True,
+                cause="gone",
+            ),
             id="gone-costs-no-attempt",
         ),
         pytest.param(
@@ -97,6 +113,15 @@ def test_each_outcome_has_its_step(outcome: Outcome, expected: Step) -> None:
     assert step(outcome, attempts=2) == expected
 
 
+def test_a_429_that_asks_for_no_time_rests_the_lane_for_minutes_however_often_the_delivery_failed_before() -> None:
+    """The schedule of systems waits a day after the ninth try: that is this delivery's, and once was everybody's."""
+    policy = Policy(SCHEDULES[Audience.SYSTEMS])
+    ninth = next_step(Retry("HTTP 429", whole_lane=True), attempts=8, now=NOW, policy=policy, rng=NoJitter())
+
+    assert ninth.due_at == NOW + timedelta(hours=24)
+    assert ninth.pause_lane == timedelta(minutes=5)
+
+
 @pytest.mark.parametrize(("attempts", "wait"), [(0, SCHEDULE[0]), (1, SCHEDULE[1]), (2, SCHEDULE[2])])
 def test_the_schedule_gives_the_wait_after_each_try(attempts: int, wait: timedelta) -> None:
     """The first wait follows the first try."""
@@ -111,6 +136,22 @@ def test_after_the_last_wait_a_delivery_is_dead(outcome: Outcome) -> None:
     assert (dead.state, dead.attempts) == (DeliveryState.DEAD, 4)
     assert dead.reason.startswith("gave up after 4 tries: ")
     assert outcome.reason in dead.reason
+
+
+@pytest.mark.parametrize(("attempts", "state"), [(0, DeliveryState.PENDING), (3, DeliveryState.DEAD)])
+def test_what_is_refused_again_while_others_get_through_fails_for_itself(attempts: int, state: DeliveryState) -> None:
+    """Its tries are counted, and no lane rests for it."""
+    refused = next_step(
+        AuthFailed("HTTP 403"), attempts=attempts, now=NOW, policy=Policy(SCHEDULE), rng=NoJitter(), is_alone=True
+    )
+
+    assert (refused.state, refused.attempts, refused.pause_lane, refused.shuts_lane) == (
+        state,
+        attempts + 1,
+        None,
+        False,
+    )
+    assert refused.cause == ("not authorised" if state is DeliveryState.PENDING else "gave up: not authorised")
 
 
 @pytest.mark.parametrize("may_repeat", [False, True])
