@@ -38,9 +38,9 @@ class DatabaseClock:
     def now(self, conn: Connection) -> datetime:
         since = time.monotonic() - self._told_at
         if not since < ASK_EVERY:
-            asked_at = time.monotonic()
             moment: datetime = conn.execute(_DATABASE_NOW).scalar_one()
-            self._told, self._told_at, since = moment.astimezone(UTC), asked_at, time.monotonic() - asked_at
+            # From when the answer is here: a bit behind the server, and never ahead of it.
+            self._told, self._told_at, since = moment.astimezone(UTC), time.monotonic(), 0.0
         return self._told + timedelta(seconds=since)
 
 

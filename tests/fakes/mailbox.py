@@ -162,7 +162,7 @@ class _Conversation(SMTP):
         super().connection_lost(error)
 
     async def end(self) -> None:
-        if isinstance(self.transport, asyncio.Transport):
+        if isinstance(self.transport, asyncio.Transport) and not self.transport.is_closing():
             self.transport.abort()
         if self._handler_coroutine is not None:
             self._handler_coroutine.cancel()  # one that waits for a handshake would wait for ever

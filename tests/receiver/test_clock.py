@@ -149,3 +149,15 @@ def test_postgresql_tells_the_servers_time(postgresql_url: str) -> None:
 
     assert begun <= first < second <= ended
     assert first.tzinfo is UTC
+
+
+def test_between_two_questions_the_servers_clock_runs_on(postgresql_url: str) -> None:
+    """It is asked once a second; what is told in between lies between two answers of the server's."""
+    database, clock = open_database(postgresql_url), DatabaseClock()
+    with database.writing.begin() as connection:
+        told = [clock.now(connection) for _ in range(50)]
+        ended = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    database.dispose()
+
+    assert told == sorted(told)
+    assert told[0] < told[-1] <= ended
