@@ -59,15 +59,6 @@ class Configuration:
         """
         return load_companies(self.document, environ=environ)
 
-    def hours_of(self, company: str) -> Schedule | None:
-        """The opening hours of *company*; None if the file tells none."""
-        return self.rules.hours.get(company)
-
-    def time_zone_of(self, company: str) -> str | None:
-        """The zone that the file tells of *company*, such as America/New_York; None if it tells none."""
-        config = self.company_configs.get(company)
-        return config.time_zone if config is not None else None
-
     def signing_key_references(self) -> list[SecretRef]:
         """Where the companies' signing keys are kept."""
         return [key.secret for company in self.company_configs.values() for key in company.signing_keys]

@@ -70,7 +70,7 @@ def facts_told(configuration: Configuration, company: str, told: Mapping[str, An
     wall = facts.pop("at", None)
     if "before" in facts:
         facts["$before"] = facts.pop("before")
-    zone = ZoneInfo(configuration.time_zone_of(company) or "UTC")
+    zone = ZoneInfo(configuration.rules.zones.get(company) or "UTC")
     moment = datetime.fromisoformat(wall).replace(tzinfo=zone) if wall else datetime(2026, 11, 24, tzinfo=UTC)
     return facts_in_time(configuration.rules, company, facts, occurred_at=moment, received_at=moment, told_zones={})
 

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,15 +19,14 @@ from standardwebhooks import Webhook
 from callrail.fields import FIELDS
 from routers.config import Configuration, check_config, read_config
 from routers.messages import Message
-from routers.outbox import Delivery
 from routers.outcomes import Delivered
 from routers.sinks import SINK_TYPES
 from routers.sinks.http import HttpConfig
 from routers.sinks.webhook import WebhookConfig
 from routers.templates import built_in_templates, render
-from routers.transitions import Transition
 from tests.fakes.destination import Destination, Request, answer, running_destination
 from tests.fakes.receiver_of_webhooks import SECRET
+from tests.routers.store import a_delivery
 
 pytestmark = pytest.mark.anyio
 
@@ -111,28 +110,10 @@ FACTS = {"ordinary": ORDINARY, "hostile": HOSTILE}
 
 
 def a_message(facts: dict[str, Any]) -> Message:
-    delivery = Delivery(
-        id="dl_06bqexample",
-        fence=1,
-        attempts=0,
-        rule="missed",
-        sink="crm",
-        company="acme-plumbing",
-        object_type="call",
-        callrail_id="CAL0191f00a1b2c7d3e8f405162738495a6",
-        transition=Transition.CALL_MISSED,
-        occurred_at=datetime(2026, 3, 10, 13, 15, 2, tzinfo=UTC),
-        stage="ended",
-        outcome="missed",
-        fields=facts,
-    )
+    callrail_id = "CAL0191f00a1b2c7d3e8f405162738495a6"
+    delivery = a_delivery(facts, id="dl_06bqexample", company="acme-plumbing", callrail_id=callrail_id)
     links = {"call": "https://app.callrail.com/calls/CAL0191_1?a=b&c=d"}
-    return replace(
-        render(delivery, built_in_templates()),
-        links=links,
-        object_type=delivery.object_type,
-        callrail_id=delivery.callrail_id,
-    )
+    return replace(render(delivery, built_in_templates()), links=links)
 
 
 @pytest.fixture
@@ -215,7 +196,7 @@ def is_flat_texts(request: Request) -> None:
     body = told(request)
     assert all(isinstance(value, str) for value in body.values())
     assert (body["id"], body["happened"]) == ("dl_06bqexample", "call.missed")
-    assert body["at"] == "2026-03-10T13:15:02.000Z"
+    assert body["at"] == "2026-03-10T13:15:00.000Z"
 
 
 def is_teams_message(request: Request) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -172,6 +172,26 @@ def put_deliveries(
     insert_deliveries(conn, new, now=now)
     mine = select(deliveries.c.id).where(deliveries.c.transition_id == transition_id).order_by(deliveries.c.id)
     return list(conn.execute(mine).scalars())
+
+
+def a_delivery(fields: dict[str, Any], **changed: Any) -> Delivery:
+    """A claimed delivery that tells a missed call of *fields*, but for what is *changed*."""
+    delivery = Delivery(
+        id="dl_1",
+        fence=1,
+        attempts=0,
+        rule="r",
+        sink="crm",
+        company="acme",
+        object_type="call",
+        callrail_id="CAL1",
+        transition=Transition.CALL_MISSED,
+        occurred_at=NOW,
+        stage="ended",
+        outcome="missed",
+        fields=fields,
+    )
+    return replace(delivery, **changed)
 
 
 def tried(delivery: Delivery, state: DeliveryState, *, due_at: datetime = NOW, reason: str = "said") -> Tried:

@@ -232,12 +232,12 @@ def test_defaults_hold_where_a_company_does_not_say_otherwise(tmp_path: Path) ->
         "acme": {"alerts": "crm", "records": "crm"},
         "globex": {"alerts": "terminal"},
     }
-    assert configuration.hours_of("acme") == configuration.schedules["late"]
-    assert configuration.hours_of("globex") is None
-    assert configuration.hours_of("nobody") is None
-    assert configuration.time_zone_of("acme") == "America/New_York"
-    assert configuration.time_zone_of("globex") is None
-    assert configuration.time_zone_of("nobody") is None
+    assert configuration.rules.hours.get("acme") == configuration.schedules["late"]
+    assert configuration.rules.hours.get("globex") is None
+    assert configuration.rules.hours.get("nobody") is None
+    assert configuration.rules.zones.get("acme") == "America/New_York"
+    assert configuration.rules.zones.get("globex") is None
+    assert configuration.rules.zones.get("nobody") is None
 
 
 def test_a_send_leads_to_the_sink_of_the_company(tmp_path: Path) -> None:

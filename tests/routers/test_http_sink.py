@@ -17,13 +17,13 @@ from pydantic import ValidationError
 
 from receiver.exceptions import SecretMissing
 from routers.messages import Message, Text
-from routers.outbox import Delivery
 from routers.outcomes import Delivered, Outcome, Rejected, Retry, Uncertain
 from routers.sinks.config import OnUncertain
 from routers.sinks.http import OWN_NAMES, HttpConfig, HttpSink
 from routers.templates import built_in_templates, render
 from routers.transitions import Transition
 from tests.fakes.destination import Destination, answer, port_nobody_listens_on, running_destination
+from tests.routers.store import a_delivery
 
 pytestmark = pytest.mark.anyio
 
@@ -425,21 +425,8 @@ async def test_a_stored_delivery_arrives_with_all_that_templates_may_name(
     destination: Destination,
 ) -> None:
     """Fields by CallRail's name, the text, the time in the company's zone, and what was before."""
-    delivery = Delivery(
-        id="dl_06bqexample",
-        fence=1,
-        attempts=0,
-        rule="missed",
-        sink="crm",
-        company="acme",
-        object_type="call",
-        callrail_id="CAL1",
-        transition=Transition.CALL_MISSED,
-        occurred_at=datetime(2026, 3, 10, 13, 15, 2, tzinfo=UTC),
-        stage="ended",
-        outcome="missed",
-        fields={"customer_name": "Avery Quill", "company_time_zone": "America/New_York"},
-    )
+    fields = {"customer_name": "Avery Quill", "company_time_zone": "America/New_York"}
+    delivery = a_delivery(fields, rule="missed")
     body = {
         "name": "{{ customer_name }}",
         "at": "{{ occurred_at | localtime('%H:%M') }}",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ from routers.templates import (
 )
 from routers.transitions import Transition
 from tests.routers.facts import CALL, FORM, TEXT, facts_of
+from tests.routers.store import a_delivery
 
 OCCURRED_AT = datetime(2026, 3, 10, 18, 15, tzinfo=UTC)
 GOLDEN = Path(__file__).parent / "golden" / "templates.txt"
@@ -42,22 +42,8 @@ DEFAULTS = Path(__file__).parents[2] / "routers" / "default_templates"
 
 
 def delivery_of(transition: Transition, facts: dict[str, Any], **changed: Any) -> Delivery:
-    delivery = Delivery(
-        id="dl_1",
-        fence=1,
-        attempts=0,
-        rule="r",
-        sink="slack",
-        company="acme",
-        object_type="call",
-        callrail_id="CAL1",
-        transition=transition,
-        occurred_at=OCCURRED_AT,
-        stage=facts.get("stage", "ended"),
-        outcome=facts.get("outcome"),
-        fields=facts,
-    )
-    return replace(delivery, **changed)
+    told = {"occurred_at": OCCURRED_AT, "stage": facts.get("stage", "ended"), "outcome": facts.get("outcome")}
+    return a_delivery(facts, transition=transition, **(told | changed))
 
 
 def rendered(transition: Transition, facts: dict[str, Any], **changed: Any) -> Message:
