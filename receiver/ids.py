@@ -28,6 +28,8 @@ class Prefix(StrEnum):
     DELIVERY = "dl"
     ATTEMPT = "at"
     INSTANCE = "in"
+    REPLAY = "rp"
+    AUDIT = "au"
 
 
 class BadId(ReceiverError):

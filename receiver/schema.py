@@ -28,11 +28,12 @@ class EventState(StrEnum):
 
 
 class Origin(StrEnum):
-    """Who told us: CallRail by webhook, CallRail's API when asked, or ourselves for a trial."""
+    """Who told us: CallRail by webhook, CallRail's API when asked, or ourselves, for a trial or as an alarm."""
 
     WEBHOOK = "webhook"
     API = "api"
     SIMULATED = "simulated"
+    ROUTER = "router"
 
 
 class QuarantineReason(StrEnum):
@@ -91,4 +92,18 @@ quarantine = Table(
     Column("headers", Json, nullable=False),
     Column("body", LargeBinary, nullable=False),
     one_of("reason", QuarantineReason),
+)
+
+instances = Table(
+    "instances",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("role", Id, nullable=False, comment="all, intake, dispatch"),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("version", Id, nullable=False, comment="of the program"),
+    Column("started_at", Instant, nullable=False),
+    Column("seen_at", Instant, nullable=False, comment="its last heartbeat"),
+    Column("spooled", Integer, nullable=False, server_default="0", comment="webhooks that wait in its spool"),
+    Column("spooling_since", Instant, comment="since when it takes webhooks into its spool"),
 )

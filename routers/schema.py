@@ -11,6 +11,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     Table,
     Text,
     UniqueConstraint,
@@ -23,7 +24,7 @@ from receiver.columns import Id, Instant, Json
 from receiver.schema import metadata, one_of, waiting_index
 
 # The newest migration. `serve` asks the database for it instead of loading the migrations; a test compares the two.
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 
 
 class TransitionState(StrEnum):
@@ -49,6 +50,24 @@ class DeliveryState(StrEnum):
     EXPIRED = "expired"
     SUPERSEDED = "superseded"
     UNCERTAIN = "uncertain"
+
+
+class ReplayState(StrEnum):
+    """How far a replay is: planned and waiting for its word, being carried out, halted, or over."""
+
+    PLANNED = "planned"
+    RUNNING = "running"
+    PAUSED = "paused"
+    DONE = "done"
+    CANCELLED = "cancelled"
+
+
+class ReplayItemState(StrEnum):
+    """What became of one message of a replay: not yet looked at, put into the outbox, or left out for a reason."""
+
+    WAITING = "waiting"
+    QUEUED = "queued"
+    SKIPPED = "skipped"
 
 
 objects = Table(
@@ -134,6 +153,7 @@ deliveries = Table(
     Column("remote_id", Text, comment="what the destination calls it"),
     Column("reason", Text, comment="why it stands where it stands"),
     Column("cause", Id, comment="the reason's sort, by which dead letters are grouped"),
+    Column("replay", Id, comment="replays.id of the replay that made it or took it up again"),
     Column("created_at", Instant, nullable=False),
     Column("finished_at", Instant),
     one_of("state", DeliveryState),
@@ -220,4 +240,63 @@ lanes = Table(
     Column("failures", Integer, nullable=False, comment="in a row"),
     Column("tokens", Float, comment="how many may be sent at once; null where it has no rate"),
     Column("tokens_at", Instant, comment="when that was so"),
+)
+
+timers = Table(
+    "timers",
+    metadata,
+    Column("purpose", Id, primary_key=True),
+    Column("subject", Id, primary_key=True, comment="what it is about; empty for a job of the whole installation"),
+    Column("due_at", Instant, nullable=False),
+    Column("lease_until", Instant, comment="whoever does it has until then"),
+)
+Index("ix_timers_due_at", timers.c.due_at)
+
+replays = Table(
+    "replays",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("state", Id, nullable=False),
+    Column("selection", Json, nullable=False, comment="what was asked for"),
+    Column("options", Json, nullable=False, comment="routing, again, to_people, rate"),
+    Column("summary", Json, nullable=False, comment="what the plan found"),
+    Column("next_item", Integer, nullable=False, server_default="0", comment="replay_items.n of the next"),
+    Column("reason", Text, comment="why it stands where it stands"),
+    Column("created_at", Instant, nullable=False),
+    Column("started_at", Instant),
+    Column("finished_at", Instant),
+    one_of("state", ReplayState),
+)
+waiting_index("ix_replays_running", replays.c.id, where=replays.c.state == ReplayState.RUNNING.value)
+
+replay_items = Table(
+    "replay_items",
+    metadata,
+    Column("replay_id", Id, ForeignKey("replays.id"), primary_key=True),
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    Column("transition_id", Id, nullable=False),
+    Column("delivery_id", Id, comment="the one to take up again; null for one to be made"),
+    Column("new", Json, comment="the delivery to be made: rule, send, sink, template, generation"),
+    Column("sink", Id, nullable=False),
+    Column("state", Id, nullable=False),
+    Column("reason", Text, comment="why it is left out"),
+    one_of("state", ReplayItemState),
+)
+
+erased = Table(
+    "erased",
+    metadata,
+    Column("hash", LargeBinary, primary_key=True, comment="keyed, of the phone number"),
+    Column("erased_at", Instant, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("actor", Text, nullable=False, comment="who, as the system knows them"),
+    Column("action", Id, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("details", Json),
 )

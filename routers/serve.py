@@ -30,6 +30,7 @@ from routers.config import Configuration
 from routers.dispatcher import Dispatcher, Limits
 from routers.migrate import NewerSchema, is_newer, schema_version
 from routers.outbox import shift_open_times
+from routers.periodic import Job, Periodic
 from routers.retries import Policy
 from routers.routing import Router
 from routers.schema import SCHEMA_VERSION
@@ -143,16 +144,22 @@ async def _dispatching(plan: Plan, database: Database, writer: Writer, stop: asy
     )
     router.on_deliveries = dispatcher.hint
     writer.on_stored = router.hint
+    periodic = Periodic(writer, clock, _jobs())
     await dispatcher.start(alone=database.is_sqlite)
-    tasks = [asyncio.create_task(router.run()), asyncio.create_task(dispatcher.run())]
+    tasks = [asyncio.create_task(part.run()) for part in (router, dispatcher, periodic)]
     for task in tasks:
         task.add_done_callback(lambda _: stop.set())  # one that ends by itself ends the process, to be started anew
     try:
         yield
     finally:
-        router.stop()
-        dispatcher.stop()
+        for part in (router, dispatcher, periodic):
+            part.stop()
         await asyncio.gather(*tasks)
+
+
+def _jobs() -> list[Job]:
+    """What a dispatching process does again and again."""
+    return []
 
 
 def build_sinks(configuration: Configuration) -> Mapping[str, tuple[Sink, Limits]]:
