@@ -59,6 +59,7 @@ class Periodic:
         async with asyncio.TaskGroup() as group:
             for job in self._jobs:
                 group.create_task(self._repeat(job))
+            await self._stopping.wait()
 
     def stop(self) -> None:
         """Begin no further round; one that is under way is broken off if it does not end soon."""
