@@ -28,7 +28,7 @@ from receiver.events import ReceivedRequest, event_row, insert_events
 from receiver.ids import Prefix, new_id
 from receiver.writer import MAX_BATCH, Writer
 from routers.lanes import open_lane
-from routers.outbox import Delivery, Tried, claim_due, mark_sending, record
+from routers.outbox import Delivery, Tried, claim_due, record
 from routers.schema import DeliveryState
 
 _EVENTS = 6_000
@@ -135,5 +135,4 @@ def _take_turn(conn: Connection, sent: list[Delivery]) -> list[Delivery]:
             now=now,
         )
     lease_until = now + timedelta(seconds=50)
-    claimed = claim_due(conn, sink=_SINK, now=now, lease_until=lease_until, instance="bench", limit=_CLAIM)
-    return mark_sending(conn, claimed, lease_until=lease_until)
+    return claim_due(conn, sink=_SINK, now=now, lease_until=lease_until, instance="bench", limit=_CLAIM)

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, or_, select
 
 from routers.messages import Amend
 from routers.ordering import Pair
-from routers.outbox import TAKEN_BACK, UNSENT, Delivery, NewDelivery, Tried, end, insert_deliveries
+from routers.outbox import UNSENT, Delivery, NewDelivery, Tried, end, insert_deliveries
 from routers.rules.ruleset import Amending
 from routers.schema import DeliveryState, deliveries, transitions, versions
 from routers.transitions import Transition
@@ -99,9 +99,6 @@ def _amend(conn: Connection, amendment: Amendment, first: Any, later: Sequence[A
     if not amendment.how.tells_all:
         return insert_deliveries(conn, [news], now=now)
     if first.state in UNSENT:
-        if first.state == DeliveryState.LEASED:
-            back = {"state": DeliveryState.PENDING.value, **TAKEN_BACK}
-            conn.execute(update(deliveries).where(deliveries.c.id == first.id).values(back))
         return insert_deliveries(conn, [replace(news, told_by=TOLD_WITH_FIRST)], now=now)
     unsent = [row for row in later if row.state in UNSENT]
     sent = [row for row in later if row.state not in UNSENT and row.reason not in TOLD_ELSEWHERE]

@@ -1,8 +1,7 @@
 """The dispatcher: a lane a sink, each sending as fast as its sink allows and hurting no other.
 
-A lane takes turns. A turn is one transaction that records what came back, claims what may be sent next, and marks what
-is about to leave as `sending`; only what is marked is sent. While one turn waits for its COMMIT the next results
-gather, so the batches grow with the load by themselves.
+A lane takes turns. A turn is one transaction that records what came back and claims as `sending` what leaves next.
+While one turn waits for its COMMIT the next results gather, so the batches grow with the load by themselves.
 """
 
 from __future__ import annotations
@@ -159,12 +158,11 @@ class Dispatcher:
 
 @dataclass(slots=True)
 class _Turn:
-    """What a turn tells its lane: what may be sent now, what is claimed for later, and how long nothing else is due.
+    """What a turn tells its lane: what is to be sent now, and how long nothing else is due.
 
     *had_its_turn*: where more waits than was claimed, the company that was last.
     """
 
-    marked: list[Delivery]
     claimed: list[Delivery]
     wait: timedelta
     had_its_turn: str | None = None
@@ -196,7 +194,6 @@ class Lane:
     zones: Mapping[str, str]
     is_alone: bool = False
     _had_its_turn: str | None = None
-    _claimed: list[Delivery] = field(default_factory=list)
     _on_the_way: set[asyncio.Task[None]] = field(default_factory=set)
     _results: deque[_Result] = field(default_factory=deque)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -237,8 +234,8 @@ class Lane:
             if isinstance(error, DatabaseUnavailable):
                 return POLL
             raise
-        self._claimed, self._had_its_turn = turn.claimed, turn.had_its_turn
-        for delivery in turn.marked:
+        self._had_its_turn = turn.had_its_turn
+        for delivery in turn.claimed:
             task = asyncio.create_task(self._send(delivery))
             self._on_the_way.add(task)  # asyncio itself keeps only weak references to tasks
             task.add_done_callback(self._came_back)
@@ -267,17 +264,14 @@ class Lane:
     # --- in the writer's transaction ---------------------------------------------------------------------------------
 
     def _turn(self, conn: Connection, *, results: list[_Result], on_the_way: int) -> _Turn:
-        """Record, see what the lane allows, claim and mark. It may be undone, so it changes nothing in memory."""
+        """Record, see what the lane allows, and claim. It may be undone, so it changes nothing in memory."""
         now = self.clock.now(conn)
         stored = lanes.lock_lane(conn, self.name)
         condition = self._record(conn, stored, results, now)
         filled = condition.filled(self.limits.rate, now)
-        if condition.is_paused(now):
-            turn = self._paused(conn, condition, now)
-        else:
-            turn = self._claim(conn, filled, now, on_the_way)
-        if turn.marked:  # tokens that time alone has brought are not stored: an idle lane would write all day
-            condition = filled.taken(len(turn.marked))
+        turn = self._paused(condition, now) if condition.is_paused(now) else self._claim(conn, filled, now, on_the_way)
+        if turn.claimed:  # tokens that time alone has brought are not stored: an idle lane would write all day
+            condition = filled.taken(len(turn.claimed))
         if condition.is_paused(now) and condition.reason != stored.reason:
             _log.warning("lane.paused", sink=self.name, reason=condition.reason)
         if condition != stored:
@@ -288,51 +282,39 @@ class Lane:
         now = self.clock.now(conn)
         stored = lanes.lock_lane(conn, self.name)
         condition = self._record(conn, stored, results, now)
-        outbox.put_back(conn, self._claimed, now=now)
         if condition != stored:
             lanes.save_lane(conn, condition)
 
-    def _paused(self, conn: Connection, condition: Condition, now: datetime) -> _Turn:
-        outbox.put_back(conn, self._claimed, now=now)
+    def _paused(self, condition: Condition, now: datetime) -> _Turn:
         until = POLL if condition.is_held or condition.paused_until is None else condition.paused_until - now
-        return _Turn([], [], min(POLL, until), self._had_its_turn)
+        return _Turn([], min(POLL, until), self._had_its_turn)
 
     def _claim(self, conn: Connection, condition: Condition, now: datetime, on_the_way: int) -> _Turn:
-        late = [item for item in self._claimed if item.expires_at is not None and item.expires_at <= now]
-        outbox.put_back(conn, late, now=now)  # it is not claimed again, and its end is noted with that of others
-        held = [item for item in self._claimed if item not in late]
-        free, ahead = self._room(conn, condition, on_the_way)
-        lease_until = now + self.limits.timeout + _LEASE_MARGIN
-        room = free + ahead - len(held)
-        new: list[Delivery] = []
-        if room > 0:
-            new = outbox.claim_due(
-                conn,
-                sink=self.name,
-                now=now,
-                lease_until=lease_until,
-                instance=self.instance,
-                limit=room,
-                after=self._had_its_turn,
-            )
-        has_more = room > 0 and len(new) == room
-        had_its_turn = self._had_its_turn  # while nothing may be sent, nobody loses their turn
-        if room > 0:
-            had_its_turn = new[-1].company if has_more else None
-        held += with_stories(conn, new)
-        marked = outbox.mark_sending(conn, held[:free], lease_until=lease_until)
-        wait = timedelta(0) if has_more else self._wait(conn, condition, now)
-        return _Turn(marked, held[free:], wait, had_its_turn)
+        room = self._room(conn, condition, on_the_way)
+        if not room:  # while nothing may be sent, nobody loses their turn
+            return _Turn([], self._wait(conn, condition, now), self._had_its_turn)
+        claimed = outbox.claim_due(
+            conn,
+            sink=self.name,
+            now=now,
+            lease_until=now + self.limits.timeout + _LEASE_MARGIN,
+            instance=self.instance,
+            limit=room,
+            after=self._had_its_turn,
+        )
+        if len(claimed) == room:
+            return _Turn(with_stories(conn, claimed), timedelta(0), claimed[-1].company)
+        # Whatever is on the way wakes the lane when it comes back, so the question need not be asked.
+        wait = POLL if claimed or on_the_way else self._wait(conn, condition, now)
+        return _Turn(with_stories(conn, claimed), wait)
 
-    def _room(self, conn: Connection, condition: Condition, on_the_way: int) -> tuple[int, int]:
-        """How many may be sent now, and how many claimed ahead: none where a rate or a probe bounds them."""
+    def _room(self, conn: Connection, condition: Condition, on_the_way: int) -> int:
+        """How many may be sent now."""
         slots = condition.slots(self.limits.concurrency)
         if not self.is_alone:
             on_the_way += lanes.on_the_way_elsewhere(conn, self.name, self.instance)
         free = max(slots - on_the_way, 0)
-        if condition.tokens is not None:
-            return min(free, max(int(condition.tokens), 0)), 0
-        return free, slots if slots == self.limits.concurrency else 0
+        return free if condition.tokens is None else min(free, max(int(condition.tokens), 0))
 
     def _wait(self, conn: Connection, condition: Condition, now: datetime) -> timedelta:
         due = outbox.next_due(conn, self.name)

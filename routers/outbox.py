@@ -1,8 +1,8 @@
 """The outbox: deliveries, and how they are claimed, recorded, returned and retried.
 
-A delivery is written in the transaction that makes it necessary. From there a dispatcher claims it under a lease,
-marks it `sending` before the first byte leaves, and records what came of it. Its `fence` rises with each claim, so
-what an earlier holder still has to say is not heard.
+A delivery is written in the transaction that makes it necessary. From there a dispatcher claims it under a lease as
+`sending`, before its first byte leaves, and records what came of it. Its `fence` rises with each claim, so what an
+earlier holder still has to say is not heard.
 """
 
 from __future__ import annotations
@@ -256,7 +256,7 @@ def _claiming(*conditions: ColumnElement[bool]) -> UpdateBase:
         update(deliveries)
         .where(deliveries.c.id == due.c.id)
         .values(
-            state=DeliveryState.LEASED.value,
+            state=DeliveryState.SENDING.value,
             lease_until=bindparam("lease_until"),
             leased_by=bindparam("instance"),
             fence=deliveries.c.fence + 1,
@@ -318,15 +318,6 @@ _claimed = (
     .where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
     .order_by(deliveries.c.due_at, deliveries.c.id)
 )
-_mark_sending = BulkUpdate(
-    deliveries,
-    deliveries.c.state,
-    deliveries.c.lease_until,
-    key=[deliveries.c.id, deliveries.c.fence, deliveries.c.state],
-)
-_sending = select(deliveries.c.id, deliveries.c.fence).where(
-    deliveries.c.id.in_(bindparam("ids", expanding=True)), deliveries.c.state == fixed(DeliveryState.SENDING)
-)
 
 
 def claim_due(
@@ -339,8 +330,9 @@ def claim_due(
     limit: int,
     after: str | None = None,
 ) -> list[Delivery]:
-    """Take up to *limit* due deliveries of one lane, oldest first. The lane must not be paused.
+    """Take up to *limit* due deliveries of one lane as `sending`, oldest first; they are to be sent after the COMMIT.
 
+    The lane must not be paused.
     One that tells of an outcome which proved wrong meanwhile (it was being sent then) is ended instead.
 
     Args:
@@ -421,16 +413,6 @@ def _delivery(row: Any) -> Delivery:
     )
 
 
-def mark_sending(conn: Connection, claimed: Sequence[Delivery], *, lease_until: datetime) -> list[Delivery]:
-    """Those of *claimed* whose next is their first byte on the wire: all but the ones whose lease was lost."""
-    rows = [(DeliveryState.SENDING, lease_until, item.id, item.fence, DeliveryState.LEASED) for item in claimed]
-    if _mark_sending(conn, rows) == len(rows):
-        return list(claimed)
-    _log.warning("outbox.lease_lost", tries=0)
-    ours = {(row.id, row.fence) for row in conn.execute(_sending, {"ids": [item.id for item in claimed]})}
-    return [item for item in claimed if (item.id, item.fence) in ours]
-
-
 # --- recording -------------------------------------------------------------------------------------------------------
 
 _RECORDED = (
@@ -505,7 +487,8 @@ def _recorded(item: Tried, now: datetime) -> tuple[Any, ...]:
 
 # --- returning -------------------------------------------------------------------------------------------------------
 
-_HELD = (fixed(DeliveryState.LEASED), fixed(DeliveryState.SENDING))
+# In these words, or SQLite does not see that its partial index fits.
+_is_held = deliveries.c.state.in_((fixed(DeliveryState.LEASED), fixed(DeliveryState.SENDING)))
 _UNCERTAIN_FOR = timedelta(seconds=60)
 
 
@@ -518,19 +501,17 @@ def return_leases(
 ) -> int:
     """Put back what a dispatcher holds no longer: leases that ran out by *now*, or *everything*. How many those were.
 
-    What was only leased is pending again. What was being sent may have arrived, and its list of attempts says so; what
-    follows is the sink's *on_uncertain*: sent once more under the same id, or kept for a person to decide.
+    It may have arrived, and its list of attempts says so; what follows is the sink's *on_uncertain*: sent once more
+    under the same id, or kept for a person to decide.
     """
-    # In these words, or SQLite does not see that its partial index fits.
-    held: ColumnElement[bool] = deliveries.c.state.in_(_HELD)
+    held: ColumnElement[bool] = _is_held
     if not everything:
         held = and_(held, deliveries.c.lease_until < now)
     pending = {"state": DeliveryState.PENDING.value, "lease_until": None, "leased_by": None, "due_at": now}
-    leased = update(deliveries).where(deliveries.c.state == fixed(DeliveryState.LEASED), held).values(pending)
-    returned = conn.execute(leased).rowcount
+    claimed_only = update(deliveries).where(held, deliveries.c.state == fixed(DeliveryState.LEASED)).values(pending)
+    returned = conn.execute(claimed_only).rowcount
     sending = select(deliveries.c.id, deliveries.c.sink, deliveries.c.order_key, deliveries.c.may_repeat)
-    sending = sending.where(deliveries.c.state == fixed(DeliveryState.SENDING), held).with_for_update(skip_locked=True)
-    interrupted = conn.execute(sending).all()
+    interrupted = conn.execute(sending.where(held).with_for_update(skip_locked=True)).all()
     _insert_attempts(conn, [(new_id(Prefix.ATTEMPT), row.id, now, 0, "uncertain", MAY_REPEAT) for row in interrupted])
     kept = [row for row in interrupted if _is_kept(on_uncertain.get(row.sink, OnUncertain.RETRY), row.may_repeat)]
     if kept:
@@ -548,22 +529,6 @@ def return_leases(
 def _is_kept(on_uncertain: OnUncertain, was_uncertain: bool) -> bool:
     """Whether a send that may have arrived is not repeated."""
     return on_uncertain is OnUncertain.HOLD or (on_uncertain is OnUncertain.REPEAT and was_uncertain)
-
-
-_put_back = BulkUpdate(
-    deliveries,
-    deliveries.c.state,
-    deliveries.c.due_at,
-    deliveries.c.lease_until,
-    deliveries.c.leased_by,
-    key=[deliveries.c.id, deliveries.c.fence, deliveries.c.state],
-)
-
-
-def put_back(conn: Connection, claimed: Iterable[Delivery], *, now: datetime) -> None:
-    """Claimed and not begun: pending again at once, for whoever comes next."""
-    pending, leased = DeliveryState.PENDING, DeliveryState.LEASED
-    _put_back(conn, [(pending, now, None, None, item.id, item.fence, leased) for item in claimed])
 
 
 _next_due = select(func.min(deliveries.c.due_at)).where(
@@ -594,8 +559,8 @@ _is_open = deliveries.c.state.in_([fixed(state) for state in OPEN])
 EXPIRED = "late: what happened is longer ago than the rule's max_age, or its expires is over"
 SUPERSEDED = "superseded: the outcome was corrected before this was sent"
 MOST_EXPIRED = 500  # in one transaction
-UNSENT = (DeliveryState.PENDING, DeliveryState.BLOCKED, DeliveryState.LEASED)
-# What takes a delivery out of a dispatcher's hands: its text is the old one.
+UNSENT = (DeliveryState.PENDING, DeliveryState.BLOCKED)
+# What shuts out whoever held a delivery before: what they still have to say is of another try.
 TAKEN_BACK: Mapping[str, Any] = MappingProxyType(
     {"lease_until": None, "leased_by": None, "fence": deliveries.c.fence + 1}
 )

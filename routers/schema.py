@@ -37,8 +37,10 @@ class TransitionState(StrEnum):
 
 
 class DeliveryState(StrEnum):
-    """Where a delivery stands: waiting for its time or for an earlier one, in a dispatcher's hands, possibly on the
-    wire, or finished."""
+    """Where a delivery stands: waiting for its time or for an earlier one, possibly on the wire, or finished.
+
+    Only dispatchers of versions before 0004 lease a delivery before they send it.
+    """
 
     PENDING = "pending"
     BLOCKED = "blocked"

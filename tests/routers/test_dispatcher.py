@@ -94,7 +94,7 @@ async def test_never_more_are_on_the_way_than_the_sink_takes(world: World, desti
 
     async with world.dispatching({"crm": to(destination, concurrency=3)}):
         await destination.received(3)
-        await until(lambda: sorted(world.states()) == ["leased"] * 3 + ["pending"] + ["sending"] * 3)
+        await until(lambda: sorted(world.states()) == ["pending"] * 4 + ["sending"] * 3)
         assert len(destination.requests) == 3
         released.set()
         await world.all_are(DeliveryState.DELIVERED)
@@ -290,7 +290,7 @@ async def test_a_429_pauses_the_lane_and_is_not_undercut(world: World, destinati
 
 
 async def test_what_expires_while_it_waits_its_turn_is_not_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Claimed ahead behind a slow one, it used to be sent an hour too late."""
+    """Behind a slow one, it used to be sent an hour too late."""
     monkeypatch.setattr("routers.dispatcher.RETURN_EVERY", timedelta(milliseconds=20))
     clock, asked, answered = FixedClock(), asyncio.Event(), asyncio.Event()
     keys: list[str] = []
@@ -312,7 +312,7 @@ async def test_what_expires_while_it_waits_its_turn_is_not_sent(world: World, mo
         (early, late) = put_deliveries(conn, count=2)
         conn.execute(update(deliveries).where(deliveries.c.id == late).values(expires_at=NOW + HOUR))
     async with world.dispatching({"crm": (Slow(), Limits(1, timedelta(seconds=20), Policy(AT_ONCE)))}, clock=clock):
-        await until(lambda: asked.is_set() and world.states() == [DeliveryState.SENDING, DeliveryState.LEASED])
+        await until(lambda: asked.is_set() and world.states() == [DeliveryState.SENDING, DeliveryState.PENDING])
         clock.moment += 2 * HOUR
         answered.set()
         await until(lambda: world.states() == [DeliveryState.DELIVERED, DeliveryState.EXPIRED])
@@ -391,17 +391,17 @@ async def test_failures_in_a_row_are_counted_and_a_success_ends_the_row(world: W
 # --- stopping, dying and coming back ---------------------------------------------------------------------------------
 
 
-async def test_stopping_waits_for_what_is_on_the_way_and_gives_back_the_rest(
+async def test_stopping_waits_for_what_is_on_the_way_and_begins_nothing_else(
     world: World, destination: Destination
 ) -> None:
-    """The answer that comes after the stop is recorded; what was only claimed is pending for the next process."""
+    """The answer that comes after the stop is recorded; what was not begun is pending for the next process."""
     released = asyncio.Event()
     destination.behaves(answer_when(released))
     made = await world.put(count=3)
 
     async with world.dispatching({"crm": to(destination)}) as dispatcher:
         await destination.received(1)
-        await until(lambda: sorted(world.states()) == ["leased", "pending", "sending"])
+        await until(lambda: sorted(world.states()) == ["pending", "pending", "sending"])
         dispatcher.stop()
         released.set()
 
@@ -434,29 +434,28 @@ async def test_what_does_not_come_back_after_a_stop_stays_marked_as_being_sent(
 async def test_what_a_dead_process_was_sending_is_sent_once_more_under_the_same_id(
     world: World, destination: Destination
 ) -> None:
-    """Nobody knows whether it arrived. It is marked so, and so is nothing that was only claimed."""
-    (sending, leased) = await world.put(count=2)
+    """Nobody knows whether it arrived. It is marked so, and so is nothing that was not claimed."""
+    (sending, pending) = await world.put(count=2)
     await leave_as_a_dead_process_would(world, sending=1)
 
     async with world.dispatching({}):
         await until(lambda: set(world.states()) == {DeliveryState.PENDING})
-    assert {row.id: row.reason for row in world.deliveries()} == {sending: outbox.MAY_REPEAT, leased: None}
+    assert {row.id: row.reason for row in world.deliveries()} == {sending: outbox.MAY_REPEAT, pending: None}
 
     async with world.dispatching({"crm": to(destination)}):
         await world.all_are(DeliveryState.DELIVERED)
-    assert times_arrived(destination.requests) == {sending: 1, leased: 1}
+    assert times_arrived(destination.requests) == {sending: 1, pending: 1}
 
 
 async def leave_as_a_dead_process_would(world: World, *, sending: int) -> None:
-    """Claim everything, mark the first *sending* as being sent, and let the leases run out without a word."""
+    """Claim the first *sending*, and let their leases run out without a word."""
 
     def claim() -> None:
         with world.database.writing.begin() as conn:
             now = real_clock(world.database).now(conn)
             # PostgreSQL may have other dispatchers, so there a start returns only leases that are over.
             over = now - timedelta(seconds=1)
-            held = outbox.claim_due(conn, sink="crm", now=now, lease_until=over, instance="in_dead", limit=100)
-            outbox.mark_sending(conn, held[:sending], lease_until=over)
+            outbox.claim_due(conn, sink="crm", now=now, lease_until=over, instance="in_dead", limit=sending)
 
     await asyncio.to_thread(claim)
 

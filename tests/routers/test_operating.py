@@ -14,7 +14,7 @@ from routers import lanes, outbox
 from routers.lanes import Condition, lock_lane, save_lane
 from routers.ledger import Selection
 from routers.operating import CANCELLABLE, CANCELLED, RETRYABLE, cancel, change_all, clock_of, resume, retry
-from routers.outbox import claim_due, mark_sending, record
+from routers.outbox import claim_due, record
 from routers.schema import DeliveryState, attempts, deliveries
 from tests.routers.store import NOW, FixedClock, opened, put_deliveries, rows_of, tried
 
@@ -112,7 +112,7 @@ def test_what_is_taken_up_again_waits_for_the_open_one_of_its_person(database_ur
 
         assert row_of(conn, dead).state == DeliveryState.BLOCKED
         assert row_of(conn, other_person).state == DeliveryState.PENDING
-        record(conn, [tried(item, DeliveryState.DELIVERED) for item in mark_all(conn)], now=LATER)
+        record(conn, [tried(item, DeliveryState.DELIVERED) for item in claim(conn)], now=LATER)
         assert row_of(conn, dead).state == DeliveryState.PENDING
 
 
@@ -124,10 +124,6 @@ def test_several_of_one_person_go_in_the_order_they_were_made(database_url: str)
         retry(conn, list(reversed(made)), now=LATER)
 
         assert [row_of(conn, one).state for one in made] == ["pending", "blocked", "blocked"]
-
-
-def mark_all(conn: Connection) -> list[outbox.Delivery]:
-    return mark_sending(conn, claim(conn), lease_until=LATER)
 
 
 # --- cancel ----------------------------------------------------------------------------------------------------------
@@ -156,18 +152,6 @@ def test_what_is_on_the_wire_or_over_is_not_cancelled(database_url: str, state: 
 
         assert cancel(conn, [made], now=LATER) == 0
         assert row_of(conn, made) == before
-
-
-def test_whoever_had_claimed_a_cancelled_one_does_not_send_it(database_url: str) -> None:
-    """It is taken back from the dispatcher, whose next step is `mark_sending`."""
-    with opened(database_url) as database, database.writing.begin() as conn:
-        put_deliveries(conn)
-        (held,) = claim(conn)
-
-        cancel(conn, [held.id], now=LATER)
-
-        assert mark_sending(conn, [held], lease_until=LATER) == []
-        assert row_of(conn, held.id).fence == held.fence + 1
 
 
 def test_what_waited_for_a_cancelled_one_may_go(database_url: str) -> None:
@@ -280,7 +264,7 @@ def send_all(url: str) -> None:
             with database.writing.begin() as conn:
                 lock_lane(conn, "crm")
                 record(conn, [tried(item, DeliveryState.DELIVERED) for item in sent], now=LATER)
-                sent = mark_sending(conn, claim(conn, 2), lease_until=LATER)
+                sent = claim(conn, 2)
                 unsent = select(deliveries.c.id).where(deliveries.c.state.in_(CANCELLABLE)).limit(1)
                 is_open = conn.execute(unsent).first() is not None
 

@@ -19,7 +19,7 @@ from routers.corrections import Correction, correct
 from routers.dispatcher import Limits
 from routers.messages import Amend, Message
 from routers.ordering import Pair, let_pass, promote, promote_forgotten
-from routers.outbox import Delivery, NewDelivery, Tried, claim_due, insert_deliveries, mark_sending, record
+from routers.outbox import Delivery, NewDelivery, Tried, claim_due, insert_deliveries, record
 from routers.outcomes import AuthFailed, Delivered, Outcome, Retry
 from routers.retries import Policy
 from routers.rules.ruleset import NOT_AMENDED, Amending
@@ -42,10 +42,9 @@ def states(database: Database) -> list[str]:
 
 
 def claimed(conn: Connection, *, limit: int = 100) -> list[outbox.Delivery]:
-    """All that may be sent, marked as being sent."""
+    """All that may be sent."""
     until = NOW + LEASE
-    held = outbox.claim_due(conn, sink="crm", now=NOW, lease_until=until, instance="in_1", limit=limit)
-    return outbox.mark_sending(conn, held, lease_until=until)
+    return outbox.claim_due(conn, sink="crm", now=NOW, lease_until=until, instance="in_1", limit=limit)
 
 
 def about_the_same(conn: Connection, delivery_id: str) -> NewDelivery:
@@ -302,7 +301,7 @@ def test_a_first_message_that_is_tried_again_tells_the_news_that_came_while_it_w
         told = conn.execute(select(transitions)).one()
         known = {**told._asdict(), "id": new_id(Prefix.TRANSITION), "name": Transition.CALL_TRANSCRIPT_READY}
         conn.execute(transitions.insert().values(known))
-        (sent,) = mark_sending(conn, _claimed_with_story(conn, NOW), lease_until=later)
+        (sent,) = _claimed_with_story(conn, NOW)
         news = NewDelivery("news", known["id"], told.object_id, "acme", "r", "0", "crm", order_key="acme:ann")
         amend(conn, [Amendment(news, ("r",), Amending(Amend.EDIT, tells_all=True), first=first)], now=NOW)
         failed = [Tried(sent, NOW, timedelta(0), "retry", DeliveryState.PENDING, later, 1, "HTTP 503", blocks=False)]

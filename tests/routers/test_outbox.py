@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -37,7 +37,6 @@ from tests.routers.store import NOW, opened, put_deliveries, rows_of, tried
 LEASE = timedelta(seconds=50)
 HOLDS_BACK = timedelta(seconds=40)
 DONE = {DeliveryState.DELIVERED, DeliveryState.DEAD}
-HELD = {DeliveryState.LEASED, DeliveryState.SENDING}
 
 
 def claim(
@@ -78,18 +77,11 @@ class Expected:
         return self.blocks and self.state in OPEN and self.state is not DeliveryState.BLOCKED
 
 
-@dataclass
-class Holder:
-    """A dispatcher that may have died, or slept so long that others took over: it keeps what it believes to hold."""
-
-    claimed: list[Delivery] = field(default_factory=list)
-    on_the_way: list[Delivery] = field(default_factory=list)
-
-
 class TwoHolders(RuleBasedStateMachine):
     """Two dispatchers of one lane, with leases that run out under them, against a model of who holds what.
 
-    Beside them calls are made and corrected, and messages about the same person keep their order.
+    Each may have died, or slept so long that others took over: it keeps what it believes to have on the way. Beside
+    them calls are made and corrected, and messages about the same person keep their order.
     """
 
     database: Database
@@ -98,7 +90,7 @@ class TwoHolders(RuleBasedStateMachine):
         super().__init__()
         self.now = NOW
         self.expected: dict[str, Expected] = {}
-        self.holders = [Holder(), Holder()]
+        self.on_the_way: list[list[Delivery]] = [[], []]
         self.tries = 0
 
     @initialize()
@@ -159,29 +151,17 @@ class TwoHolders(RuleBasedStateMachine):
         for delivery in taken:
             row = self.expected[delivery.id]
             assert (delivery.fence, delivery.attempts) == (row.fence + 1, row.attempts)
-            row.state, row.fence, row.holder = DeliveryState.LEASED, delivery.fence, who
+            row.state, row.fence, row.holder = DeliveryState.SENDING, delivery.fence, who
             row.lease_until = self.now + LEASE
-        self.holders[who].claimed += taken
-
-    @precondition(lambda self: any(holder.claimed for holder in self.holders))
-    @rule(who=st.sampled_from([0, 1]))
-    def mark_sending(self, who: int) -> None:
-        holder = self.holders[who]
-        with self.database.writing.begin() as conn:
-            sent = outbox.mark_sending(conn, holder.claimed, lease_until=self.now + LEASE)
-        assert sent == [item for item in holder.claimed if self._is_held(item)]  # a lost lease sends nothing
-        for delivery in sent:
-            row = self.expected[delivery.id]
-            row.state, row.lease_until = DeliveryState.SENDING, self.now + LEASE
             earlier = [other for key, other in self.expected.items() if key < delivery.id]
             assert not any(
                 other.order_key == row.order_key and other.holds_back and not other.was_taken_up
                 for other in earlier
                 if row.order_key is not None
             )
-        holder.claimed, holder.on_the_way = [], holder.on_the_way + sent
+        self.on_the_way[who] += taken
 
-    @precondition(lambda self: any(holder.on_the_way for holder in self.holders))
+    @precondition(lambda self: any(self.on_the_way))
     @rule(
         who=st.sampled_from([0, 1]),
         state=st.sampled_from([*DONE, DeliveryState.PENDING]),
@@ -189,11 +169,10 @@ class TwoHolders(RuleBasedStateMachine):
         data=st.data(),
     )
     def record(self, who: int, state: DeliveryState, wait: timedelta, data: st.DataObject) -> None:
-        holder = self.holders[who]
-        if not holder.on_the_way:
+        if not self.on_the_way[who]:
             return
-        delivery = data.draw(st.sampled_from(holder.on_the_way))
-        holder.on_the_way.remove(delivery)
+        delivery = data.draw(st.sampled_from(self.on_the_way[who]))
+        self.on_the_way[who].remove(delivery)
         until = delivery.blocks_until or self.now + HOLDS_BACK
         blocks = delivery.blocks and until > self.now
         step = tried(delivery, state, due_at=self.now + wait)
@@ -211,41 +190,33 @@ class TwoHolders(RuleBasedStateMachine):
             row.blocks, row.blocks_until, row.may_repeat = blocks, until if blocks else None, False
         self._promote([row.order_key])
 
-    @precondition(lambda self: any(holder.claimed for holder in self.holders))
-    @rule(who=st.sampled_from([0, 1]))
-    def put_back(self, who: int) -> None:
-        holder = self.holders[who]
-        with self.database.writing.begin() as conn:
-            outbox.put_back(conn, holder.claimed, now=self.now)
-        for delivery in filter(self._is_held, holder.claimed):
-            row = self.expected[delivery.id]
-            row.state, row.holder, row.due_at = DeliveryState.PENDING, None, self.now
-        holder.claimed = []
-
     # --- what time does ----------------------------------------------------------------------------------------------
 
     @rule(seconds=st.sampled_from([1, 20, 60]))
     def time_passes(self, seconds: int) -> None:
         self.now += timedelta(seconds=seconds)
 
-    @precondition(lambda self: any(row.state in HELD for row in self.expected.values()))
+    @precondition(lambda self: any(row.state is DeliveryState.SENDING for row in self.expected.values()))
     @rule(everything=st.booleans(), on_uncertain=st.sampled_from(OnUncertain))
     def return_leases(self, everything: bool, on_uncertain: OnUncertain) -> None:
         with self.database.writing.begin() as conn:
             policy = {"crm": on_uncertain}
             returned = outbox.return_leases(conn, now=self.now, everything=everything, on_uncertain=policy)
-        lost = [row for row in self.expected.values() if row.state in HELD and (everything or self._is_over(row))]
+        lost = [
+            row
+            for row in self.expected.values()
+            if row.state is DeliveryState.SENDING and (everything or self._is_over(row))
+        ]
         for row in lost:
-            was_sending = row.state is DeliveryState.SENDING
-            self.tries += was_sending  # the interrupted one is listed too
+            self.tries += 1  # the interrupted one is listed too
             row.state, row.holder, row.due_at = DeliveryState.PENDING, None, self.now
-            if was_sending and on_uncertain is OnUncertain.HOLD:
+            if on_uncertain is OnUncertain.HOLD:
                 row.ends(DeliveryState.UNCERTAIN)
-            elif was_sending and on_uncertain is OnUncertain.REPEAT:
+            elif on_uncertain is OnUncertain.REPEAT:
                 row.due_at += timedelta(seconds=60)
                 if row.may_repeat:
                     row.ends(DeliveryState.UNCERTAIN)
-            row.may_repeat |= was_sending
+            row.may_repeat = True
         assert returned == len(lost)
         self._promote(row.order_key for row in lost)
 
@@ -290,7 +261,7 @@ class TwoHolders(RuleBasedStateMachine):
             expected = self.expected[row.id]
             assert row.leased_by == (None if expected.holder is None else f"in_{expected.holder}")
             # A lease without an end would be a delivery that is never returned.
-            assert row.lease_until == (expected.lease_until if row.state in HELD else None)
+            assert row.lease_until == (expected.lease_until if row.state == DeliveryState.SENDING else None)
             assert (row.finished_at is not None) == (row.state not in OPEN)
             if row.state in OPEN:
                 assert (row.blocks, row.blocks_until) == (expected.blocks, expected.blocks_until)
@@ -310,7 +281,7 @@ class TwoHolders(RuleBasedStateMachine):
             with self.database.writing.begin() as conn:
                 outbox.return_leases(conn, now=self.now, everything=True)
                 outbox.expire(conn, now=self.now)
-                left = outbox.mark_sending(conn, claim(conn, self.now, limit=1000), lease_until=self.now)
+                left = claim(conn, self.now, limit=1000)
                 outbox.record(conn, [tried(item, DeliveryState.DELIVERED) for item in left], now=self.now)
         assert not {row.state for row in rows_of(self.database, deliveries)} & set(OPEN)
 
@@ -334,10 +305,6 @@ class TwoHolders(RuleBasedStateMachine):
 
     def _is_late(self, row: Expected) -> bool:
         return row.expires_at is not None and row.expires_at <= self.now
-
-    def _is_held(self, delivery: Delivery) -> bool:
-        row = self.expected[delivery.id]
-        return (row.fence, row.state) == (delivery.fence, DeliveryState.LEASED)
 
     def _is_over(self, row: Expected) -> bool:
         return row.lease_until < self.now
@@ -434,7 +401,7 @@ def test_a_try_and_what_follows_are_stored(database_url: str) -> None:
     with opened(database_url) as database:
         with database.writing.begin() as conn:
             put_deliveries(conn)
-            held = outbox.mark_sending(conn, claim(conn, NOW), lease_until=NOW + LEASE)
+            held = claim(conn, NOW)
             outbox.record(conn, [tried(held[0], DeliveryState.PENDING, due_at=due_at, reason="HTTP 500")], now=NOW)
 
         (row,) = rows_of(database, deliveries)
@@ -454,13 +421,13 @@ def test_what_an_earlier_holder_says_is_noted_and_changes_nothing(database_url: 
     with opened(database_url) as database:
         with database.writing.begin() as conn:
             put_deliveries(conn)
-            late = outbox.mark_sending(conn, claim(conn, NOW), lease_until=NOW + LEASE)
+            late = claim(conn, NOW)
             outbox.return_leases(conn, now=NOW, everything=True)
             claim(conn, NOW, instance="in_2")
             outbox.record(conn, [tried(late[0], DeliveryState.DEAD)], now=NOW)
 
         (row,) = rows_of(database, deliveries)
-        assert (row.state, row.leased_by, row.fence, row.attempts) == (DeliveryState.LEASED, "in_2", 2, 0)
+        assert (row.state, row.leased_by, row.fence, row.attempts) == (DeliveryState.SENDING, "in_2", 2, 0)
         assert [try_.outcome for try_ in rows_of(database, attempts)] == ["uncertain", "retry"]
 
 
@@ -477,34 +444,11 @@ def test_of_a_returned_lease_only_the_end_is_heard(
         with database.writing.begin() as conn:
             for _ in range(2):
                 put_deliveries(conn, order_key="ann")
-            held = outbox.mark_sending(conn, claim(conn, NOW), lease_until=NOW + LEASE)
+            held = claim(conn, NOW)
             outbox.return_leases(conn, now=NOW, everything=True, on_uncertain={"crm": OnUncertain.HOLD})
             outbox.record(conn, [tried(held[0], late)], now=NOW)
 
         assert [row.state for row in rows_of(database, deliveries)] == [state, DeliveryState.PENDING]
-
-
-def test_a_delivery_whose_lease_was_returned_is_not_sent(database_url: str) -> None:
-    """A holder that slept over its lease used to send all the same, beside whoever had taken over."""
-    with opened(database_url) as database, database.writing.begin() as conn:
-        kept, lost = put_deliveries(conn, count=2)
-        held = claim(conn, NOW)
-        conn.execute(deliveries.update().where(deliveries.c.id == lost).values(lease_until=NOW - LEASE))
-        outbox.return_leases(conn, now=NOW)
-
-        assert [item.id for item in outbox.mark_sending(conn, held, lease_until=NOW + LEASE)] == [kept]
-        assert conn.execute(select(deliveries.c.state).where(deliveries.c.id == lost)).scalar_one() == "pending"
-
-
-def test_the_lease_runs_from_when_sending_begins(database_url: str) -> None:
-    """A delivery that waited for a free slot used to be taken for lost while it was being sent."""
-    later = NOW + timedelta(seconds=40)
-    with opened(database_url) as database, database.writing.begin() as conn:
-        put_deliveries(conn)
-        outbox.mark_sending(conn, claim(conn, NOW), lease_until=later + LEASE)
-
-        assert outbox.return_leases(conn, now=later + LEASE) == 0
-        assert outbox.return_leases(conn, now=later + LEASE + timedelta(seconds=1)) == 1
 
 
 # --- returning -------------------------------------------------------------------------------------------------------
@@ -512,13 +456,14 @@ def test_the_lease_runs_from_when_sending_begins(database_url: str) -> None:
 
 @pytest.mark.parametrize("everything", [True, False], ids=["at-the-start", "as-leases-end"])
 def test_what_was_being_sent_says_that_it_may_repeat(database_url: str, everything: bool) -> None:
-    """What was only claimed is simply pending again; both are due at once."""
+    """What a dispatcher of an older version had only leased is simply pending again; both are due at once."""
     now = NOW if everything else NOW + LEASE + timedelta(seconds=1)
     with opened(database_url) as database:
         with database.writing.begin() as conn:
             put_deliveries(conn, count=2)
             held = claim(conn, NOW)
-            outbox.mark_sending(conn, held[:1], lease_until=NOW + LEASE)
+            leased = deliveries.update().where(deliveries.c.id == held[1].id)
+            conn.execute(leased.values(state=DeliveryState.LEASED.value))
             assert outbox.return_leases(conn, now=now, everything=everything) == 2
 
         rows = {row.id: row for row in rows_of(database, deliveries)}
