@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -55,8 +56,13 @@ def main(args: list[str] | None = None) -> None:
 
 
 def _run(args: list[str] | None) -> int:
+    return exit_code_of(lambda: cli.main(args=args, standalone_mode=False))
+
+
+def exit_code_of(work: Callable[[], Any]) -> int:
+    """Do *work*; the exit code of the process that did it, after saying plainly what was wrong."""
     try:
-        result: Any = cli.main(args=args, standalone_mode=False)
+        result = work()
     except click.ClickException as error:
         error.show()
         return error.exit_code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import signal
@@ -50,6 +51,12 @@ def config_text(
             "",
         ]
     )
+
+
+def a_missed_call(number: int = 1) -> bytes:
+    """The body of a post-call webhook; each *number* is a call of its own."""
+    told = {"resource_id": f"CAL{number}", "call_type": "missed", "answered": False, "duration": 30}
+    return json.dumps(told).encode()
 
 
 # --- in the test's event loop ----------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from routers.serve import CannotListen, Refused, Role, bind, build_sinks
 from tests.client import get, post_signed
 from tests.fakes.destination import Destination, running_destination
 from tests.fakes.receiver_of_webhooks import answer_when, times_arrived
-from tests.routers.running import KEY, SECRETS, config_text, serving_here
+from tests.routers.running import KEY, SECRETS, a_missed_call, config_text, serving_here
 from tests.routers.store import opened, rows_of
 from tests.routers.waiting import until
 
@@ -44,11 +43,6 @@ def config(tmp_path: Path, destination: Destination) -> Path:
     path = tmp_path / "router.yaml"
     path.write_text(config_text(destination.url))
     return path
-
-
-def a_missed_call(number: int = 1) -> bytes:
-    told = {"resource_id": f"CAL{number}", "call_type": "missed", "answered": False, "duration": 30}
-    return json.dumps(told).encode()
 
 
 async def post(port: int, number: int = 1) -> int:
