@@ -110,6 +110,8 @@ def _sqlite_engine(url: URL, begin: str, connections: int) -> Engine:
 def _postgresql_engine(url: URL, connections: int) -> Engine:
     # Every COMMIT must be durable, whatever the role's or the server's default; and a dead peer is noticed in seconds.
     options = "-c synchronous_commit=on -c timezone=UTC -c application_name=callrail-router"
+    if connections == 1:  # the writer's: frozen amid a transaction, it would hold what others wait for
+        options += " -c idle_in_transaction_session_timeout=20s"
     return create_engine(
         url,
         pool_size=connections,

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import random
-import socket
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import update
 
-from callrail.signature import sign
 from receiver.database import Database
 from receiver.schema import EventState, events
 from routers.schema import DeliveryState, deliveries, objects
+from tests.crash.load import Load, a_free_port, more_than
 from tests.fakes.destination import answer, port_nobody_listens_on
 from tests.fakes.receiver_of_webhooks import receiver_in_a_thread, slowly, times_arrived
 from tests.fakes.slack import TOKEN, FakeSlack
-from tests.routers.running import KEY, config_text, running
+from tests.routers.running import config_text, running
 from tests.routers.store import opened, rows_of
 from tests.routers.waiting import wait_until
 
@@ -33,73 +26,6 @@ KILLS = int(os.environ.get("CALLRAIL_ROUTER_TEST_KILLS", "10"))
 KILLS_AMONG_FOUR = 2 * KILLS
 SEED = int(os.environ.get("CALLRAIL_ROUTER_TEST_SEED", "20261125"))
 CONCURRENCY = 4
-SENDERS = 3
-
-Told = tuple[str, str]
-"""Call and kind of one webhook."""
-
-
-@dataclass
-class Load:
-    """Webhooks of ever new calls, posted by several senders; CallRail posts each of them once, whatever is answered.
-
-    *answered* are those that got a 2xx; of all others nobody was promised anything. *pause*, in seconds, follows each.
-    """
-
-    port: int
-    pause: float = 0.0
-    answered: list[Told] = field(default_factory=list)
-    refused: set[int] = field(default_factory=set)
-    stopping: threading.Event = field(default_factory=threading.Event)
-
-    def send(self, sender: int) -> None:
-        number = 0
-        while not self.stopping.is_set():
-            number += 1
-            call = f"CAL{sender:02}x{number:06}"
-            for kind, duration in (("pre_call", 0), ("post_call", 30)):
-                self._post(call, kind, duration)
-
-    def _post(self, call: str, kind: str, duration: int) -> None:
-        told = {"resource_id": call, "call_type": "missed", "answered": False, "duration": duration}
-        body = json.dumps(told).encode()
-        headers = {"Content-Type": "application/json", "Signature": sign(KEY.encode(), body)}
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        try:
-            connection.request("POST", f"/callrail/acme/{kind}", body, headers)
-            status = connection.getresponse().status
-        except (OSError, http.client.HTTPException):  # killed amid it, or not up again yet
-            self.stopping.wait(0.02)  # leaves the processor to what starts
-        else:
-            self.stopping.wait(self.pause)
-            if 200 <= status < 300:
-                self.answered.append((call, kind))
-            else:
-                self.refused.add(status)
-        finally:
-            connection.close()
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        threads = [threading.Thread(target=self.send, args=(number,)) for number in range(SENDERS)]
-        for thread in threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            self.stopping.set()
-            for thread in threads:
-                thread.join()
-
-
-def a_free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def more_than(load: Load, count: int) -> Callable[[], bool]:
-    return lambda: len(load.answered) >= count
 
 
 def sent_at_the_kill(database: Database) -> set[str]:
@@ -132,7 +58,7 @@ def test_killed_under_load_it_loses_nothing_it_answered_for_and_repeats_only_wha
         config.write_text(
             config_text(destination.url, sink=f"concurrency: {CONCURRENCY}, timeout: 5s, retry: [0s, 1s]")
         )
-        load = Load(port)
+        load = Load([port])
         with load.running():
             for _ in range(kills):
                 with running(*arguments) as process:
@@ -239,7 +165,7 @@ def test_killed_among_four_sinks_it_loses_nothing_and_says_what_may_repeat(datab
         slow.behaves(slowly(answer(200), seconds=0.2))
         written = FOUR_SINKS.format(crm=crm.url, slow=slow.url, dead=dead, chat=slack.base_url, concurrency=CONCURRENCY)
         config.write_text(written)
-        load = Load(port, pause=0.02)
+        load = Load([port], pause=0.02)
         with load.running():
             for _ in range(KILLS_AMONG_FOUR):
                 with running(*arguments, environ=environ) as process:
