@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -10,16 +12,32 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Column, Insert, inspect
+from sqlalchemy import (
+    TIMESTAMP,
+    Boolean,
+    Column,
+    Float,
+    Insert,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    inspect,
+    select,
+)
 from sqlalchemy.exc import IntegrityError
 
 import migrations
+from receiver.clock import WallClock
+from receiver.columns import instant_text
 from receiver.exceptions import ReceiverError
 from receiver.schema import EventState, Origin, QuarantineReason, events, metadata, quarantine
 from routers.cli import main
 from routers.migrate import is_current, schema_version, upgrade
+from routers.outbox import return_leases
+from routers.routing import route
 from routers.schema import SCHEMA_VERSION, DeliveryState, TransitionState, deliveries, objects, transitions, versions
-from tests.routers.store import NOW, opened, put_deliveries, receive, rows_of
+from tests.routers.store import NOW, opened, put_deliveries, receive, rows_of, rule_set
 
 
 def alembic_of(url: str) -> Config:
@@ -220,3 +238,64 @@ def test_what_was_stored_before_there_were_versions_is_kept(unmigrated_url: str)
     ]
     assert happened == [("call.ringing", 1), ("call.ended", 2), ("call.missed", 2)]
     assert version == 3
+
+
+# --- the version before, beside this one -----------------------------------------------------------------------------
+
+BEFORE = "0003"
+_NAMES = ("id", "key", "object_id", "sink", "company")
+_OLD_VALUES: dict[str, dict[str, Any]] = {
+    "events": {"kind": "post_call", "state": "received", "origin": "webhook", "content_type": "application/json"},
+    "quarantine": {"kind": "post_call", "reason": "signature_wrong"},
+    "transitions": {"state": "routed", "name": "call.missed"},
+    "deliveries": {"state": "leased", "order_key": None, "amends": None, "blocks_until": None, "expires_at": None},
+}
+
+
+def _row(table: Table, n: int) -> dict[str, Any]:
+    """A row as the version before would write it: every column that it knew."""
+    row: dict[str, Any] = {}
+    for column in table.columns:
+        if column.name.endswith(("_at", "_until")):
+            row[column.name] = NOW if isinstance(column.type, TIMESTAMP) else instant_text(NOW)
+        elif isinstance(column.type, Boolean):
+            row[column.name] = False
+        elif isinstance(column.type, Integer | Float):
+            row[column.name] = n
+        elif isinstance(column.type, LargeBinary):
+            row[column.name] = b'{"resource_id": "CAL%d", "call_type": "missed", "answered": false}' % n
+        else:
+            row[column.name] = f"{n}" if column.name in _NAMES else "{}"
+    return row | _OLD_VALUES.get(table.name, {})
+
+
+def _write_as_before(url: str, tables: Mapping[str, Table], n: int) -> dict[str, dict[str, Any]]:
+    rows = {name: _row(table, n) for name, table in tables.items()}
+    with opened(url) as database, database.writing.begin() as conn:
+        for name, table in tables.items():
+            for key in table.foreign_keys:
+                rows[name][key.parent.name] = rows[key.column.table.name][key.column.name]
+            conn.execute(table.insert().values(rows[name]))
+    return rows
+
+
+def test_the_version_before_runs_on_this_schema_and_its_rows_are_understood(unmigrated_url: str) -> None:
+    """Migrate first, then start one process after another anew: until then both versions write."""
+    command.upgrade(alembic_of(unmigrated_url), BEFORE)
+    with opened(unmigrated_url) as database:
+        as_before = MetaData()
+        as_before.reflect(database.reading)
+    tables = {table.name: table for table in as_before.sorted_tables if table.name != "alembic_version"}
+    written = [_write_as_before(unmigrated_url, tables, 1)]
+
+    upgrade(unmigrated_url)
+    written.append(_write_as_before(unmigrated_url, tables, 2))
+
+    with opened(unmigrated_url) as database:
+        with database.reading.connect() as conn:
+            for name, table in tables.items():
+                found = [row._asdict() for row in conn.execute(select(table))]
+                assert sorted(found, key=str) == sorted((rows[name] for rows in written), key=str), name
+        with database.writing.begin() as conn:
+            assert return_leases(conn, now=NOW + timedelta(seconds=1)) == 2
+            assert route(conn, WallClock(lambda *_: None), rule_set(), limit=10).events == 2
