@@ -60,6 +60,15 @@ class Workspace:
         return self._postgresql.url().render_as_string(hide_password=False)
 
     @contextmanager
+    def postgresql_halted(self) -> Iterator[None]:
+        """Without a PostgreSQL for the length of the block."""
+        self._postgresql.halt()
+        try:
+            yield
+        finally:
+            self._postgresql.resume()
+
+    @contextmanager
     def database(self, kind: Kind) -> Iterator[str]:
         """URL of a new, migrated, empty database, dropped at the end."""
         if kind is Kind.POSTGRESQL:
