@@ -93,9 +93,8 @@ def test_the_keys_of_a_rotation_are_told_apart(database_url: str, config: Path) 
     assert (globex["verdict"], globex["fingerprint"]) == ("not readable", None)
     told = status(database_url, config).out + ran.out
     assert not any(secret in told for secret in (OLD, NEW, UNUSED))
-    assert [row["events"] for row in orjson.loads(status(database_url, config, "--days", "30", "-o", "json").out)][
-        0
-    ] == 3
+    of_a_month, *_ = orjson.loads(status(database_url, config, "--days", "30", "-o", "json").out)
+    assert of_a_month["events"] == 3
 
 
 def test_bad_signatures_are_told_with_what_to_check(database_url: str, config: Path) -> None:

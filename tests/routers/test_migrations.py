@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,12 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Column, Insert, inspect
+from sqlalchemy import Column, Insert, inspect, text
 from sqlalchemy.exc import IntegrityError
 
 import migrations
 from receiver.exceptions import ReceiverError
-from receiver.schema import EventState, Origin, QuarantineReason, events, metadata, quarantine
+from receiver.schema import EventState, Origin, QuarantineReason, events, key_uses, metadata, quarantine
 from routers.cli import main
 from routers.migrate import is_current, schema_version, upgrade
 from routers.schema import SCHEMA_VERSION, DeliveryState, TransitionState, deliveries, objects, transitions, versions
@@ -220,3 +221,32 @@ def test_what_was_stored_before_there_were_versions_is_kept(unmigrated_url: str)
     ]
     assert happened == [("call.ringing", 1), ("call.ended", 2), ("call.missed", 2)]
     assert version == 3
+
+
+def test_what_was_stored_before_there_were_buckets_counts(unmigrated_url: str) -> None:
+    """What lies in quarantine has its size, and a key that signed events is known as used, by its newest."""
+    command.upgrade(alembic_of(unmigrated_url), "0003")
+    with opened(unmigrated_url) as database, database.writing.begin() as conn:
+        for number, key in enumerate(("'k'", "'k'", "NULL")):
+            conn.execute(
+                text(
+                    "INSERT INTO events (id, received_at, company, kind, origin, state, content_type, headers, body,"
+                    f" sha256, key_fingerprint) VALUES ('ev_{number}', '2026-03-1{number} 13:15:00+00', 'acme',"
+                    f" 'post_call', 'webhook', 'routed', '', '{{}}', :raw, :raw, {key})"
+                ),
+                {"raw": b"x"},
+            )
+        conn.execute(
+            text(
+                "INSERT INTO quarantine (id, received_at, company, kind, reason, content_type, headers, body) VALUES"
+                " ('ev_9', '2026-03-10 13:15:00+00', 'acme', 'post_call', 'signature_wrong', '', '{}', :raw)"
+            ),
+            {"raw": b"12345"},
+        )
+
+    upgrade(unmigrated_url)
+
+    with opened(unmigrated_url) as database:
+        assert [(row.bytes, row.tried_with) for row in rows_of(database, quarantine)] == [(7, None)]
+        used = [(row.company, row.fingerprint, row.last_used_at) for row in rows_of(database, key_uses)]
+    assert used == [("acme", "k", datetime(2026, 3, 11, 13, 15, tzinfo=UTC))]
