@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, and_, delete, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, and_, delete, func, select
 
 from receiver.clock import Clock
 from receiver.columns import fixed
@@ -59,8 +59,10 @@ class Selection:
 def newest_quarantined(conn: Connection, selection: Selection, *, limit: int) -> Sequence[Row[Any]]:
     """The newest first, without their bodies."""
     columns = [column for column in quarantine.c if column.name not in ("body", "headers")]
-    query = select(*columns).where(*selection.conditions()).order_by(quarantine.c.id.desc()).limit(limit)
-    return conn.execute(query).all()
+    newest = quarantine.c.id.desc()
+    # Their ids first, which are in an index whatever is selected: the rows hold bodies, and would be sorted with them.
+    ids = select(quarantine.c.id).where(*selection.conditions()).order_by(newest).limit(limit)
+    return conn.execute(select(*columns).where(quarantine.c.id.in_(ids)).order_by(newest)).all()
 
 
 def find_quarantined(conn: Connection, written: str) -> Sequence[Row[Any]]:
@@ -88,7 +90,9 @@ def bytes_in(conn: Connection, company: str | None) -> int:
 
     A row of a program too old to write its size counts once it was tried again.
     """
-    which = _is_unknown if company is None else and_(quarantine.c.company == company, _is_of_a_company)
+    # An id is above nothing: said so that SQLite sees the use of the small index of the unknown ones.
+    unknown = and_(_is_unknown, quarantine.c.id > "")
+    which = unknown if company is None else and_(quarantine.c.company == company, _is_of_a_company)
     return int(conn.execute(select(func.coalesce(func.sum(quarantine.c.bytes), 0)).where(which)).scalar_one())
 
 
@@ -116,8 +120,10 @@ def untried(conn: Connection, company: str, mark: str) -> list[str]:
     """A piece of what was not tried yet with those settings of *company* that *mark* stands for; empty if nothing."""
     tried_with = quarantine.c.tried_with
     # Three ranges of an index, where "is not" would be a walk over all that lies there.
-    is_untried = or_(tried_with.is_(None), tried_with < mark, tried_with > mark)
-    return _piece(conn, _rows().where(quarantine.c.company == company, is_untried))
+    for is_other in (tried_with.is_(None), tried_with < mark, tried_with > mark):
+        if ids := _piece(conn, _rows().where(quarantine.c.company == company, is_other)):
+            return ids
+    return []
 
 
 def last_of(conn: Connection, selection: Selection) -> str | None:
