@@ -210,12 +210,9 @@ def _retry(config: Path, typed: _Typed) -> None:
         with database.reading.connect() as conn:
             meant = typed.meant(conn, "retry")
             total = _total(conn, meant)
-        if typed.is_plan:
+        if typed.is_plan or not total:
             found = _verify(database, meant, companies, total, is_plan=True)
             print_rows(found, output=typed.output, empty="Nothing of that is in quarantine.")
-            return
-        if not total:
-            click.echo("Nothing of that is in quarantine.", err=True)
             return
         _ask(typed, meant, database, f"Verify {_these(total)} again?")
         found = _verify(database, meant, companies, total, is_plan=False)
@@ -262,11 +259,8 @@ def _drop(typed: _Typed) -> None:
             meant = typed.meant(conn, "drop")
             plan = _plan_of_drop(conn, meant)
         total = sum(row["webhooks"] for row in plan)
-        if typed.is_plan:
+        if typed.is_plan or not total:
             print_rows(plan, output=typed.output, empty="Nothing of that is in quarantine.")
-            return
-        if not total:
-            click.echo("Nothing of that is in quarantine.", err=True)
             return
         _ask(typed, meant, database, f"Remove {_these(total)} for good?")
         dropped = 0
