@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from receiver.buckets import LIMITS, BucketLimits
 from receiver.companies import Companies, read_companies
 from receiver.database import answers, open_database
 from receiver.events import insert_events
@@ -50,7 +51,7 @@ def create_app() -> Starlette:
     return app
 
 
-def receiver_app(companies: Companies, writer: Writer) -> Starlette:
+def receiver_app(companies: Companies, writer: Writer, limits: BucketLimits = LIMITS) -> Starlette:
     """The routes over a writer that somebody else starts and stops."""
 
     asking = asyncio.Lock()
@@ -66,7 +67,7 @@ def receiver_app(companies: Companies, writer: Writer) -> Starlette:
             return JSONResponse({"status": "unavailable", "reason": "the database does not answer"}, status_code=503)
         return JSONResponse({"status": "ready"})
 
-    intake = Intake(companies, writer)
+    intake = Intake(companies, writer, limits)
     app = Starlette(
         routes=[
             # Whatever stands behind the company is a kind, known or not: a mistyped URL must not lose an event.

@@ -140,8 +140,13 @@ class SigningKey:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Eight hex digits of the secret's SHA-256: enough to tell keys apart, safe to show."""
-        return hashlib.sha256(self.secret).hexdigest()[:8]
+        """See `fingerprint_of`."""
+        return fingerprint_of(self.secret)
+
+
+def fingerprint_of(secret: bytes) -> str:
+    """Eight hex digits of the secret's SHA-256: enough to tell keys apart, safe to show."""
+    return hashlib.sha256(secret).hexdigest()[:8]
 
 
 @dataclass(frozen=True)

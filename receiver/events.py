@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from receiver.bulk import BulkInsert
+from receiver.columns import json_text
 from receiver.ids import Prefix, id_range
 from receiver.schema import EventState, Origin, QuarantineReason, events, quarantine
 
@@ -52,7 +53,14 @@ _insert_quarantine = BulkInsert(
     quarantine.c.content_type,
     quarantine.c.headers,
     quarantine.c.body,
+    quarantine.c.bytes,
+    quarantine.c.tried_with,
 )
+
+
+def size_of(request: ReceivedRequest) -> int:
+    """How many bytes of its bucket an unproved request takes."""
+    return len(request.body) + len(json_text(request.headers))
 
 
 def event_row(event_id: str, request: ReceivedRequest, sha256: bytes, key_fingerprint: str | None) -> tuple[Any, ...]:
@@ -78,9 +86,18 @@ def insert_events(conn: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
 
 
 def insert_quarantined(
-    conn: Connection, quarantine_id: str, request: ReceivedRequest, reason: QuarantineReason, signature: str | None
+    conn: Connection,
+    quarantine_id: str,
+    request: ReceivedRequest,
+    reason: QuarantineReason,
+    signature: str | None,
+    tried_with: str | None = None,
 ) -> None:
-    """Keep a request that could not be believed, whole, so that nothing is lost to a wrong key."""
+    """Keep a request that could not be believed, whole, so that nothing is lost to a wrong key.
+
+    Args:
+        tried_with: The mark of the settings with which it was not (`receiver.proof.mark_of`).
+    """
     row = (
         quarantine_id,
         request.received_at,
@@ -91,6 +108,8 @@ def insert_quarantined(
         request.content_type,
         request.headers,
         request.body,
+        size_of(request),
+        tried_with,
     )
     _insert_quarantine(conn, [row])
 

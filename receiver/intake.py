@@ -17,12 +17,12 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from callrail.kinds import kind_of_segment
-from callrail.payload import read_payload
-from callrail.signature import matching_key
-from receiver.companies import Companies, Company, SigningKey
-from receiver.events import ReceivedRequest, event_row, insert_quarantined
+from receiver.buckets import LIMITS, BucketLimits, Buckets
+from receiver.companies import Companies, Company
+from receiver.events import ReceivedRequest, event_row, insert_quarantined, size_of
 from receiver.exceptions import DatabaseUnavailable
 from receiver.ids import Prefix, new_id
+from receiver.proof import mark_of, prove
 from receiver.schema import QuarantineReason
 from receiver.writer import Writer
 
@@ -46,16 +46,17 @@ class BodyTooLarge(Exception):
     """The request's body is larger than we take."""
 
 
-class QuarantineBusy(Exception):
-    """More unproved requests come in than are written at once."""
+class NotKept(Exception):
+    """An unproved request is not kept: too many come in, or its bucket is full."""
 
 
 class Intake:
     """The ASGI application behind the intake's path."""
 
-    def __init__(self, companies: Companies, writer: Writer) -> None:
+    def __init__(self, companies: Companies, writer: Writer, limits: BucketLimits = LIMITS) -> None:
         self._companies = companies
         self._writer = writer
+        self._buckets = Buckets(writer, limits)
         self._quarantining = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,7 +83,7 @@ class Intake:
         )
         try:
             return await self._keep(request, headers.get("signature"))
-        except QuarantineBusy:
+        except NotKept:
             return UNPROVED  # never a 2xx for what is not kept
         except DatabaseUnavailable as error:
             _log.error("intake.not_stored", company=request.company, kind=request.kind, reason=str(error))
@@ -102,64 +103,43 @@ class Intake:
     async def _keep(self, request: ReceivedRequest, signature: str | None) -> Response:
         company = self._companies.get(request.company)
         if company is None:
-            await self._quarantine(request, QuarantineReason.COMPANY_UNKNOWN, signature)
+            await self._quarantine(request, QuarantineReason.COMPANY_UNKNOWN, signature, None)
             return QUARANTINED_ACCEPTED
-        proof = _prove(company, request, signature)
+        proof = prove(company, request, signature)
         if isinstance(proof, QuarantineReason):
-            await self._quarantine(request, proof, signature)
+            await self._quarantine(request, proof, signature, company)
             return QUARANTINED_ACCEPTED if self._companies.accept_bad_signature else UNPROVED
         fingerprint = proof.fingerprint if proof is not None else None
         event_id = new_id(Prefix.EVENT)
         await self._writer.store(event_row(event_id, request, hashlib.sha256(request.body).digest(), fingerprint))
         return STORED
 
-    async def _quarantine(self, request: ReceivedRequest, reason: QuarantineReason, signature: str | None) -> None:
+    async def _quarantine(
+        self, request: ReceivedRequest, reason: QuarantineReason, signature: str | None, company: Company | None
+    ) -> None:
         """Keep an unproved request, a few at a time: anybody can send those, and proved ones must not wait for them.
 
         Raises:
-            QuarantineBusy: Too many are being kept already.
+            NotKept: Too many come in, or there is no room for it.
         """
         if self._quarantining >= MAX_QUARANTINING:
-            raise QuarantineBusy
+            raise NotKept
         self._quarantining += 1
         try:
-            await self._insert_quarantined(request, reason, signature)
+            bucket, tried_with = (None, None) if company is None else (company.slug, mark_of(company))
+            if not await self._buckets.admit(bucket, size_of(request)):
+                raise NotKept
+            await self._insert_quarantined(request, reason, signature, tried_with)
         finally:
             self._quarantining -= 1
 
     async def _insert_quarantined(
-        self, request: ReceivedRequest, reason: QuarantineReason, signature: str | None
+        self, request: ReceivedRequest, reason: QuarantineReason, signature: str | None, tried_with: str | None
     ) -> None:
         quarantine_id = new_id(Prefix.EVENT)  # it keeps this id when it is proved later
         given = None if signature is None else signature[:_MAX_HEADER].replace("\x00", "")
-        await self._writer.run(lambda conn: insert_quarantined(conn, quarantine_id, request, reason, given))
+        await self._writer.run(lambda conn: insert_quarantined(conn, quarantine_id, request, reason, given, tried_with))
         _log.warning("intake.quarantined", id=quarantine_id, company=request.company, reason=reason.value)
-
-
-def _prove(company: Company, request: ReceivedRequest, signature: str | None) -> SigningKey | QuarantineReason | None:
-    """The key that signed the request, None where this company needs none for it, or why it is not believed."""
-    if signature is None:
-        if company.unsigned == "accept_form" and "form" in request.content_type.lower():
-            return None if _is_of(company, request) else QuarantineReason.COMPANY_MISMATCH
-        return QuarantineReason.SIGNATURE_MISSING
-    keys = company.live_keys(request.received_at.date())
-    position = matching_key([key.secret for key in keys], request.body, signature)
-    if position is None:
-        return QuarantineReason.SIGNATURE_WRONG
-    return keys[position] if _is_of(company, request) else QuarantineReason.COMPANY_MISMATCH
-
-
-def _is_of(company: Company, request: ReceivedRequest) -> bool:
-    """Whether the company a body names is the one whose key signed it: two keys swapped in a file must be noticed.
-
-    Most bodies hold the expected id, which is found without parsing; some kinds name no company at all.
-    """
-    if company.callrail_id is None or company.callrail_id.encode() in request.body:
-        return True
-    if b"company_resource_id" not in request.body:
-        return True
-    told = read_payload(request.body, request.content_type).fields.get("company_resource_id")
-    return told is None or told == company.callrail_id  # equal, but escaped in the body
 
 
 def _headers(scope: Scope) -> Mapping[str, str]:

@@ -91,7 +91,27 @@ quarantine = Table(
     Column("content_type", Text, nullable=False),
     Column("headers", Json, nullable=False),
     Column("body", LargeBinary, nullable=False),
+    Column("bytes", Integer, comment="of body and headers: how much of its bucket it takes"),
+    Column("tried_with", Text, comment="mark of the company's settings with which it was last found unproved"),
     one_of("reason", QuarantineReason),
+)
+# How full a company's bucket is and its newest bad signature, what was not yet tried with its present settings, and the
+# one bucket of unknown companies: each is answered from an index, whatever bodies are there.
+Index(None, quarantine.c.company, quarantine.c.reason, quarantine.c.id, quarantine.c.bytes)
+Index(None, quarantine.c.company, quarantine.c.tried_with)
+waiting_index(
+    "ix_quarantine_unknown",
+    quarantine.c.id,
+    quarantine.c.bytes,
+    where=quarantine.c.reason == QuarantineReason.COMPANY_UNKNOWN.value,
+)
+
+key_uses = Table(
+    "key_uses",
+    metadata,
+    Column("company", Id, primary_key=True),
+    Column("fingerprint", Id, primary_key=True, comment="of a signing key, never the key"),
+    Column("last_used_at", Instant, nullable=False, comment="when the newest event it signed was received"),
 )
 
 instances = Table(

@@ -84,6 +84,7 @@ _received = (
         events.c.body,
         events.c.sha256,
         events.c.attempts,
+        events.c.key_fingerprint,
     )
     .where(events.c.state == fixed(EventState.RECEIVED))
     .order_by(events.c.id)

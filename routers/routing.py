@@ -23,6 +23,7 @@ from callrail.payload import read_payload
 from receiver.clock import Clock
 from receiver.database import is_data_error
 from receiver.exceptions import DatabaseUnavailable
+from receiver.key_uses import KeyUses, Uses, uses_in
 from receiver.writer import Writer
 from routers import lifecycle
 from routers.amending import Amendment, amend
@@ -76,6 +77,7 @@ class Router:
         self._stopping = False
         self.zones: dict[str, str] = {}
         self._zones_hold_until = 0.0
+        self._key_uses = KeyUses(writer)
 
     def hint(self) -> None:
         """There may be something to route."""
@@ -127,6 +129,7 @@ class Router:
             await self._writer.run(partial(promote, pairs=report.blocked))
         if report.told:
             self.on_deliveries(report.told)
+        await self._key_uses.see(report.signed)
 
     async def _route_singly(self) -> int:
         for _ in range(MAX_BATCH):
@@ -147,14 +150,15 @@ class Router:
 
 @dataclass(slots=True)
 class Report:
-    """How much one transaction did: which sinks there is something for, which time zones of companies it learned, and
-    where it made deliveries wait."""
+    """How much one transaction did: which sinks there is something for, which time zones of companies it learned,
+    where it made deliveries wait, and which keys had signed what it routed."""
 
     events: int = 0
     deliveries: int = 0
     told: frozenset[str] = frozenset()
     zones: dict[str, str] = field(default_factory=dict)
     blocked: set[Pair] = field(default_factory=set)
+    signed: Uses = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -231,7 +235,7 @@ def route_claimed(
     made = [*work.deliveries.values(), *(item.news for item in work.amendments)]
     blocked = work.blocked if conn.dialect.name == "postgresql" else set()  # SQLite has one writer at a time
     told = frozenset(item.sink for item in made)
-    return Report(len(claimed), len(made), told=told, zones=work.zones, blocked=blocked)
+    return Report(len(claimed), len(made), told=told, zones=work.zones, blocked=blocked, signed=uses_in(claimed))
 
 
 def _tolerantly(conn: Connection, event: Any, think: Callable[..., T], *args: Any) -> T | None:

@@ -12,6 +12,7 @@ import socket
 from collections import ChainMap
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from receiver.events import insert_events
 from receiver.exceptions import ConfigError, ConfigProblem, ReceiverError, SecretMissing
 from receiver.ids import Prefix, new_id
 from receiver.protocol import BoundedHeadProtocol
+from receiver.quarantine import drop_old_quarantined
+from receiver.reverification import verify_untried
 from receiver.writer import Writer
 from routers.config import Configuration
 from routers.dispatcher import Dispatcher, Limits
@@ -144,7 +147,7 @@ async def _dispatching(plan: Plan, database: Database, writer: Writer, stop: asy
     )
     router.on_deliveries = dispatcher.hint
     writer.on_stored = router.hint
-    periodic = Periodic(writer, clock, _jobs())
+    periodic = Periodic(writer, clock, _jobs(plan, writer, clock))
     await dispatcher.start(alone=database.is_sqlite)
     tasks = [asyncio.create_task(part.run()) for part in (router, dispatcher, periodic)]
     for task in tasks:
@@ -157,9 +160,22 @@ async def _dispatching(plan: Plan, database: Database, writer: Writer, stop: asy
         await asyncio.gather(*tasks)
 
 
-def _jobs() -> list[Job]:
+def _jobs(plan: Plan, writer: Writer, clock: Clock) -> list[Job]:
     """What a dispatching process does again and again."""
-    return []
+    return [
+        Job("quarantine_age", timedelta(minutes=10), lambda: drop_old_quarantined(writer, clock)),
+        *_verifying_jobs(plan, writer),
+    ]
+
+
+def _verifying_jobs(plan: Plan, writer: Writer) -> list[Job]:
+    """Verifying again what lies in quarantine, where this process knows the keys: to dispatch it needs none."""
+    try:
+        companies = plan.configuration.companies(os.environ)
+    except ConfigError as error:
+        _log.warning("quarantine.not_verified_again", reason=str(error.problems[0]))
+        return []
+    return [Job("quarantine_retry", timedelta(seconds=30), lambda: verify_untried(writer, companies))]
 
 
 def build_sinks(configuration: Configuration) -> Mapping[str, tuple[Sink, Limits]]:

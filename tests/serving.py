@@ -15,6 +15,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from receiver.app import receiver_app
+from receiver.buckets import LIMITS, BucketLimits
 from receiver.companies import Companies, read_companies
 from receiver.database import Database, open_database
 from receiver.events import insert_events
@@ -53,14 +54,18 @@ def companies_of(tmp_path: Path, text: str = TWO_COMPANIES) -> Companies:
 
 @asynccontextmanager
 async def running_receiver(
-    companies: Companies, database_url: str, *, stalled_after: timedelta = STALLED_AFTER
+    companies: Companies,
+    database_url: str,
+    *,
+    stalled_after: timedelta = STALLED_AFTER,
+    limits: BucketLimits = LIMITS,
 ) -> AsyncIterator[Receiver]:
     """`receiver_app` over a writer of its own, served as `routers.serve` does; all of it stopped at the end."""
     written, looked_at = open_database(database_url), open_database(database_url)
     writer = Writer(written, insert_events, stalled_after=stalled_after)
     writer.start()
     try:
-        async with serving(receiver_app(companies, writer)) as port:
+        async with serving(receiver_app(companies, writer, limits)) as port:
             yield Receiver(port, writer, written, looked_at)
     finally:
         await writer.stop()

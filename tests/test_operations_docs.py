@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from receiver.buckets import LIMITS
+from receiver.intake import MAX_QUARANTINING
+from receiver.quarantine import KEPT_FOR, UNKNOWN_KEPT_FOR
+from receiver.schema import QuarantineReason
+from routers.cli.keys import verdict_on
 from routers.durations import written_duration
 from routers.outcomes import Outcome, Retry
 from routers.retries import OWN_TROUBLE, PAUSE, REPEAT_AFTER, Policy, next_step
@@ -113,3 +118,38 @@ def test_the_page_has_every_state() -> None:
 def test_the_page_has_the_schedule_of_each_audience(audience: Audience) -> None:
     """The waits between tries."""
     assert ", ".join(written_duration(wait) for wait in SCHEDULES[audience]) in PAGE
+
+
+def test_every_reason_of_the_quarantine_is_explained() -> None:
+    """Nothing lies there for a reason that the page does not know."""
+    told = [row[0].strip("`") for row in table_below("Webhooks in quarantine")]
+
+    assert sorted(told) == sorted(QuarantineReason)
+
+
+def test_the_page_knows_how_much_the_quarantine_keeps_and_for_how_long() -> None:
+    """As the program does."""
+    company, unknown = LIMITS.company_bytes // 1_000_000, LIMITS.unknown_bytes // 1_000_000
+    buckets = (
+        f"Each company has a bucket of {company} MB, kept for {KEPT_FOR.days} days. "
+        f"All unknown companies have one of {unknown} MB together, kept for {UNKNOWN_KEPT_FOR.days} days"
+    )
+    rate = f"writes {LIMITS.writes_a_second} unproved webhooks a second at most, and {MAX_QUARANTINING} at once"
+    words = " ".join(PAGE.split())
+
+    assert buckets in words
+    assert rate in words
+
+
+def test_every_verdict_on_a_key_is_explained() -> None:
+    """And none that the command never says."""
+    day = timedelta(days=1)
+    said = {
+        verdict_on(until, last, others, NOW)[0]
+        for until in (None, (NOW - day).date())
+        for last in (None, NOW, NOW - day, NOW - 30 * day)
+        for others in ([], [NOW])
+    }
+
+    told = {row[0].strip("`") for row in table_below("Changing a signing key") if row[0].startswith("`")}
+    assert told == said | {"not readable"}

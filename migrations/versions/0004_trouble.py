@@ -28,9 +28,11 @@ def upgrade() -> None:
     _timers()
     _replays()
     _privacy()
+    _quarantine()
 
 
 def downgrade() -> None:
+    _quarantine_before()
     op.execute("DELETE FROM events WHERE origin = 'router'")
     for table in ("audit", "erased", "replay_items", "replays", "timers", "instances"):
         op.drop_table(table)
@@ -151,3 +153,48 @@ def _privacy() -> None:
         sa.Column("details", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_audit"),
     )
+
+
+def _quarantine() -> None:
+    op.add_column(
+        "quarantine",
+        sa.Column("bytes", sa.Integer(), nullable=True, comment="of body and headers: how much of its bucket it takes"),
+    )
+    op.add_column(
+        "quarantine",
+        sa.Column(
+            "tried_with",
+            sa.Text(),
+            nullable=True,
+            comment="mark of the company's settings with which it was last found unproved",
+        ),
+    )
+    op.execute("UPDATE quarantine SET bytes = length(body) + length(headers)")
+    op.create_index(
+        "ix_quarantine_company_reason_id_bytes", "quarantine", ["company", "reason", "id", "bytes"], unique=False
+    )
+    op.create_index("ix_quarantine_company_tried_with", "quarantine", ["company", "tried_with"], unique=False)
+    unknown = sa.text("reason = 'company_unknown'")
+    op.create_index(
+        "ix_quarantine_unknown", "quarantine", ["id", "bytes"], sqlite_where=unknown, postgresql_where=unknown
+    )
+    op.create_table(
+        "key_uses",
+        sa.Column("company", ID, nullable=False),
+        sa.Column("fingerprint", ID, nullable=False, comment="of a signing key, never the key"),
+        sa.Column("last_used_at", INSTANT, nullable=False, comment="when the newest event it signed was received"),
+        sa.PrimaryKeyConstraint("company", "fingerprint", name="pk_key_uses"),
+    )
+    # Once over all that is stored: a key that is in use must not look as if it never had been.
+    op.execute(
+        "INSERT INTO key_uses (company, fingerprint, last_used_at) SELECT company, key_fingerprint, max(received_at) "
+        "FROM events WHERE key_fingerprint IS NOT NULL GROUP BY company, key_fingerprint"
+    )
+
+
+def _quarantine_before() -> None:
+    op.drop_table("key_uses")
+    for index in ("unknown", "company_tried_with", "company_reason_id_bytes"):
+        op.drop_index(f"ix_quarantine_{index}", "quarantine")
+    op.drop_column("quarantine", "tried_with")
+    op.drop_column("quarantine", "bytes")

@@ -20,6 +20,8 @@ _COMMANDS = {
     "simulate": "routers.cli.playing",
     "events": "routers.cli.looking",
     "deliveries": "routers.cli.deliveries",
+    "quarantine": "routers.cli.quarantine",
+    "keys": "routers.cli.keys",
     "sinks": "routers.cli.sinks",
     "explain": "routers.cli.explain",
     "rules": "routers.cli.rules",

@@ -20,6 +20,7 @@ from routers.cli.database_errors import told_plainly
 from routers.cli.options import config_option, database_option, output_option
 from routers.cli.output import local, print_rows
 from routers.durations import parse_duration
+from routers.refusals import what_to_check
 from routers.urls import CALLRAIL_FIELD, HookUrl, checked_base_url, urls_of, wanted_transitions
 
 _PAUSE = 0.5  # seconds between two looks into the store
@@ -217,27 +218,7 @@ class Watch:
 
     def _refusal(self, arrival: Arrival, reason: QuarantineReason) -> str:
         field = _FIELD_OF.get(arrival.kind, "A webhook")
-        return f"{field} came, but is in quarantine: {_WHAT_TO_CHECK[reason].format(company=_plain(arrival.company))}"
-
-
-_WHAT_TO_CHECK = {
-    QuarantineReason.SIGNATURE_WRONG: (
-        "its signature fits no key of {company}. Compare the signing key in CallRail (Webhooks > Advanced Settings of "
-        "this company) with the one the server started with, and restart the server after a change."
-    ),
-    QuarantineReason.SIGNATURE_MISSING: (
-        "it has no signature. Look whether a proxy in front of the server drops the header Signature, or whether "
-        "somebody else than CallRail posted it."
-    ),
-    QuarantineReason.COMPANY_MISMATCH: (
-        "it is signed with a key of {company} and tells of another company. Look whether the URL was pasted at the "
-        "right company in CallRail, and whether callrail_id in router.yaml is right."
-    ),
-    QuarantineReason.COMPANY_UNKNOWN: (
-        "the server knows no company '{company}'. Look for a typing mistake in the pasted URL, and restart the server "
-        "if the company is new."
-    ),
-}
+        return f"{field} came, but is in quarantine: {what_to_check(reason, _plain(arrival.company))}"
 
 
 def _plain(text: str) -> str:

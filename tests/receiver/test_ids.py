@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.ids import BadId, Prefix, id_range, new_id
+from receiver.ids import BadId, Prefix, first_id, id_range, new_id
 
 
 @pytest.mark.parametrize("prefix", Prefix)
@@ -90,3 +91,13 @@ def test_what_cannot_be_an_id_is_told_with_its_form(written: str) -> None:
 
     assert f"'{written}'" in str(caught.value)
     assert "ev_" in str(caught.value)
+
+
+def test_ids_are_found_by_their_time() -> None:
+    """What was made before a moment is below its first id, what was made after it is above."""
+    before = datetime.now(UTC)
+    made = new_id(Prefix.EVENT)
+    after = datetime.now(UTC)
+
+    assert first_id(Prefix.EVENT, before) <= made < first_id(Prefix.EVENT, after + timedelta(milliseconds=1))
+    assert first_id(Prefix.EVENT, before - timedelta(days=1)) < first_id(Prefix.EVENT, before)

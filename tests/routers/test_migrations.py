@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from sqlalchemy import (
     Table,
     inspect,
     select,
+    text,
 )
 from sqlalchemy.exc import IntegrityError
 
@@ -31,7 +32,7 @@ import migrations
 from receiver.clock import WallClock
 from receiver.columns import instant_text
 from receiver.exceptions import ReceiverError
-from receiver.schema import EventState, Origin, QuarantineReason, events, metadata, quarantine
+from receiver.schema import EventState, Origin, QuarantineReason, events, key_uses, metadata, quarantine
 from routers.cli import main
 from routers.migrate import is_current, schema_version, upgrade
 from routers.outbox import return_leases
@@ -299,3 +300,32 @@ def test_the_version_before_runs_on_this_schema_and_its_rows_are_understood(unmi
         with database.writing.begin() as conn:
             assert return_leases(conn, now=NOW + timedelta(seconds=1)) == 2
             assert route(conn, WallClock(lambda *_: None), rule_set(), limit=10).events == 2
+
+
+def test_what_was_stored_before_there_were_buckets_counts(unmigrated_url: str) -> None:
+    """What lies in quarantine has its size, and a key that signed events is known as used, by its newest."""
+    command.upgrade(alembic_of(unmigrated_url), "0003")
+    with opened(unmigrated_url) as database, database.writing.begin() as conn:
+        for number, key in enumerate(("'k'", "'k'", "NULL")):
+            conn.execute(
+                text(
+                    "INSERT INTO events (id, received_at, company, kind, origin, state, content_type, headers, body,"
+                    f" sha256, key_fingerprint) VALUES ('ev_{number}', '2026-03-1{number} 13:15:00+00', 'acme',"
+                    f" 'post_call', 'webhook', 'routed', '', '{{}}', :raw, :raw, {key})"
+                ),
+                {"raw": b"x"},
+            )
+        conn.execute(
+            text(
+                "INSERT INTO quarantine (id, received_at, company, kind, reason, content_type, headers, body) VALUES"
+                " ('ev_9', '2026-03-10 13:15:00+00', 'acme', 'post_call', 'signature_wrong', '', '{}', :raw)"
+            ),
+            {"raw": b"12345"},
+        )
+
+    upgrade(unmigrated_url)
+
+    with opened(unmigrated_url) as database:
+        assert [(row.bytes, row.tried_with) for row in rows_of(database, quarantine)] == [(7, None)]
+        used = [(row.company, row.fingerprint, row.last_used_at) for row in rows_of(database, key_uses)]
+    assert used == [("acme", "k", datetime(2026, 3, 11, 13, 15, tzinfo=UTC))]
