@@ -6,6 +6,7 @@ time order keep the database's indexes small and hot (random keys halve the inse
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 
 import uuid_utils
@@ -39,6 +40,12 @@ class BadId(ReceiverError):
 def new_id(prefix: Prefix) -> str:
     """A new id, later in order than all made before in this process."""
     bits = uuid_utils.uuid7().int << 2  # 128 bits fill 26 digits of five but for the last two
+    return f"{prefix}_{''.join([_PAIRS[bits >> shift & 1023] for shift in _SHIFTS])}"
+
+
+def first_id_at(prefix: Prefix, moment: datetime) -> str:
+    """What the ids that are made at *moment* or later do not come before."""
+    bits = max(int(moment.timestamp() * 1000), 0) << 82  # a UUIDv7 begins with 48 bits of milliseconds
     return f"{prefix}_{''.join([_PAIRS[bits >> shift & 1023] for shift in _SHIFTS])}"
 
 

@@ -10,7 +10,7 @@ import random
 import signal
 import socket
 from collections import ChainMap
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -31,6 +31,7 @@ from routers.dispatcher import Dispatcher, Limits
 from routers.migrate import NewerSchema, is_newer, schema_version
 from routers.outbox import shift_open_times
 from routers.periodic import Job, Periodic
+from routers.replaying import replay_job
 from routers.retries import Policy
 from routers.routing import Router
 from routers.schema import SCHEMA_VERSION
@@ -144,7 +145,7 @@ async def _dispatching(plan: Plan, database: Database, writer: Writer, stop: asy
     )
     router.on_deliveries = dispatcher.hint
     writer.on_stored = router.hint
-    periodic = Periodic(writer, clock, _jobs())
+    periodic = Periodic(writer, clock, _jobs(writer, clock, sinks, dispatcher))
     await dispatcher.start(alone=database.is_sqlite)
     tasks = [asyncio.create_task(part.run()) for part in (router, dispatcher, periodic)]
     for task in tasks:
@@ -157,9 +158,9 @@ async def _dispatching(plan: Plan, database: Database, writer: Writer, stop: asy
         await asyncio.gather(*tasks)
 
 
-def _jobs() -> list[Job]:
+def _jobs(writer: Writer, clock: Clock, sinks: Collection[str], dispatcher: Dispatcher) -> list[Job]:
     """What a dispatching process does again and again."""
-    return []
+    return [replay_job(writer, clock, sinks, dispatcher.hint)]
 
 
 def build_sinks(configuration: Configuration) -> Mapping[str, tuple[Sink, Limits]]:

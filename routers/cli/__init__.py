@@ -19,6 +19,7 @@ _COMMANDS = {
     "simulate": "routers.cli.playing",
     "events": "routers.cli.looking",
     "deliveries": "routers.cli.deliveries",
+    "replay": "routers.cli.replay",
     "sinks": "routers.cli.sinks",
     "explain": "routers.cli.explain",
     "rules": "routers.cli.rules",

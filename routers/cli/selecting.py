@@ -16,7 +16,7 @@ from routers.schema import DeliveryState
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class _Moment(click.ParamType[datetime]):
+class Moment(click.ParamType[datetime]):
     """A duration before now, or a time; in UTC where it names no offset, as all tables are."""
 
     name = "time"
@@ -40,8 +40,8 @@ _OPTIONS = (
     click.option("--company", help="Of this company only."),
     click.option("--rule", help="Of the rule with this id only."),
     click.option("--cause", help="With this cause only, as `deliveries causes` has it; '' for those without one."),
-    click.option("--since", type=_Moment(), help="Made in the last 2h, 3d, ..., or since a time (UTC)."),
-    click.option("--until", type=_Moment(), help="Made more than 2h, 3d, ... ago, or before a time (UTC)."),
+    click.option("--since", type=Moment(), help="Made in the last 2h, 3d, ..., or since a time (UTC)."),
+    click.option("--until", type=Moment(), help="Made more than 2h, 3d, ... ago, or before a time (UTC)."),
     click.option("--object", "callrail_id", metavar="ID", help="Of the call, text or form that CallRail calls so."),
 )
 
