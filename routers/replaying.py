@@ -129,7 +129,7 @@ def step(conn: Connection, *, replay_id: str, clock: Clock, sinks: Collection[st
         return Step()
     items = waiting[:count]
     done = _queue(conn, replay, items, now)
-    due_at = max(replay.due_at, now - _BURST) + len(items) * _interval(replay)
+    due_at = max(_due_at(replay, now), now - _BURST) + len(items) * _interval(replay)
     moved = {"next_item": items[-1].n + 1, "due_at": due_at, "reason": None}
     conn.execute(update(replays).where(replays.c.id == replay_id).values(moved))
     done.has_more = due_at <= now
@@ -150,6 +150,12 @@ def _interval(replay: Row[Any]) -> timedelta:
     return rate.per / rate.count
 
 
+def _due_at(replay: Row[Any], now: datetime) -> datetime:
+    """When its rate lets the next go. Further ahead than a step puts it, only a clock that was set back did."""
+    due_at: datetime = replay.due_at
+    return due_at if due_at <= now + MOST * _interval(replay) else now
+
+
 def _finish(conn: Connection, replay: Row[Any], states: Mapping[str, int], now: datetime) -> None:
     summary = {**replay.summary, "outcome": dict(states)}
     ended = {"state": ReplayState.DONE.value, "finished_at": now, "reason": None, "summary": summary}
@@ -165,14 +171,15 @@ def _how_many(
 ) -> tuple[int, str | None]:
     """How many items may go now; if none, why not, None where it is only the rate."""
     interval = _interval(replay)
-    if now < replay.due_at <= now + MOST * interval:  # further ahead only a clock that was set back can have put it
+    due_at = _due_at(replay, now)
+    if due_at > now:
         return 0, None
     room = max(MOST_OPEN, math.ceil(_OPEN_FOR / interval)) - is_open
     if room <= 0:
         return 0, IS_FULL
     if _live_waits(conn, sinks, now):
-        return (1, None) if now - replay.due_at >= GIVES_WAY_FOR else (0, GIVES_WAY)
-    return min(room, MOST, (now - max(replay.due_at, now - _BURST)) // interval + 1), None
+        return (1, None) if now - due_at >= GIVES_WAY_FOR else (0, GIVES_WAY)
+    return min(room, MOST, (now - max(due_at, now - _BURST)) // interval + 1), None
 
 
 _oldest_event = (

@@ -249,7 +249,7 @@ def progress_of(conn: Connection, replay_id: str) -> Progress:
     """How far it is."""
     items = select(replay_items.c.state, func.count()).where(replay_items.c.replay_id == replay_id)
     return Progress(
-        Counter(dict(conn.execute(items.group_by(replay_items.c.state)).tuples().all())),
+        _counted(conn.execute(items.group_by(replay_items.c.state)).all()),
         count_deliveries(conn, replay_id),
     )
 
@@ -257,7 +257,11 @@ def progress_of(conn: Connection, replay_id: str) -> Progress:
 def count_deliveries(conn: Connection, replay_id: str) -> Counter[str]:
     """How many deliveries the replay has made or taken up, by state."""
     made = select(deliveries.c.state, func.count()).where(deliveries.c.replay == replay_id)
-    return Counter(dict(conn.execute(made.group_by(deliveries.c.state)).tuples().all()))
+    return _counted(conn.execute(made.group_by(deliveries.c.state)).all())
+
+
+def _counted(rows: Sequence[Any]) -> Counter[str]:
+    return Counter(dict(map(tuple, rows)))
 
 
 def items_of(conn: Connection, replay_id: str, *, limit: int) -> Sequence[Row[Any]]:
