@@ -179,6 +179,15 @@ def test_a_message_that_may_repeat_says_so() -> None:
     check(composed)
 
 
+def test_a_replayed_message_says_so_and_when_it_happened() -> None:
+    """In the reader's own zone, and in UTC where Slack cannot say it so."""
+    composed = compose(message_of(*story(Transition.CALL_MISSED), is_replayed=True))
+
+    written = f"<!date^{int(RANG_AT.timestamp())}^{{date_short_pretty}} {{time}}|Tue 10 Mar 13:15 UTC>"
+    assert shown(composed)[-1] == f"Replayed · happened {written}"
+    check(composed)
+
+
 @pytest.mark.parametrize("transition", list(Transition))
 def test_each_transition_can_be_told(transition: Transition) -> None:
     """By the built-in text, alone and after a missed call."""
