@@ -4,7 +4,7 @@ facts of each version, at the thing's own time, and as if nothing had ever been 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
@@ -26,13 +26,16 @@ _BATCH = 200  # objects at once: all their versions are in memory
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One thing that today's rules tell: the transition it is of, the delivery, and the one that was made of it then.
+    """One thing that today's rules tell: the transition it is of, the delivery as it was decided, and the one that was
+    made of it then.
 
     Attributes:
+        key: The idempotency key: the one of *delivery* is of a transition decided anew.
         made: The newest generation of it; None if nothing was told then.
     """
 
     transition: Row[Any]
+    key: str
     delivery: NewDelivery
     made: Row[Any] | None
 
@@ -127,8 +130,8 @@ class _Life:
             for delivery in decided.deliveries.values():
                 row = stored[delivery.transition_id]
                 key = delivery.key.replace(delivery.transition_id, row.id)
-                said = Said(row, replace(delivery, key=key, transition_id=row.id), self._made_of(delivery, row))
-                self._told.append(said.delivery)
+                said = Said(row, key, delivery, self._made_of(delivery, row))
+                self._told.append(delivery)
                 made_of |= {said.made.id} if said.made is not None else set()
                 if row.is_asked:
                     found.said.append(said)

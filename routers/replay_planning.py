@@ -104,18 +104,21 @@ class _Judge:
 
     def made(self, row: Row[Any]) -> Item:
         """Of a delivery that was made: its newest generation."""
-        reason = self._why_not(row) or self._why_not_there(row.sink, row.expires_at)
+        settled = self._why_not(row)
+        is_late = settled is None and self._is_late(row.expires_at)
+        reason = settled or self._why_not_there(row.sink, is_late=is_late)
         if reason is not None or row.state != DeliveryState.DELIVERED:
-            return Item(row.transition_id, row.sink, row.id, reason=reason)
-        return Item(row.transition_id, row.sink, new=self._next_generation(row))
+            return Item(row.transition_id, row.sink, row.id, reason=reason, is_late=is_late)
+        return Item(row.transition_id, row.sink, new=self._next_generation(row), is_late=is_late)
 
     def unmade(self, said: Said) -> Item:
         """Of what nobody was told then."""
         new = said.delivery
+        is_late = self._is_late(new.expires_at)
         reason = LeftOut.SUPERSEDED if _is_untrue(said.transition) else None
-        reason = reason or self._why_not_there(new.sink, new.expires_at)
-        written = self._written(new.key, new, amend=new.amend, amends=None, generation=0)
-        return Item(new.transition_id, new.sink, new=written, reason=reason)
+        reason = reason or self._why_not_there(new.sink, is_late=is_late)
+        written = self._written(said.key, new, amend=new.amend, amends=None, generation=0)
+        return Item(said.transition.id, new.sink, new=written, reason=reason, is_late=is_late)
 
     def _why_not(self, row: Row[Any]) -> LeftOut | None:
         """Why it is left out for what became of it."""
@@ -130,13 +133,15 @@ class _Judge:
                 return LeftOut.NEWS
         return LeftOut.SUPERSEDED if row.state == DeliveryState.SUPERSEDED or _is_untrue(row) else None
 
-    def _why_not_there(self, sink: str, expires_at: datetime | None) -> LeftOut | None:
+    def _is_late(self, expires_at: datetime | None) -> bool:
+        return expires_at is not None and expires_at <= self._now
+
+    def _why_not_there(self, sink: str, *, is_late: bool) -> LeftOut | None:
         """Why it is left out for where it would go, or when."""
         if sink not in self._audiences:
             return LeftOut.NO_SINK
         if self._audiences[sink] is Audience.PEOPLE and not self._options.to_people:
             return LeftOut.PEOPLE
-        is_late = expires_at is not None and expires_at <= self._now
         return LeftOut.LATE if is_late and not self._options.late else None
 
     def _next_generation(self, row: Row[Any]) -> dict[str, Any]:
@@ -182,7 +187,7 @@ def _summary(
         "messages": messages,
         "seconds": round(messages / options.rate.count * options.rate.per.total_seconds()),
         "delivered_already": sum(item.reason is LeftOut.DELIVERED for item in items) + _count(items, "again"),
-        "late": sum(item.reason is LeftOut.LATE for item in items),
+        "late": sum(item.is_late for item in items),
         "sinks": [
             {
                 "sink": sink,

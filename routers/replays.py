@@ -145,6 +145,7 @@ class Item:
         delivery_id: The delivery to take up again; None for one to be made.
         new: What is needed to make one; nothing of a person is in it.
         reason: Why it is left out; None if it is to be sent.
+        is_late: Whether its max_age or expires is over, be it left out for that or sent all the same.
     """
 
     transition_id: str
@@ -152,6 +153,7 @@ class Item:
     delivery_id: str | None = None
     new: dict[str, Any] | None = None
     reason: LeftOut | None = None
+    is_late: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,9 +136,8 @@ def _facts(summary: dict[str, Any], options: dict[str, Any]) -> Iterator[str]:
         what = "sent again" if options["again"] else "not sent again (--again would)"
         yield f"{summary['delivered_already']:,} were delivered already: {what}."
     if summary["late"]:
-        yield f"{summary['late']:,} are late by max_age or expires: not sent (--late would)."
-    if options["late"]:
-        yield "What is late is sent, and expires no more."
+        what = "--late lifts that, and they expire no more" if options["late"] else "not sent (--late would)"
+        yield f"{summary['late']:,} are late by max_age or expires: {what}."
     reaches = [sink for sink in summary["sinks"] if sink["audience"] == "people" and _to_send(sink)]
     if reaches:
         yield f"People read {', '.join(one['sink'] for one in reaches)}: {sum(map(_to_send, reaches)):,} messages."
