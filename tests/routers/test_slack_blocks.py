@@ -28,7 +28,10 @@ SCHEMA = SHARED / "specs" / "slack" / "chat.request.schema.json"
 DEFINITIONS = {"section": "SectionBlock", "context": "ContextBlock"}
 
 # The only markup that we write: links, and times in the reader's zone.
-OUR_MARKUP = re.compile(r"<https?://[^\s<>|]+(?:\|[^<>|]+)?>|<!date\^-?\d+\^\{time\}\|\d\d:\d\d UTC>")
+OUR_MARKUP = re.compile(
+    r"<https?://[^\s<>|]+(?:\|[^<>|]+)?>|<!date\^-?\d+\^\{time\}\|\d\d:\d\d UTC>"
+    r"|<!date\^-?\d+\^\{date_short_pretty\} \{time\}\|[\w :]+ UTC>"
+)
 HARMFUL = [
     *("<!channel>", "<!here|here>", "<@U0123ABCD>", "<#C0123ABCD>", "<https://evil.example.com|CallRail>", "@channel"),
     *("*bold*", "~struck~", "`code`", "```", "_it_", ":bomb:", "> quoted", "&amp;", "&lt;!channel&gt;", "&", "<", ">"),
