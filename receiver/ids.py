@@ -52,6 +52,12 @@ def _written(prefix: Prefix, number: int) -> str:
     return f"{prefix}_{''.join([_PAIRS[bits >> shift & 1023] for shift in _SHIFTS])}"
 
 
+def first_id_at(prefix: Prefix, moment: datetime) -> str:
+    """What the ids that are made at *moment* or later do not come before."""
+    bits = max(int(moment.timestamp() * 1000), 0) << 82  # a UUIDv7 begins with 48 bits of milliseconds
+    return f"{prefix}_{''.join([_PAIRS[bits >> shift & 1023] for shift in _SHIFTS])}"
+
+
 def id_range(prefix: Prefix, written: str) -> tuple[str, str]:
     """The first and the last id that begin as *written*, with or without the two letters in front.
 

@@ -218,7 +218,13 @@ class Decider:
             sink=send.sink,
             template=send.template,
             expires_at=expires_at,
-            order_key=_order_key(occasion),
+            order_key=order_key_of(
+                occasion.company,
+                occasion.type,
+                occasion.object_id,
+                occasion.after.fields,
+                is_sent=Transition.TEXT_SENT in occasion.after.told,
+            ),
             amend=how.mode if how.tells_all else None,
         )
 
@@ -276,18 +282,21 @@ def _keys(transition: TransitionRow, rule: Rule, send: Send) -> list[str]:
     return [f"{about}:{rule_id}:{send.id}:0" for rule_id in (rule.id, *rule.previous)]
 
 
-def _order_key(occasion: Occasion) -> str:
-    """Whom *occasion* is about: their number, which every webhook of a call tells; else the person; else the thing."""
-    fields = occasion.after.fields
-    match occasion.type:
+def order_key_of(company: str, type_: str, object_id: str, fields: Mapping[str, Any], *, is_sent: bool) -> str:
+    """Whom an object (our id) is about: their number, which every webhook of a call tells; else the person; else the
+    thing.
+
+    Args:
+        is_sent: Whether it is a text that was sent to them.
+    """
+    match type_:
         case "text":
-            is_sent = Transition.TEXT_SENT in occasion.after.told
             number = fields.get("destination_number" if is_sent else "source_number")
         case "form":
             number = fields.get("customer_phone_number") or contact_of(fields.get("form_data"))["contact_phone"]
         case _:
             number = fields.get("customer_phone_number")
-    return f"{occasion.company}:{number or fields.get('person_resource_id') or occasion.object_id}"
+    return f"{company}:{number or fields.get('person_resource_id') or object_id}"
 
 
 # The best reason first: what would have told somebody and did not says more than a condition that failed.

@@ -140,7 +140,7 @@ def occurrence_of(
         company=first.company,
         type=type_,
         object_id=first.object_id,
-        before=_before(first, rows, past),
+        before=before_of(first, rows, past.transitions),
         after=Object(
             stage=Stage[version.stage.upper()],
             outcome=Outcome(version.outcome) if version.outcome else None,
@@ -153,17 +153,22 @@ def occurrence_of(
         is_matched=past.past().matched_at is not None,
         is_live=kind not in FROM_API,
     )
-    return Occurrence(first.company, occasion, [_happened(row) for row in rows], kept, past.past())
+    return Occurrence(first.company, occasion, [happened_of(row) for row in rows], kept, past.past())
 
 
-def _before(first: Row[Any], rows: Collection[Row[Any]], past: History) -> Object:
-    """As much of the object before the event as the rules are asked with."""
+def before_of(first: Row[Any], rows: Collection[Row[Any]], earlier: Sequence[Row[Any]]) -> Object:
+    """As much of the object before the event as the rules are asked with.
+
+    Args:
+        rows: The event's transitions, *first* among them.
+        earlier: Those of the object before them.
+    """
     was = next((row.details["was_outcome"] for row in rows if "was_outcome" in (row.details or {})), None)
-    told = frozenset(name for row in past.transitions if (name := row.name) not in EACH_VERSION)
+    told = frozenset(name for row in earlier if (name := row.name) not in EACH_VERSION)
     return Object(version=first.version - 1, outcome=Outcome(was) if was else None, told=told)
 
 
-def _happened(row: Row[Any]) -> Happened:
+def happened_of(row: Row[Any]) -> Happened:
     """What happened, without what routing added to it: the hours."""
     details = {name: value for name, value in (row.details or {}).items() if name != "hours"}
     return Happened(Transition(row.name), row.state == TransitionState.SUPERSEDED, details)

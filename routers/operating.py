@@ -37,11 +37,17 @@ class Change(Protocol):
     def __call__(self, conn: Connection, ids: Collection[str], *, now: datetime) -> int: ...
 
 
-def retry(conn: Connection, ids: Collection[str], *, now: datetime) -> int:
+def retry(
+    conn: Connection, ids: Collection[str], *, now: datetime, replay: str | None = None, keeps_expiry: bool = False
+) -> int:
     """Take deliveries up again, under their old id and key, as if never tried and without a time to expire.
 
     How many those were: such as are not finished, or arrived, are left out. One that may have arrived says so when it
     is sent. One about a person of whom another is open waits for that.
+
+    Args:
+        replay: The replay that does so; they say it from then on.
+        keeps_expiry: Whether they expire when they would have.
     """
     which = _which(ids, RETRYABLE)
     _lock_lanes(conn, which)
@@ -51,7 +57,6 @@ def retry(conn: Connection, ids: Collection[str], *, now: datetime) -> int:
         "state": case((is_ordered, DeliveryState.BLOCKED.value), else_=DeliveryState.PENDING.value),
         "due_at": now,
         "attempts": 0,
-        "expires_at": None,
         "finished_at": None,
         "cause": None,
         "reason": None,
@@ -60,6 +65,8 @@ def retry(conn: Connection, ids: Collection[str], *, now: datetime) -> int:
         "may_repeat": or_(deliveries.c.may_repeat, is_uncertain),
         **TAKEN_BACK,
     }
+    values |= {} if keeps_expiry else {"expires_at": None}
+    values |= {} if replay is None else {"replay": replay}
     retried = update(deliveries).where(which).values(values).returning(deliveries.c.sink, deliveries.c.order_key)
     rows = conn.execute(retried).all()
     promote(conn, [Pair(*row) for row in rows if row.order_key is not None])

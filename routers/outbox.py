@@ -58,6 +58,8 @@ class NewDelivery:
         amends: The delivery of the first message, if this is later news.
         due_at: When it may be sent; None for at once.
         told_by: Why it need not be sent, if another message tells of it.
+        generation: The how manieth time it is told on purpose, from 0; its key ends with it.
+        replay: The replay that makes it.
     """
 
     key: str
@@ -74,6 +76,8 @@ class NewDelivery:
     amends: str | None = None
     due_at: datetime | None = None
     told_by: str | None = None
+    generation: int = 0
+    replay: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,7 @@ class Delivery:
     amend: Amend | None = None
     amends: str | None = None
     remote_id: str | None = None
+    replay: str | None = None
     story: tuple[Delivery, ...] = ()
 
     @property
@@ -161,6 +166,7 @@ _insert_deliveries = BulkInsert(
     deliveries.c.fence,
     deliveries.c.attempts,
     deliveries.c.reason,
+    deliveries.c.replay,
     deliveries.c.created_at,
     deliveries.c.finished_at,
 )
@@ -211,7 +217,7 @@ def _row(item: NewDelivery, state: DeliveryState, now: datetime) -> tuple[Any, .
         item.company,
         item.rule,
         item.send,
-        0,
+        item.generation,
         item.sink,
         item.template,
         item.order_key,
@@ -223,6 +229,7 @@ def _row(item: NewDelivery, state: DeliveryState, now: datetime) -> tuple[Any, .
         0,
         0,
         item.told_by,
+        item.replay,
         now,
         now if state is DeliveryState.SUPERSEDED else None,
     )
@@ -298,6 +305,7 @@ _claimed = (
         deliveries.c.cause,
         deliveries.c.amend,
         deliveries.c.amends,
+        deliveries.c.replay,
         objects.c.type,
         objects.c.object_id,
         transitions.c.name,
@@ -410,6 +418,7 @@ def _delivery(row: Any) -> Delivery:
         cause=row.cause,
         amend=Amend(row.amend) if row.amend else None,
         amends=row.amends,
+        replay=row.replay,
     )
 
 

@@ -55,8 +55,10 @@ class DeliveryState(StrEnum):
 
 
 class ReplayState(StrEnum):
-    """How far a replay is: planned and waiting for its word, being carried out, halted, or over."""
+    """How far a replay is: being planned (for good, if that was broken off), planned and waiting for its word, being
+    carried out, halted, or over."""
 
+    PLANNING = "planning"
     PLANNED = "planned"
     RUNNING = "running"
     PAUSED = "paused"
@@ -202,6 +204,7 @@ waiting_index(
     deliveries.c.blocks_until,
     where=deliveries.c.blocks_until.is_not(None),
 )
+waiting_index("ix_deliveries_replay", deliveries.c.replay, deliveries.c.state, where=deliveries.c.replay.is_not(None))
 waiting_index("ix_deliveries_amends", deliveries.c.amends, where=deliveries.c.amends.is_not(None))
 
 waiting_index(
@@ -263,6 +266,7 @@ replays = Table(
     Column("options", Json, nullable=False, comment="routing, again, to_people, rate"),
     Column("summary", Json, nullable=False, comment="what the plan found"),
     Column("next_item", Integer, nullable=False, server_default="0", comment="replay_items.n of the next"),
+    Column("due_at", Instant, comment="when its rate lets the next go"),
     Column("reason", Text, comment="why it stands where it stands"),
     Column("created_at", Instant, nullable=False),
     Column("started_at", Instant),
@@ -278,7 +282,7 @@ replay_items = Table(
     Column("n", Integer, primary_key=True, autoincrement=False),
     Column("transition_id", Id, nullable=False),
     Column("delivery_id", Id, comment="the one to take up again; null for one to be made"),
-    Column("new", Json, comment="the delivery to be made: rule, send, sink, template, generation"),
+    Column("new", Json, comment="the delivery to be made: key, rule, send, template, generation, ..."),
     Column("sink", Id, nullable=False),
     Column("state", Id, nullable=False),
     Column("reason", Text, comment="why it is left out"),

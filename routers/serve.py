@@ -10,7 +10,7 @@ import random
 import signal
 import socket
 from collections import ChainMap
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -34,6 +34,7 @@ from routers.dispatcher import Dispatcher, Limits
 from routers.migrate import NewerSchema, is_newer, schema_version
 from routers.outbox import shift_open_times
 from routers.periodic import Job, Periodic
+from routers.replaying import replay_job
 from routers.retries import Policy
 from routers.routing import Router
 from routers.schema import SCHEMA_VERSION
@@ -147,7 +148,7 @@ async def _dispatching(plan: Plan, database: Database, writer: Writer, stop: asy
     )
     router.on_deliveries = dispatcher.hint
     writer.on_stored = router.hint
-    periodic = Periodic(writer, clock, _jobs(plan, writer, clock))
+    periodic = Periodic(writer, clock, _jobs(plan, writer, clock, sinks, dispatcher))
     await dispatcher.start(alone=database.is_sqlite)
     tasks = [asyncio.create_task(part.run()) for part in (router, dispatcher, periodic)]
     for task in tasks:
@@ -160,9 +161,10 @@ async def _dispatching(plan: Plan, database: Database, writer: Writer, stop: asy
         await asyncio.gather(*tasks)
 
 
-def _jobs(plan: Plan, writer: Writer, clock: Clock) -> list[Job]:
+def _jobs(plan: Plan, writer: Writer, clock: Clock, sinks: Collection[str], dispatcher: Dispatcher) -> list[Job]:
     """What a dispatching process does again and again."""
     return [
+        replay_job(writer, clock, sinks, dispatcher.hint),
         Job("quarantine_age", timedelta(minutes=10), lambda: drop_old_quarantined(writer, clock)),
         *_verifying_jobs(plan, writer),
     ]

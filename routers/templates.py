@@ -50,6 +50,7 @@ OWN_NAMES: dict[str, str] = {
     "transition": "what happened, like call.missed",
     "rule": "the id of the rule that fired",
     "occurred_at": "when it happened",
+    "replayed": "whether an operator's replay sends it",
     "outcome": "how the call ended: answered, missed, abandoned, voicemail, unknown",
     "was_outcome": "how the call was thought to have ended, at call.corrected",
     "stage": "how far the call is",
@@ -204,6 +205,7 @@ def render(
         first=First(delivery.amends, delivery.remote_id) if delivery.amends is not None else None,
         amend=delivery.amend or Amend.NEW,
         may_repeat=delivery.may_repeat,
+        is_replayed=delivery.replay is not None,
         done=delivery.done,
         values=partial(_values_in_zone, delivery, facts, present, zone),
     )
@@ -262,6 +264,7 @@ def values_of(delivery: Delivery, facts: Mapping[str, Any], present: Mapping[str
         "transition": delivery.transition.value,
         "rule": delivery.rule,
         "occurred_at": delivery.occurred_at,
+        "replayed": delivery.replay is not None,
         "before": View(before if isinstance(before, dict) else {}),
         "fields": View(facts),
         "now": View(facts if present is None else present),
@@ -309,6 +312,8 @@ def _data(delivery: Delivery, facts: Mapping[str, Any]) -> dict[str, Any]:
     before = facts.get("$before")
     if isinstance(before, dict):
         data["before"] = _open(before)
+    if delivery.replay is not None:
+        data["replayed"] = True
     return data
 
 

@@ -36,6 +36,7 @@ def downgrade() -> None:
     op.execute("DELETE FROM events WHERE origin = 'router'")
     for table in ("audit", "erased", "replay_items", "replays", "timers", "instances"):
         op.drop_table(table)
+    op.drop_index("ix_deliveries_replay", "deliveries")
     op.drop_column("deliveries", "replay")
     _allow_origins(ORIGINS, ORIGINS_BEFORE)
 
@@ -99,6 +100,14 @@ def _replays() -> None:
         "deliveries",
         sa.Column("replay", ID, nullable=True, comment="replays.id of the replay that made it or took it up again"),
     )
+    is_replayed = sa.text("replay IS NOT NULL")
+    op.create_index(
+        "ix_deliveries_replay",
+        "deliveries",
+        ["replay", "state"],
+        sqlite_where=is_replayed,
+        postgresql_where=is_replayed,
+    )
     op.create_table(
         "replays",
         sa.Column("id", ID, nullable=False),
@@ -107,12 +116,13 @@ def _replays() -> None:
         sa.Column("options", sa.Text(), nullable=False, comment="routing, again, to_people, rate"),
         sa.Column("summary", sa.Text(), nullable=False, comment="what the plan found"),
         sa.Column("next_item", sa.Integer(), nullable=False, server_default="0", comment="replay_items.n of the next"),
+        sa.Column("due_at", INSTANT, nullable=True, comment="when its rate lets the next go"),
         sa.Column("reason", sa.Text(), nullable=True, comment="why it stands where it stands"),
         sa.Column("created_at", INSTANT, nullable=False),
         sa.Column("started_at", INSTANT, nullable=True),
         sa.Column("finished_at", INSTANT, nullable=True),
         sa.CheckConstraint(
-            "state in ('planned', 'running', 'paused', 'done', 'cancelled')", name=op.f("ck_replays_state")
+            "state in ('planning', 'planned', 'running', 'paused', 'done', 'cancelled')", name=op.f("ck_replays_state")
         ),
         sa.PrimaryKeyConstraint("id", name="pk_replays"),
     )
@@ -125,7 +135,10 @@ def _replays() -> None:
         sa.Column("transition_id", ID, nullable=False),
         sa.Column("delivery_id", ID, nullable=True, comment="the one to take up again; null for one to be made"),
         sa.Column(
-            "new", sa.Text(), nullable=True, comment="the delivery to be made: rule, send, sink, template, generation"
+            "new",
+            sa.Text(),
+            nullable=True,
+            comment="the delivery to be made: key, rule, send, template, generation, ...",
         ),
         sa.Column("sink", ID, nullable=False),
         sa.Column("state", ID, nullable=False),

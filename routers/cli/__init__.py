@@ -22,6 +22,7 @@ _COMMANDS = {
     "deliveries": "routers.cli.deliveries",
     "quarantine": "routers.cli.quarantine",
     "keys": "routers.cli.keys",
+    "replay": "routers.cli.replay",
     "sinks": "routers.cli.sinks",
     "explain": "routers.cli.explain",
     "rules": "routers.cli.rules",

@@ -135,6 +135,7 @@ def show_delivery(delivery_id: str, database_url: str, output: str, show_persona
         "finished_at": row.finished_at,
         "remote_id": row.remote_id,
         "idempotency_key": row.key,
+        "replay": row.replay,
         "may_repeat": row.may_repeat,
         "real_tries": row.attempts,
         "attempts": tries,

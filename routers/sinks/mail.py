@@ -155,7 +155,8 @@ def _without(links: Sequence[tuple[str, str]], lines: Sequence[str], escape: Esc
 
 
 def _notes(message: Message) -> list[str]:
-    return [_SPAM] * message.is_spam + [_REPEATED] * message.may_repeat
+    replayed = f"Replayed · happened {message.occurred_at.astimezone(UTC):%a %d %b %H:%M} UTC"
+    return [_SPAM] * message.is_spam + [_REPEATED] * message.may_repeat + [replayed] * message.is_replayed
 
 
 def _earlier(story: Sequence[Chapter], escape: Escape) -> list[str]:

@@ -75,6 +75,8 @@ def compose(message: Message, *, whole: bool = True) -> Composed:
         blocks.append(_context(_way(message.chapters)))
     if message.may_repeat:
         blocks.append(_context("May repeat: an earlier try got no answer."))
+    if message.is_replayed:
+        blocks.append(_context(f"Replayed · happened {_moment(message)}"))
     fallback = " · ".join([title, *lines[:1]])
     return Composed(_cut(f"Spam: {fallback}" if is_struck else fallback, _MAX_FALLBACK), blocks)
 
@@ -132,6 +134,12 @@ def _way(chapters: Sequence[Chapter]) -> str:
 
 def _label(transition: Transition) -> str:
     return transition.value.partition(".")[2].replace("_", " ")
+
+
+def _moment(message: Message) -> str:
+    moment = message.occurred_at.astimezone(UTC)
+    written = f"{moment:%a %d %b %H:%M} UTC"
+    return f"<!date^{int(moment.timestamp())}^{{date_short_pretty}} {{time}}|{written}>"
 
 
 def _time(chapter: Chapter) -> str:

@@ -34,7 +34,8 @@ class StdoutSink:
 
     async def deliver(self, message: Message) -> Outcome:
         text = message.text()
-        lines = [f"● {text.title}", *(f"  {line}" for line in text.lines), "", ""]
+        replayed = [f"  Replayed · happened {message.timestamp}"] * message.is_replayed
+        lines = [f"● {text.title}", *(f"  {line}" for line in text.lines), *replayed, "", ""]
         self._out.write("\n".join(map(_printable, lines)))
         self._out.flush()
         return Delivered("printed")

@@ -575,6 +575,15 @@ async def test_a_mail_says_what_it_is(mailbox: Mailbox) -> None:
     assert mail.content.isascii()
 
 
+async def test_a_replayed_mail_says_so_and_when_it_happened(mailbox: Mailbox) -> None:
+    """Whoever reads it today must not take it for today's."""
+    message = a_message(is_replayed=True)
+    await deliver(mailbox, message)
+
+    said = f"Replayed · happened {message.occurred_at:%a %d %b %H:%M} UTC"
+    assert [said in mailbox.mails[0].body(part) for part in ("plain", "html")] == [True, True]
+
+
 async def test_the_message_id_is_that_of_the_delivery(mailbox: Mailbox) -> None:
     """The same in every try, so that a receiver can drop a repeat; under a domain of your own where one is named."""
     await deliver(mailbox, a_message(), domain="mail.acme.example")

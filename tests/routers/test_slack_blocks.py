@@ -28,7 +28,10 @@ SCHEMA = SHARED / "specs" / "slack" / "chat.request.schema.json"
 DEFINITIONS = {"section": "SectionBlock", "context": "ContextBlock"}
 
 # The only markup that we write: links, and times in the reader's zone.
-OUR_MARKUP = re.compile(r"<https?://[^\s<>|]+(?:\|[^<>|]+)?>|<!date\^-?\d+\^\{time\}\|\d\d:\d\d UTC>")
+OUR_MARKUP = re.compile(
+    r"<https?://[^\s<>|]+(?:\|[^<>|]+)?>|<!date\^-?\d+\^\{time\}\|\d\d:\d\d UTC>"
+    r"|<!date\^-?\d+\^\{date_short_pretty\} \{time\}\|[\w :]+ UTC>"
+)
 HARMFUL = [
     *("<!channel>", "<!here|here>", "<@U0123ABCD>", "<#C0123ABCD>", "<https://evil.example.com|CallRail>", "@channel"),
     *("*bold*", "~struck~", "`code`", "```", "_it_", ":bomb:", "> quoted", "&amp;", "&lt;!channel&gt;", "&", "<", ">"),
@@ -176,6 +179,15 @@ def test_a_message_that_may_repeat_says_so() -> None:
     composed = compose(message_of(*story(Transition.CALL_MISSED), may_repeat=True))
 
     assert shown(composed)[-1] == "May repeat: an earlier try got no answer."
+    check(composed)
+
+
+def test_a_replayed_message_says_so_and_when_it_happened() -> None:
+    """In the reader's own zone, and in UTC where Slack cannot say it so."""
+    composed = compose(message_of(*story(Transition.CALL_MISSED), is_replayed=True))
+
+    written = f"<!date^{int(RANG_AT.timestamp())}^{{date_short_pretty}} {{time}}|Tue 10 Mar 13:15 UTC>"
+    assert shown(composed)[-1] == f"Replayed · happened {written}"
     check(composed)
 
 

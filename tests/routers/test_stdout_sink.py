@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,10 +16,11 @@ from routers.sinks.stdout import StdoutSink
 from routers.transitions import Transition
 
 
-def printed(title: str, *lines: str) -> str:
+def printed(title: str, *lines: str, **about: Any) -> str:
     """What the sink writes for a message; it never waits, so one step runs it to its end."""
     out = io.StringIO()
-    message = Message("dl_1", Transition.CALL_MISSED, "acme", datetime.now(UTC), {}, lambda _: Text(title, lines))
+    moment = datetime(2026, 3, 10, 13, 15, 2, tzinfo=UTC)
+    message = Message("dl_1", Transition.CALL_MISSED, "acme", moment, {}, lambda _: Text(title, lines), **about)
     coroutine = StdoutSink(out).deliver(message)
     with pytest.raises(StopIteration) as ended:
         coroutine.send(None)
@@ -30,6 +32,13 @@ def test_a_message_is_one_block() -> None:
     """Title, indented lines, and an empty line to part it from the next."""
     assert printed("Missed call · Acme", "Avery Quill", "via Yelp") == (
         "● Missed call · Acme\n  Avery Quill\n  via Yelp\n\n"
+    )
+
+
+def test_a_replayed_message_says_so() -> None:
+    """With the time at which it happened."""
+    assert printed("Missed call", is_replayed=True) == (
+        "● Missed call\n  Replayed · happened 2026-03-10T13:15:02.000Z\n\n"
     )
 
 
