@@ -6,6 +6,7 @@ time order keep the database's indexes small and hot (random keys halve the inse
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 
 import uuid_utils
@@ -39,6 +40,12 @@ class BadId(ReceiverError):
 def new_id(prefix: Prefix) -> str:
     """A new id, later in order than all made before in this process."""
     bits = uuid_utils.uuid7().int << 2  # 128 bits fill 26 digits of five but for the last two
+    return f"{prefix}_{''.join([_PAIRS[bits >> shift & 1023] for shift in _SHIFTS])}"
+
+
+def first_id_at(prefix: Prefix, moment: datetime) -> str:
+    """An id that is after all that were made before *moment*, to the millisecond, and not after any made later."""
+    bits = round(moment.timestamp() * 1000) << 82  # the milliseconds are the first 48 of the 130 bits
     return f"{prefix}_{''.join([_PAIRS[bits >> shift & 1023] for shift in _SHIFTS])}"
 
 
