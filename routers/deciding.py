@@ -10,7 +10,7 @@ from typing import Any
 from receiver.ids import Prefix, new_id
 from routers.amending import Amendment
 from routers.corrections import Correction
-from routers.facts import contact_of, facts_in_time, facts_of, own_time
+from routers.facts import facts_in_time, facts_of, number_of, own_time
 from routers.lifecycle import EACH_VERSION, INBOUND_OUTCOMES, OUTCOME_TRANSITIONS, Happened, Object, Outcome
 from routers.messages import Amend
 from routers.objects import TransitionRow
@@ -279,14 +279,7 @@ def _keys(transition: TransitionRow, rule: Rule, send: Send) -> list[str]:
 def _order_key(occasion: Occasion) -> str:
     """Whom *occasion* is about: their number, which every webhook of a call tells; else the person; else the thing."""
     fields = occasion.after.fields
-    match occasion.type:
-        case "text":
-            is_sent = Transition.TEXT_SENT in occasion.after.told
-            number = fields.get("destination_number" if is_sent else "source_number")
-        case "form":
-            number = fields.get("customer_phone_number") or contact_of(fields.get("form_data"))["contact_phone"]
-        case _:
-            number = fields.get("customer_phone_number")
+    number = number_of(occasion.type, fields, is_sent=Transition.TEXT_SENT in occasion.after.told)
     return f"{occasion.company}:{number or fields.get('person_resource_id') or occasion.object_id}"
 
 
