@@ -28,9 +28,11 @@ from receiver.protocol import BoundedHeadProtocol
 from receiver.writer import Writer
 from routers.config import Configuration
 from routers.dispatcher import Dispatcher, Limits
+from routers.forgetting import Forgotten
 from routers.migrate import NewerSchema, is_newer, schema_version
 from routers.outbox import shift_open_times
 from routers.periodic import Job, Periodic
+from routers.retention import RETAIN_EVERY, Retention
 from routers.retries import Policy
 from routers.routing import Router
 from routers.schema import SCHEMA_VERSION
@@ -81,7 +83,7 @@ async def serve(plan: Plan, *, stop: asyncio.Event, on_ready: Callable[[], None]
         held.callback(database.dispose)
         if plan.role is not Role.INTAKE:
             _require_schema(database)
-            held.enter_context(_dispatching_alone(database))
+            held.enter_context(dispatching_alone(database))
         writer = Writer(database, insert_events)
         writer.start()
         try:
@@ -132,7 +134,8 @@ async def _dispatching(plan: Plan, database: Database, writer: Writer, stop: asy
     clock: Clock = WallClock(shift_open_times) if database.is_sqlite else DatabaseClock()
     sinks = build_sinks(plan.configuration)
     rules = plan.configuration.rules
-    router = Router(writer, clock, rules)
+    forgotten = Forgotten(plan.configuration.privacy_key(os.environ))
+    router = Router(writer, clock, rules, forgotten=forgotten)
     dispatcher = Dispatcher(
         writer,
         clock,
@@ -144,7 +147,7 @@ async def _dispatching(plan: Plan, database: Database, writer: Writer, stop: asy
     )
     router.on_deliveries = dispatcher.hint
     writer.on_stored = router.hint
-    periodic = Periodic(writer, clock, _jobs())
+    periodic = Periodic(writer, clock, _jobs(plan, writer, clock))
     await dispatcher.start(alone=database.is_sqlite)
     tasks = [asyncio.create_task(part.run()) for part in (router, dispatcher, periodic)]
     for task in tasks:
@@ -157,9 +160,10 @@ async def _dispatching(plan: Plan, database: Database, writer: Writer, stop: asy
         await asyncio.gather(*tasks)
 
 
-def _jobs() -> list[Job]:
+def _jobs(plan: Plan, writer: Writer, clock: Clock) -> list[Job]:
     """What a dispatching process does again and again."""
-    return []
+    retention = Retention(writer, clock, plan.configuration.retention)
+    return [Job("retention", RETAIN_EVERY, retention.run)]
 
 
 def build_sinks(configuration: Configuration) -> Mapping[str, tuple[Sink, Limits]]:
@@ -223,7 +227,7 @@ def _require_schema(database: Database) -> None:
 
 
 @contextlib.contextmanager
-def _dispatching_alone(database: Database) -> Iterator[None]:
+def dispatching_alone(database: Database) -> Iterator[None]:
     """On SQLite one dispatcher a file, by a lock that the system drops with the process. PostgreSQL needs none."""
     if not database.is_sqlite:
         yield
