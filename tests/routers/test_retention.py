@@ -15,7 +15,7 @@ from sqlalchemy import Connection, event, update
 from receiver.database import Database
 from receiver.events import insert_events
 from receiver.ids import Prefix, first_id_at, new_id
-from receiver.schema import EventState, events
+from receiver.schema import EventState, events, metadata
 from receiver.writer import Writer
 from routers.blocks import RetentionConfig
 from routers.objects import claim_received
@@ -225,7 +225,7 @@ def test_nothing_of_it_reads_a_whole_table(sqlite_url: str) -> None:
                 for row in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
             ]
     assert len(noted) > 10
-    assert [plan for plan in plans if plan.startswith("SCAN")] == []
+    assert [plan for plan in plans if plan.startswith("SCAN") and plan.split()[1] in metadata.tables] == []
 
 
 @pytest.mark.anyio
