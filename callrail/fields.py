@@ -195,6 +195,45 @@ FIELDS: dict[str, Field] = {field.name: field for field in _ALL}
 
 OPINIONS = frozenset(field.name for field in _ALL if field.cls is FieldClass.OPINION)
 
+
+class Personal(StrEnum):
+    """What a field tells of a person: who they are and where they came from, what they said or wrote, or who of the
+    company dealt with them."""
+
+    WHO = "who"
+    SAID = "said"
+    AGENT = "agent"
+
+
+# A field that is not known, and what a website adds, may hold anything: treat it as `WHO`.
+PERSONAL: dict[str, Personal] = {
+    **dict.fromkeys(
+        (
+            *("customer_phone_number", "customer_name", "customer_city", "customer_zip", "zip_code", "ip"),
+            *("source_number", "destination_number", "form_data", "person_resource_id", "timeline_url", "custom"),
+            *("conversation_id", "thread_resource_id", "integration_data", "session_uuid", "milestones"),
+            *("landing_page_url", "last_requested_url", "referring_url", "form_url", "gclid", "fbclid", "msclkid"),
+            *("ga", "utma", "utmb", "utmc", "utmv", "utmx", "utmz", "kissmetrics_id", "fcid"),
+        ),
+        Personal.WHO,
+    ),
+    **dict.fromkeys(
+        (
+            *("content", "media_urls", "transcription", "conversational_transcript", "call_summary", "note"),
+            *("call_highlights", "keywords_spotted", "lead_explanation", "voice_assist_message", "answers"),
+            *("keypad_entries", "recording", "recording_player", "recording_redirect", "waveforms"),
+        ),
+        Personal.SAID,
+    ),
+    **dict.fromkeys(("agent", "agent_email"), Personal.AGENT),
+}
+
+
+def personal(name: str) -> Personal | None:
+    """What the field *name* tells of a person; None for what says nothing of one."""
+    return PERSONAL.get(name) if name in FIELDS else Personal.WHO
+
+
 # Before a call has ended these are told but say nothing: every ringing call is posted as unanswered and missed.
 PLACEHOLDERS = frozenset({"answered", "call_type", "duration", "voicemail"})
 

@@ -62,3 +62,20 @@ def is_withheld(text: str) -> bool:
         return text.strip().lower().replace(" ", "") in _WITHHELD_WORDS or not text.strip("+- .()")
     national = digits[1:] if digits[0] == "1" else digits
     return digits in _WITHHELD_DIGITS or national in _WITHHELD_DIGITS or set(national) == {"0"}
+
+
+def spellings(number: str) -> re.Pattern[str]:
+    """Finds *number*, in E.164, in a text: with its country code or without, whatever stands between its digits.
+
+    Raises:
+        ValueError: *number* is not in E.164.
+    """
+    import phonenumbers
+
+    if e164(number) != number:
+        raise ValueError("no number in E.164")
+    parsed = phonenumbers.parse(number)
+    country, national = str(parsed.country_code), phonenumbers.national_significant_number(parsed)
+    between = r"[^0-9A-Za-z]{0,3}"
+    in_front = rf"(?:(?:00|011)?{between}{between.join(country)}{between}|0{between})?"
+    return re.compile(rf"(?<![0-9]){in_front}{between.join(national)}(?![0-9])")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -112,6 +113,14 @@ def insert_quarantined(
         tried_with,
     )
     _insert_quarantine(conn, [row])
+
+
+def is_emptied(event: Row[Any]) -> bool:
+    """Whether the body of *event*, a row, was removed since it came."""
+    return not event.body and event.sha256 != _NO_BODY
+
+
+_NO_BODY = hashlib.sha256(b"").digest()
 
 
 def newest_events(

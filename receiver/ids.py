@@ -44,17 +44,13 @@ def new_id(prefix: Prefix) -> str:
 
 def first_id(prefix: Prefix, moment: datetime) -> str:
     """The lowest id of *moment*: ids sort by time, so what is older than it has a lower one."""
-    return _written(prefix, int(moment.timestamp() * 1000) << 80)  # a UUIDv7 begins with 48 bits of milliseconds
+    return _written(
+        prefix, max(int(moment.timestamp() * 1000), 0) << 80
+    )  # a UUIDv7 begins with 48 bits of milliseconds
 
 
 def _written(prefix: Prefix, number: int) -> str:
     bits = number << 2  # 128 bits fill 26 digits of five but for the last two
-    return f"{prefix}_{''.join([_PAIRS[bits >> shift & 1023] for shift in _SHIFTS])}"
-
-
-def first_id_at(prefix: Prefix, moment: datetime) -> str:
-    """What the ids that are made at *moment* or later do not come before."""
-    bits = max(int(moment.timestamp() * 1000), 0) << 82  # a UUIDv7 begins with 48 bits of milliseconds
     return f"{prefix}_{''.join([_PAIRS[bits >> shift & 1023] for shift in _SHIFTS])}"
 
 

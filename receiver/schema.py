@@ -67,7 +67,12 @@ events = Table(
     Column("state", Id, nullable=False),
     Column("content_type", Text, nullable=False),
     Column("headers", Json, nullable=False, comment="those worth keeping; never the signature"),
-    Column("body", LargeBinary, nullable=False, comment="as it arrived, never rewritten"),
+    Column(
+        "body",
+        LargeBinary,
+        nullable=False,
+        comment="as it arrived; emptied by retention or erasure, never rewritten",
+    ),
     Column("sha256", LargeBinary, nullable=False),
     Column("key_fingerprint", Text, comment="of the signing key that matched; null when none was asked for"),
     Column("object_id", Id, comment="objects.id, once routed"),

@@ -108,6 +108,35 @@ class UnmatchedConfig(_Block):
     """Of a form that was submitted."""
 
 
+def _a_day(written: timedelta) -> timedelta:
+    if written < timedelta(days=1):
+        raise ValueError("this must be 1d or longer: what is younger is still needed")
+    return written
+
+
+_Age = Annotated[Duration, AfterValidator(_a_day)]
+
+
+class RetentionConfig(_Block):
+    """How long data is kept. What has no age here is kept for good."""
+
+    raw_bodies: _Age | None = None
+    """The age at which the bodies of routed webhooks are emptied. What was read from them stays."""
+    transcripts: _Age | None = None
+    """The age at which what people said and wrote is removed: transcripts, texts, notes, links to recordings."""
+    numbers: _Age | None = None
+    """The age at which is removed who people are: numbers, names, addresses, forms, visits to the website."""
+    attempts: _Age | None = None
+    """The age at which the single tries of deliveries are removed."""
+
+
+class PrivacyConfig(_Block):
+    """What is needed to remember who was erased without knowing them."""
+
+    key: SecretRef
+    """Where the key is kept by which erased numbers are hashed: env:NAME or file:/path. Keep it; never change it."""
+
+
 class RouterConfig(CompaniesConfig):
     """The whole file. What stands in its blocks is read piece by piece, so that one mistake does not hide others."""
 
@@ -127,3 +156,7 @@ class RouterConfig(CompaniesConfig):
     """Who is told of what, when. They are asked in this order."""
     unmatched: Annotated[UnmatchedConfig, Field(default_factory=UnmatchedConfig)]
     """Who is told of what no rule spoke of."""
+    retention: Annotated[RetentionConfig, Field(default_factory=RetentionConfig)]
+    """How long data is kept."""
+    privacy: PrivacyConfig | None = None
+    """What is needed to erase a person."""

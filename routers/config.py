@@ -18,7 +18,7 @@ from receiver.exceptions import ConfigError, ConfigProblem, Place, SecretMissing
 from receiver.includes import read_with_includes, text_hash
 from receiver.positioned_yaml import Document, Loc, validated
 from receiver.secrets import SecretRef
-from routers.blocks import AccountConfig, RouterConfig, UnmatchedConfig
+from routers.blocks import AccountConfig, PrivacyConfig, RetentionConfig, RouterConfig, UnmatchedConfig
 from routers.complaints import Complaints
 from routers.hours import Schedule, parse_schedule
 from routers.rules.compiling import Names, Placed, RuleCompiler
@@ -49,7 +49,22 @@ class Configuration:
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
     templates: Mapping[str, str] = field(default_factory=dict)
     template_places: Mapping[str, Place] = field(default_factory=dict)
+    retention: RetentionConfig = field(default_factory=RetentionConfig)
+    privacy: PrivacyConfig | None = None
     warnings: Sequence[ConfigProblem] = ()
+
+    def privacy_key(self, environ: Mapping[str, str]) -> bytes | None:
+        """The key by which erased numbers are hashed; None if the file names none.
+
+        Raises:
+            ConfigError: It is missing.
+        """
+        if self.privacy is None:
+            return None
+        try:
+            return self.privacy.key.resolve(environ).encode()
+        except SecretMissing as error:
+            raise ConfigError([ConfigProblem(str(error), self.document.place(("privacy", "key")))]) from None
 
     def companies(self, environ: Mapping[str, str]) -> Companies:
         """The companies with their keys.
@@ -80,6 +95,10 @@ class Configuration:
                 config.build()
             except (SecretMissing, ValueError) as error:
                 problems.append(ConfigProblem(str(error), self.document.place(("sinks", name))))
+        try:
+            self.privacy_key(environ)
+        except ConfigError as error:
+            problems += error.problems
         return problems
 
 
@@ -151,7 +170,8 @@ class _Checker:
     def check(self, builtin_templates: Collection[str], check_templates: CheckTemplates | None) -> Configuration:
         """The configuration, as far as the complaints are none."""
         document = self._document
-        self.complaints.add(validated(RouterConfig, document, document.value)[1])
+        whole, problems = validated(RouterConfig, document, document.value)
+        self.complaints.add(problems)
         written = written_companies(document)
         self.complaints.add(written.problems)
         accounts, schedules = dict(self._accounts()), dict(self._schedules())
@@ -199,6 +219,8 @@ class _Checker:
             schedules=schedules,
             templates=templates,
             template_places=template_places,
+            retention=whole.retention if whole is not None else RetentionConfig(),
+            privacy=whole.privacy if whole is not None else None,
             warnings=self.complaints.warnings,
         )
 

@@ -10,7 +10,7 @@ from typing import Any
 from receiver.ids import Prefix, new_id
 from routers.amending import Amendment
 from routers.corrections import Correction
-from routers.facts import contact_of, facts_in_time, facts_of, own_time
+from routers.facts import facts_in_time, facts_of, number_of, own_time
 from routers.lifecycle import EACH_VERSION, INBOUND_OUTCOMES, OUTCOME_TRANSITIONS, Happened, Object, Outcome
 from routers.messages import Amend
 from routers.objects import TransitionRow
@@ -289,13 +289,7 @@ def order_key_of(company: str, type_: str, object_id: str, fields: Mapping[str, 
     Args:
         is_sent: Whether it is a text that was sent to them.
     """
-    match type_:
-        case "text":
-            number = fields.get("destination_number" if is_sent else "source_number")
-        case "form":
-            number = fields.get("customer_phone_number") or contact_of(fields.get("form_data"))["contact_phone"]
-        case _:
-            number = fields.get("customer_phone_number")
+    number = number_of(type_, fields, is_sent=is_sent)
     return f"{company}:{number or fields.get('person_resource_id') or object_id}"
 
 

@@ -96,6 +96,23 @@ def _derived(type_: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     return contact_of(fields.get("form_data")) if type_ == "form" else {}
 
 
+def number_of(type_: str, fields: Mapping[str, Any], *, is_sent: bool) -> str | None:
+    """The number of the person that *fields* are about, not the company's.
+
+    Args:
+        type_: What the object is: call, text, form, ...
+        is_sent: It is a text that was sent to the person.
+    """
+    match type_:
+        case "text":
+            number = fields.get("destination_number" if is_sent else "source_number")
+        case "form":
+            number = fields.get("customer_phone_number") or contact_of(fields.get("form_data"))["contact_phone"]
+        case _:
+            number = fields.get("customer_phone_number")
+    return number if isinstance(number, str) else None
+
+
 # --- forms -----------------------------------------------------------------------------------------------------------
 
 

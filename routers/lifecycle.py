@@ -21,6 +21,8 @@ from routers.transitions import Transition
 
 # Under this many seconds an unanswered caller gave up; after it nobody came to the phone.
 ABANDONED_BELOW = 15
+# Under this name the details of a transition hold what its fields were before.
+BEFORE = "$before"
 _MOST_SEEN = 50  # equal bodies are looked for among so many of a kind
 
 
@@ -135,7 +137,7 @@ def apply(obj: Object, event: Event) -> tuple[Object, list[Happened]]:
         case Family.ASSIST if event.kind is Kind.VOICE_ASSIST:  # tells of the call that it took
             after, happened = _raised(after, Stage.ROUTED), [Happened(Transition.ASSIST_ANSWERED)]
         case family:
-            name = Transition.TEXT_SENT if _is_sent(event) else _AT_ONCE[family]
+            name = Transition.TEXT_SENT if is_sent(event) else _AT_ONCE[family]
             after, happened = after._replace(stage=Stage.COMPLETE), [Happened(name)]
     news = [item for item in happened if item.name in EACH_VERSION or item.name not in obj.told]
     return after._replace(told=obj.told | {item.name for item in news if item.name not in EACH_VERSION}), news
@@ -149,7 +151,8 @@ _AT_ONCE = {
 }
 
 
-def _is_sent(event: Event) -> bool:
+def is_sent(event: Event) -> bool:
+    """Whether *event* tells of a text that the company sent."""
     return event.kind is Kind.TEXT_SENT or event.fields.get("direction") in ("outgoing", "outbound")
 
 
@@ -205,7 +208,7 @@ def _apply_call(before: Object, after: Object, event: Event) -> tuple[Object, li
 def _of_the_end(before: Object, after: Object, event: Event, *, outbound: bool) -> Iterator[Happened]:
     """What there is to tell of an ended call beside its end."""
     changed = _changed(before, after, event)
-    details = {"changes": changed, "$before": {name: before.fields.get(name) for name in _told_before(before, changed)}}
+    details = {"changes": changed, BEFORE: {name: before.fields.get(name) for name in _told_before(before, changed)}}
     outcome = (OUTBOUND_OUTCOMES if outbound else INBOUND_OUTCOMES).get(after.outcome or Outcome.UNKNOWN)
     if after.outcome is not before.outcome and outcome is not None:
         if before.outcome not in (None, Outcome.UNKNOWN) and not outbound:
@@ -356,7 +359,9 @@ def _merge(obj: Object, event: Event) -> Object:
         news = {
             name: value
             for name, value in news.items()
-            if name not in sources or _precedence(name, value, source) > _precedence(name, fields[name], sources[name])
+            # A field that has a source and no value was removed since, for its age or because the person asked for it.
+            if name not in sources
+            or _precedence(name, value, source) > _precedence(name, fields.get(name), sources[name])
         }
     return obj._replace(
         fields={**fields, **news},

@@ -118,7 +118,7 @@ def record_failure(conn: Connection, event_id: str, *, attempts: int, reason: st
 
 # --- objects ---------------------------------------------------------------------------------------------------------
 
-_insert_objects = BulkInsert(objects, *objects.c)
+_insert_objects = BulkInsert(objects, *(column for column in objects.c if column is not objects.c.erased_at))
 _update_objects = BulkUpdate(
     objects,
     objects.c.stage,
@@ -154,13 +154,18 @@ class ObjectTaken(Exception):
 
 @dataclass(slots=True)
 class Held:
-    """An object under this transaction's lock. *stored*: its version in the store, 0 while it has no row."""
+    """An object under this transaction's lock.
+
+    *stored*: its version in the store, 0 while it has no row. *erased*: its person asked for it, and nothing is to be
+    known of it again.
+    """
 
     id: str
     stored: int
     object: Object
     matched: bool = False
     changed: bool = False
+    erased: bool = False
     versions: list[tuple[str, Object]] = field(default_factory=list)
 
     def become(self, changed: Object, event_id: str) -> None:
@@ -205,7 +210,7 @@ def _is_new(item: Held) -> bool:
 def _held(row: Row[Any] | None) -> Held:
     if row is None:
         return Held(new_id(Prefix.OBJECT), 0, Object())
-    return Held(row.id, row.version, _object_of(row), matched=row.matched)
+    return Held(row.id, row.version, _object_of(row), matched=row.matched, erased=row.erased_at is not None)
 
 
 def _values(item: Held) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Connection, and_, case, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, not_, or_, select, update
 
 from receiver.clock import Clock, DatabaseClock, WallClock
 from receiver.columns import fixed
@@ -21,7 +21,7 @@ from routers.ledger import Selection, ids_of_deliveries, last_of_deliveries
 from routers.ordering import Pair, promote
 from routers.outbox import TAKEN_BACK, UNSENT, end
 from routers.retries import GONE, NOT_AUTHORISED
-from routers.schema import DeliveryState, deliveries
+from routers.schema import DeliveryState, deliveries, objects
 
 CANCELLED = "cancelled by an operator"
 _BATCH = 500
@@ -42,14 +42,14 @@ def retry(
 ) -> int:
     """Take deliveries up again, under their old id and key, as if never tried and without a time to expire.
 
-    How many those were: such as are not finished, or arrived, are left out. One that may have arrived says so when it
-    is sent. One about a person of whom another is open waits for that.
+    How many those were: such as are not finished, or arrived, or are about an erased person, are left out. One that
+    may have arrived says so when it is sent. One about a person of whom another is open waits for that.
 
     Args:
         replay: The replay that does so; they say it from then on.
         keeps_expiry: Whether they expire when they would have.
     """
-    which = _which(ids, RETRYABLE)
+    which = and_(_which(ids, RETRYABLE), not_(_is_of_an_erased))
     _lock_lanes(conn, which)
     is_ordered = deliveries.c.order_key.is_not(None)
     is_uncertain = deliveries.c.state == fixed(DeliveryState.UNCERTAIN)
@@ -73,7 +73,7 @@ def retry(
     return len(rows)
 
 
-def cancel(conn: Connection, ids: Collection[str], *, now: datetime) -> int:
+def cancel(conn: Connection, ids: Collection[str], *, now: datetime, reason: str = CANCELLED) -> int:
     """End deliveries that are not sent yet, and let go what waited for them. How many those were.
 
     One that a dispatcher has claimed is taken back from it. One that is being sent is left out.
@@ -83,10 +83,11 @@ def cancel(conn: Connection, ids: Collection[str], *, now: datetime) -> int:
     columns = (deliveries.c.id, deliveries.c.sink, deliveries.c.order_key)
     rows = conn.execute(update(deliveries).where(which).values(TAKEN_BACK).returning(*columns)).all()
     if rows:
-        end(conn, rows, DeliveryState.CANCELLED, CANCELLED, now)
+        end(conn, rows, DeliveryState.CANCELLED, reason, now)
     return len(rows)
 
 
+_is_of_an_erased = exists().where(objects.c.id == deliveries.c.object_id, objects.c.erased_at.is_not(None))
 _waits_for_somebody = and_(
     deliveries.c.state == fixed(DeliveryState.PENDING), deliveries.c.cause.in_((NOT_AUTHORISED, GONE))
 )

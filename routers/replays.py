@@ -19,7 +19,7 @@ from receiver.bulk import BulkInsert
 from receiver.clock import Clock
 from receiver.database import Database
 from receiver.exceptions import ReceiverError
-from receiver.ids import Prefix, first_id_at, id_range, new_id
+from receiver.ids import Prefix, first_id, id_range, new_id
 from receiver.schema import events
 from routers.audit import note
 from routers.operating import CANCELLABLE, cancel
@@ -63,9 +63,9 @@ class Scope:
         """What the rows of `transitions` must fulfil."""
         columns = transitions_.c
         if self.since is not None:
-            yield columns.id >= first_id_at(Prefix.TRANSITION, self.since)
+            yield columns.id >= first_id(Prefix.TRANSITION, self.since)
         if self.until is not None:
-            yield columns.id < first_id_at(Prefix.TRANSITION, self.until)
+            yield columns.id < first_id(Prefix.TRANSITION, self.until)
         if self.company is not None:
             yield columns.company == self.company
         if self.transition is not None:

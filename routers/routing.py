@@ -29,6 +29,7 @@ from routers import lifecycle
 from routers.amending import Amendment, amend
 from routers.corrections import Correction, correct
 from routers.deciding import Decided, Decider, Occasion
+from routers.forgetting import Forgotten, end_erased
 from routers.lifecycle import Event
 from routers.objects import (
     Held,
@@ -68,10 +69,11 @@ class Router:
         zones: By company, the newest time zone that a call of it told.
     """
 
-    def __init__(self, writer: Writer, clock: Clock, rules: RuleSet) -> None:
+    def __init__(self, writer: Writer, clock: Clock, rules: RuleSet, *, forgotten: Forgotten | None = None) -> None:
         self._writer = writer
         self._clock = clock
         self._rules = rules
+        self._forgotten = forgotten or Forgotten(None)
         self.on_deliveries: Callable[[Collection[str]], None] = lambda _: None
         self._wake = asyncio.Event()
         self._stopping = False
@@ -120,7 +122,8 @@ class Router:
         if time.monotonic() > self._zones_hold_until:  # other processes learn of them too
             self.zones.update(read_told_zones(conn))
             self._zones_hold_until = time.monotonic() + _ZONES_HOLD.total_seconds()
-        return route(conn, self._clock, self._rules, limit=limit, told_zones=self.zones)
+        claimed = claim_received(conn, limit=limit)
+        return route_claimed(conn, claimed, self._clock, self._rules, self.zones, self._forgotten)
 
     async def _after(self, report: Report) -> None:
         """What follows from a COMMIT."""
@@ -134,7 +137,9 @@ class Router:
     async def _route_singly(self) -> int:
         for _ in range(MAX_BATCH):
             try:
-                report = await self._writer.run(partial(_route_alone, clock=self._clock, rules=self._rules))
+                report = await self._writer.run(
+                    partial(_route_alone, clock=self._clock, rules=self._rules, forgotten=self._forgotten)
+                )
             except DatabaseUnavailable:
                 raise
             except ObjectTaken:
@@ -219,13 +224,15 @@ def route_claimed(
     clock: Clock,
     rules: RuleSet,
     told_zones: Mapping[str, str] | None = None,
+    forgotten: Forgotten | None = None,
 ) -> Report:
-    """Route events that this transaction has claimed."""
+    """Route events that this transaction has claimed; those of persons who are *forgotten* bring nothing about."""
     if not claimed:
         return Report()
     now = clock.now(conn)
     events = [read for row in claimed if (read := _tolerantly(conn, row, _read, row)) is not None]
     work = _Work(objects=lock_objects(conn, (read.key for read in events)))
+    events = _without_erased(conn, events, work, forgotten)
     zones = read_told_zones(conn) if told_zones is None else told_zones
     decider = Decider(rules, zones, partial(work.spoken, conn))
     # The furthest first: what waited while we were down and is over by now is then recorded and not told.
@@ -267,7 +274,7 @@ class _NotRouted(Exception):
         _log.error("routing.event_failed", event_id=self.event_id, attempts=self.attempts, reason=self.reason)
 
 
-def _route_alone(conn: Connection, clock: Clock, rules: RuleSet) -> Report:
+def _route_alone(conn: Connection, clock: Clock, rules: RuleSet, forgotten: Forgotten) -> Report:
     """Route the oldest received event by itself.
 
     Raises:
@@ -275,7 +282,7 @@ def _route_alone(conn: Connection, clock: Clock, rules: RuleSet) -> Report:
     """
     claimed = claim_received(conn, limit=1)
     try:
-        return route_claimed(conn, claimed, clock, rules)
+        return route_claimed(conn, claimed, clock, rules, forgotten=forgotten)
     except ObjectTaken:
         raise
     except exc.DBAPIError as error:
@@ -301,6 +308,17 @@ def _read(row: Any) -> _Read:
     event = Event(row.id, kind, payload.fields, row.sha256.hex())
     key = ObjectKey(row.company, *identity_of(kind, payload.fields, row.id))
     return _Read(row.id, row.received_at, row.attempts, key, event, payload.problem or odd)
+
+
+def _without_erased(conn: Connection, events: list[_Read], work: _Work, forgotten: Forgotten | None) -> list[_Read]:
+    """*events* but for those of what happened before its person was erased: they end here, without their bodies."""
+    erased = [read for read in events if work.objects[read.key].erased]
+    if forgotten is not None and forgotten.knows_any(conn):
+        erased += [read for read in events if forgotten.covers(read.key.type, read.event, read.received_at)]
+    if not erased:
+        return events
+    end_erased(conn, [read.id for read in erased])
+    return [read for read in events if read not in erased]
 
 
 def _route_one(work: _Work, read: _Read, decider: Decider, now: datetime) -> None:

@@ -92,6 +92,7 @@ objects = Table(
     Column("matched", Boolean, nullable=False, server_default=false(), comment="a rule has spoken of it"),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
+    Column("erased_at", Instant, comment="when it was emptied because its person asked for it"),
     UniqueConstraint("company", "type", "object_id"),
 )
 
@@ -294,6 +295,14 @@ erased = Table(
     metadata,
     Column("hash", LargeBinary, primary_key=True, comment="keyed, of the phone number"),
     Column("erased_at", Instant, nullable=False),
+)
+
+retention = Table(
+    "retention",
+    metadata,
+    Column("kind", Id, primary_key=True, comment="what is removed: bodies, transcripts, numbers"),
+    Column("done_to", Id, nullable=False, comment="events.id up to which it is removed"),
+    Column("begun_at", Instant, nullable=False, comment="when it began at the oldest"),
 )
 
 audit = Table(

@@ -31,10 +31,12 @@ from receiver.reverification import verify_untried
 from receiver.writer import Writer
 from routers.config import Configuration
 from routers.dispatcher import Dispatcher, Limits
+from routers.forgetting import Forgotten
 from routers.migrate import NewerSchema, is_newer, schema_version
 from routers.outbox import shift_open_times
 from routers.periodic import Job, Periodic
 from routers.replaying import replay_job
+from routers.retention import RETAIN_EVERY, Retention
 from routers.retries import Policy
 from routers.routing import Router
 from routers.schema import SCHEMA_VERSION
@@ -85,7 +87,7 @@ async def serve(plan: Plan, *, stop: asyncio.Event, on_ready: Callable[[], None]
         held.callback(database.dispose)
         if plan.role is not Role.INTAKE:
             _require_schema(database)
-            held.enter_context(_dispatching_alone(database))
+            held.enter_context(dispatching_alone(database))
         writer = Writer(database, insert_events)
         writer.start()
         try:
@@ -136,7 +138,8 @@ async def _dispatching(plan: Plan, database: Database, writer: Writer, stop: asy
     clock: Clock = WallClock(shift_open_times) if database.is_sqlite else DatabaseClock()
     sinks = build_sinks(plan.configuration)
     rules = plan.configuration.rules
-    router = Router(writer, clock, rules)
+    forgotten = Forgotten(plan.configuration.privacy_key(os.environ))
+    router = Router(writer, clock, rules, forgotten=forgotten)
     dispatcher = Dispatcher(
         writer,
         clock,
@@ -163,7 +166,9 @@ async def _dispatching(plan: Plan, database: Database, writer: Writer, stop: asy
 
 def _jobs(plan: Plan, writer: Writer, clock: Clock, sinks: Collection[str], dispatcher: Dispatcher) -> list[Job]:
     """What a dispatching process does again and again."""
+    retention = Retention(writer, clock, plan.configuration.retention)
     return [
+        Job("retention", RETAIN_EVERY, retention.run),
         replay_job(writer, clock, sinks, dispatcher.hint),
         Job("quarantine_age", timedelta(minutes=10), lambda: drop_old_quarantined(writer, clock)),
         *_verifying_jobs(plan, writer),
@@ -241,7 +246,7 @@ def _require_schema(database: Database) -> None:
 
 
 @contextlib.contextmanager
-def _dispatching_alone(database: Database) -> Iterator[None]:
+def dispatching_alone(database: Database) -> Iterator[None]:
     """On SQLite one dispatcher a file, by a lock that the system drops with the process. PostgreSQL needs none."""
     if not database.is_sqlite:
         yield

@@ -18,6 +18,8 @@ depends_on: str | None = None
 ID = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 INSTANT = sa.Text().with_variant(postgresql.TIMESTAMP(timezone=True), "postgresql")
 
+BODY_BEFORE = "as it arrived, never rewritten"
+BODY = "as it arrived; emptied by retention or erasure, never rewritten"
 ORIGINS_BEFORE = "origin in ('webhook', 'api', 'simulated')"
 ORIGINS = "origin in ('webhook', 'api', 'simulated', 'router')"
 
@@ -34,10 +36,12 @@ def upgrade() -> None:
 def downgrade() -> None:
     _quarantine_before()
     op.execute("DELETE FROM events WHERE origin = 'router'")
-    for table in ("audit", "erased", "replay_items", "replays", "timers", "instances"):
+    for table in ("audit", "retention", "erased", "replay_items", "replays", "timers", "instances"):
         op.drop_table(table)
     op.drop_index("ix_deliveries_replay", "deliveries")
     op.drop_column("deliveries", "replay")
+    op.drop_column("objects", "erased_at")
+    _comment_on_bodies(BODY, BODY_BEFORE)
     _allow_origins(ORIGINS, ORIGINS_BEFORE)
 
 
@@ -150,11 +154,23 @@ def _replays() -> None:
 
 
 def _privacy() -> None:
+    _comment_on_bodies(BODY_BEFORE, BODY)
+    op.add_column(
+        "objects",
+        sa.Column("erased_at", INSTANT, nullable=True, comment="when it was emptied because its person asked for it"),
+    )
     op.create_table(
         "erased",
         sa.Column("hash", sa.LargeBinary(), nullable=False, comment="keyed, of the phone number"),
         sa.Column("erased_at", INSTANT, nullable=False),
         sa.PrimaryKeyConstraint("hash", name="pk_erased"),
+    )
+    op.create_table(
+        "retention",
+        sa.Column("kind", ID, nullable=False, comment="what is removed: bodies, transcripts, numbers"),
+        sa.Column("done_to", ID, nullable=False, comment="events.id up to which it is removed"),
+        sa.Column("begun_at", INSTANT, nullable=False, comment="when it began at the oldest"),
+        sa.PrimaryKeyConstraint("kind", name="pk_retention"),
     )
     op.create_table(
         "audit",
@@ -211,3 +227,8 @@ def _quarantine_before() -> None:
         op.drop_index(f"ix_quarantine_{index}", "quarantine")
     op.drop_column("quarantine", "tried_with")
     op.drop_column("quarantine", "bytes")
+
+
+def _comment_on_bodies(before: str, after: str) -> None:
+    if op.get_bind().dialect.name == "postgresql":  # SQLite keeps no comments
+        op.alter_column("events", "body", comment=after, existing_comment=before)

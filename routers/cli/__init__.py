@@ -27,6 +27,10 @@ _COMMANDS = {
     "explain": "routers.cli.explain",
     "rules": "routers.cli.rules",
     "urls": "routers.cli.urls",
+    "privacy": "routers.cli.privacy",
+    "audit": "routers.cli.audit",
+    "backup": "routers.cli.backups",
+    "restore": "routers.cli.backups",
 }
 
 

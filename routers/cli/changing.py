@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Row
 from receiver.database import Database
 from receiver.exceptions import ConfigError
 from routers import lanes, ledger
+from routers.audit import note
 from routers.cli.looking import only, opened
 from routers.cli.options import config_option, database_option, output_option
 from routers.cli.output import plain, print_rows
@@ -27,6 +28,7 @@ from routers.operating import CANCELLABLE, RETRYABLE, Change, cancel, change_all
 from routers.schema import OPEN, DeliveryState
 from routers.sinks.config import Audience
 
+_IDS_NOTED = 5
 FAILED = (DeliveryState.DEAD, DeliveryState.UNCERTAIN)
 
 
@@ -217,7 +219,22 @@ def _carry_out(
         click.echo(f"  {changed:,} of {count:,}", err=True)
 
     changed = change_all(database, meant, verb.change, clock=clock_of(database), on_batch=tell)
+    with database.writing.begin() as conn:
+        now = clock_of(database).now(conn)
+        note(conn, now=now, action=f"deliveries {verb.name}", subject=_in_words(meant), details={"changed": changed})
     click.echo(f"{changed:,} {verb.done}; a running server picks this up within a second.", err=True)
+
+
+def _in_words(meant: Selection) -> str:
+    """*meant* as the audit keeps it."""
+    narrowed = {name: value for name, value in asdict(meant).items() if value}
+    if meant.ids:
+        narrowed = {"ids": (*meant.ids[:_IDS_NOTED], *(["..."] if len(meant.ids) > _IDS_NOTED else []))}
+    return "; ".join(f"{name}: {plain(_written(value))}" for name, value in narrowed.items())
+
+
+def _written(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _ask(verb: _Verb, count: int, plan: Sequence[dict[str, Any]]) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row
 
 from callrail.kinds import FAMILY, Kind, kind_of
 from callrail.payload import Payload, object_id, read_payload
-from receiver.events import find_events
+from receiver.events import find_events, is_emptied
 from receiver.exceptions import DatabaseUnavailable
 from receiver.ids import BadId, Prefix
 from receiver.intake import MAX_BODY_BYTES
@@ -26,6 +26,7 @@ from routers.cli.options import config_option, database_option, output_option
 from routers.cli.output import masked_fact
 from routers.explaining import Occurrence, Why, supposed, too_late
 from routers.explaining import explain as explain_all
+from routers.forgetting import ERASED
 from routers.history import made_with, occurrence_of, zones_then
 from routers.rules.conditions import Show, as_found
 from routers.rules.fields import did_you_mean
@@ -145,9 +146,17 @@ def _of_event(conn: Connection, asker: _Asker, row: Row[Any]) -> Explained:
     explained = _of_rows(conn, asker, rows, row) if rows else asker.explained(Occurrence(row.company, None), {})
     explained.event = _event(row)
     explained.object = _object(conn, row.object_id)
+    if is_emptied(row):
+        explained.notes.append(_EMPTIED)
     if not rows:
         explained.notes.append(_why_nothing(row))
     return explained
+
+
+_EMPTIED = (
+    "Data of this was removed, by its age (retention) or because the person was erased: what is not told below may "
+    "have been told then. The stored verdicts are those of then."
+)
 
 
 def _known_transitions(conn: Connection, event_id: str, object_id: str | None) -> list[Row[Any]]:
@@ -163,6 +172,8 @@ def _why_nothing(row: Row[Any]) -> str:
     """Why an event brought nothing about."""
     if row.repeat_of:
         return f"Nothing new happened: it repeats {row.repeat_of}. Explain that one."
+    if row.reason == ERASED:
+        return "Nothing happened: its person was erased, and this tells of a time before."
     if row.state == EventState.FAILED:
         return f"Nothing happened: it could not be routed ({row.reason or 'no reason is stored'})."
     if row.state == EventState.RECEIVED:
@@ -177,6 +188,8 @@ def _of_transition(conn: Connection, asker: _Asker, row: Row[Any]) -> Explained:
     explained = _of_rows(conn, asker, _known_transitions(conn, row.event_id, row.object_id), event)
     explained.whys = [why for why in explained.whys if why.happening.id == row.id]
     explained.event = _event(event) if event is not None else None
+    if event is not None and is_emptied(event):
+        explained.notes.append(_EMPTIED)
     explained.object = _object(conn, row.object_id)
     return explained
 

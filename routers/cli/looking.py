@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row
 
 from callrail.payload import read_payload
 from receiver.database import Database, open_database
-from receiver.events import find_events, newest_events
+from receiver.events import find_events, is_emptied, newest_events
 from receiver.exceptions import DatabaseUnavailable
 from receiver.ids import BadId
 from receiver.schema import EventState
@@ -128,9 +128,12 @@ def show_event(event_id: str, database_url: str, output: str, show_personal: boo
         "signed_with": row.key_fingerprint,
         "object": object_shown(obj) if obj is not None else None,
         "happened": [_transition(history.stored(item), item) for item in rows],
-        "body": masked(payload.fields, show_personal=show_personal) or payload.problem,
+        "body": _REMOVED if is_emptied(row) else masked(payload.fields, show_personal=show_personal) or payload.problem,
     }
     print_one(shown, output=output)
+
+
+_REMOVED = "removed, by its age (retention) or because the person was erased"
 
 
 def object_shown(obj: Row[Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 import orjson
 
-from callrail.fields import FIELDS
+from callrail.fields import FIELDS, personal
 from routers.rules.fields import own_fields
 from routers.rules.values import shown
 
@@ -20,15 +20,8 @@ _DIGIT = re.compile(r"\d")
 _PIPE_WIDTH = 160
 _ID_WIDTH = 29  # of a prefix like dl_ and 26 characters
 
-# Fields that say something of a person; everything a visitor wrote into a form does, and so may any we do not know.
-_PERSONAL = frozenset(
-    """
-    customer_name customer_phone_number source_number destination_number customer_city customer_zip form_data content
-    transcription conversational_transcript call_summary note agent_email agent recording recording_player
-    recording_redirect voice_assist_message keypad_entries media_urls timeline_url call_highlights ip answers custom
-    """.split()  # noqa: SIM905  (a list of this length is read more easily as words)
-)
-_SHOWN = frozenset(FIELDS) - _PERSONAL
+# Everything a visitor wrote into a form says something of a person, and so may any field we do not know.
+_SHOWN = frozenset(name for name in FIELDS if personal(name) is None)
 # Of what we know beside CallRail's fields, only what is found in a form is of a person.
 _SHOWN_FACTS = _SHOWN | {name for name in own_fields() if not name.startswith("contact_")}
 

@@ -15,6 +15,7 @@ from sqlalchemy import Row
 
 from receiver.exceptions import ReceiverError, SecretMissing
 from routers import lanes, ledger
+from routers.audit import note
 from routers.cli.looking import opened, reading
 from routers.cli.options import config_option, database_option, output_option
 from routers.cli.output import local, plain, print_rows
@@ -238,7 +239,8 @@ def pause(name: str, reason: str, database_url: str) -> None:
     """Send nothing to NAME until `sinks resume`. What is for it is kept and waits; what is on the way comes back."""
     with opened(database_url) as database:
         with database.writing.begin() as conn:
-            is_there = lanes.hold(conn, name, reason)
+            if is_there := lanes.hold(conn, name, reason):
+                note(conn, now=clock_of(database).now(conn), action="sinks pause", subject=name, details=reason)
         _require(is_there, name, database_url)
     click.echo(f"{name} is paused, and a running server heeds it within a second. To go on:")
     click.echo(f"  callrail-router sinks resume {name}")
@@ -251,7 +253,9 @@ def resume(name: str, database_url: str) -> None:
     """End every pause of NAME, whoever made it, and forget its failures."""
     with opened(database_url) as database:
         with database.writing.begin() as conn:
-            is_there = resume_sink(conn, name, now=clock_of(database).now(conn))
+            now = clock_of(database).now(conn)
+            if is_there := resume_sink(conn, name, now=now):
+                note(conn, now=now, action="sinks resume", subject=name)
         _require(is_there, name, database_url)
     click.echo(f"{name} is open; a running server sends to it within a second.")
 

@@ -70,6 +70,11 @@ def settings_page() -> str:
         "## unmatched",
         "Each is a sink or a role.",
         _settings(defs["UnmatchedConfig"], defs),
+        "## retention",
+        "Each is an age, like `90d`. See [privacy](../privacy.md).",
+        _settings(defs["RetentionConfig"], defs),
+        "## privacy",
+        _settings(defs["PrivacyConfig"], defs),
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callrail.phones import e164, is_withheld
+from callrail.phones import e164, is_withheld, spellings
 
 
 @pytest.mark.parametrize(
@@ -93,3 +93,35 @@ def test_any_text_is_a_number_or_none(text: str) -> None:
     number = e164(text)
 
     assert number is None or e164(number) == number
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "+14045550123",
+        "4045550123",
+        "(404) 555-0123",
+        "1-404-555-0123",
+        "404.555.0123",
+        "x4045550123",
+    ],
+)
+def test_a_number_is_found_in_any_usual_spelling(written: str) -> None:
+    assert spellings("+14045550123").search(f'{{"note": "call {written}, please"}}')
+
+
+@pytest.mark.parametrize("written", ["94045550123", "40455501234", "404555 and 0123", "4045550124"])
+def test_another_number_is_not_taken_for_it(written: str) -> None:
+    """Digits before or behind it make another number."""
+    assert not spellings("+14045550123").search(written)
+
+
+def test_a_number_of_another_country_is_found_as_it_is_written_there() -> None:
+    found = spellings("+442079460123")
+
+    assert all(found.search(written) for written in ("+44 20 7946 0123", "020 7946 0123", "00442079460123"))
+
+
+def test_only_a_number_has_spellings() -> None:
+    with pytest.raises(ValueError, match=r"E\.164"):
+        spellings("404-555-0123")

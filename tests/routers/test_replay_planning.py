@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from receiver.ids import Prefix, first_id_at, new_id
+from receiver.ids import Prefix, first_id, new_id
 from routers.replays import LeftOut, Routing, Scope
 from routers.rules.ruleset import OnLate, RuleSet, To
 from routers.schema import OPEN, DeliveryState, deliveries, transitions
@@ -139,7 +139,7 @@ def test_ids_of_a_moment_divide_what_was_made_before_from_what_was_made_after() 
     made = new_id(Prefix.TRANSITION)
     after = datetime.now(UTC) + timedelta(milliseconds=2)
 
-    assert first_id_at(Prefix.TRANSITION, before) <= made < first_id_at(Prefix.TRANSITION, after)
+    assert first_id(Prefix.TRANSITION, before) <= made < first_id(Prefix.TRANSITION, after)
 
 
 # --- again -----------------------------------------------------------------------------------------------------------
