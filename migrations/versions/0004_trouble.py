@@ -21,6 +21,16 @@ INSTANT = sa.Text().with_variant(postgresql.TIMESTAMP(timezone=True), "postgresq
 ORIGINS_BEFORE = "origin in ('webhook', 'api', 'simulated')"
 ORIGINS = "origin in ('webhook', 'api', 'simulated', 'router')"
 
+RARE = {
+    "ix_events_failed": ("events", ["id"], "state = 'failed'"),
+    "ix_events_repeats": ("events", ["id"], "repeat_of IS NOT NULL"),
+    "ix_deliveries_retryable": (
+        "deliveries",
+        ["id", "sink", "state"],
+        "state IN ('dead', 'uncertain', 'expired', 'cancelled')",
+    ),
+}
+
 
 def upgrade() -> None:
     _allow_origins(ORIGINS_BEFORE, ORIGINS)
@@ -28,9 +38,12 @@ def upgrade() -> None:
     _timers()
     _replays()
     _privacy()
+    _quick_reads()
 
 
 def downgrade() -> None:
+    for name, (table, _columns, _where) in RARE.items():
+        op.drop_index(name, table)
     op.execute("DELETE FROM events WHERE origin = 'router'")
     for table in ("audit", "erased", "replay_items", "replays", "timers", "instances"):
         op.drop_table(table)
@@ -151,3 +164,10 @@ def _privacy() -> None:
         sa.Column("details", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_audit"),
     )
+
+
+def _quick_reads() -> None:
+    """Indexes over rare rows alone, which cost nothing where all is well."""
+    for name, (table, columns, condition) in RARE.items():
+        where = sa.text(condition)
+        op.create_index(name, table, columns, sqlite_where=where, postgresql_where=where)

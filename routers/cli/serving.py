@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from routers.cli.database_errors import told_plainly
-from routers.cli.options import config_option, database_option
+from routers.cli.options import config_option, database_option, log_options
 from routers.serve import Plan, Role, bind, stop_on_signals
 from routers.serve import serve as serve_plan
 
@@ -44,7 +44,35 @@ from routers.serve import serve as serve_plan
     type=click.Choice([role.value for role in Role]),
     help="all; intake: takes webhooks in and never routes; dispatch: routes and sends.",
 )
-def serve(config: Path, database_url: str, host: str, port: int, role: str) -> None:
+@click.option(
+    "--metrics-port",
+    envvar="CALLRAIL_ROUTER_METRICS_PORT",
+    default=0,
+    show_default="off",
+    show_envvar=True,
+    type=click.IntRange(0, 65535),
+    help="The port at which Prometheus finds /metrics, usually 9090; 0 for none.",
+)
+@click.option(
+    "--metrics-host",
+    envvar="CALLRAIL_ROUTER_METRICS_HOST",
+    default="127.0.0.1",
+    show_default=True,
+    show_envvar=True,
+    help="The address for it. Never one that the internet reaches.",
+)
+@log_options
+def serve(
+    config: Path,
+    database_url: str,
+    host: str,
+    port: int,
+    role: str,
+    metrics_port: int,
+    metrics_host: str,
+    log_level: str,
+    log_format: str,
+) -> None:
     """Receive webhooks, route them and deliver.
 
     Ends on SIGTERM or Ctrl-C, within ten seconds and in order: what is on the way comes back first.
@@ -52,16 +80,19 @@ def serve(config: Path, database_url: str, host: str, port: int, role: str) -> N
     from routers.config import read_config
     from routers.logs import set_up_logs
 
-    set_up_logs()
+    set_up_logs(log_level, log_format)
     configuration = read_config(config)
     listener = bind(host, port) if Role(role) is not Role.DISPATCH else None
-    plan = Plan(configuration, database_url, Role(role), listener)
+    metrics = bind(metrics_host, metrics_port, "--metrics-host or --metrics-port") if metrics_port else None
+    plan = Plan(configuration, database_url, Role(role), listener, metrics)
 
     def announce() -> None:
         if listener is not None:
             shown_host, shown_port = listener.getsockname()[:2]
             shown = f"[{shown_host}]" if ":" in shown_host else shown_host
             click.echo(f"Listening on http://{shown}:{shown_port}/callrail/{{company}}/{{kind}}", err=True)
+        if metrics is not None:
+            click.echo(f"Metrics at http://{metrics_host}:{metrics_port}/metrics", err=True)
 
     async def run() -> None:
         stop = asyncio.Event()
