@@ -17,6 +17,8 @@ _COMMANDS = {
     "migrate": "routers.cli.serving",
     "demo": "routers.cli.playing",
     "simulate": "routers.cli.playing",
+    "status": "routers.cli.status",
+    "doctor": "routers.cli.doctor",
     "events": "routers.cli.looking",
     "deliveries": "routers.cli.deliveries",
     "sinks": "routers.cli.sinks",

@@ -18,7 +18,7 @@ from routers import lanes, ledger
 from routers.cli.looking import opened, reading
 from routers.cli.options import config_option, database_option, output_option
 from routers.cli.output import local, plain, print_rows
-from routers.durations import written_duration
+from routers.durations import age_of, written_duration
 from routers.lanes import SHUT_AFTER, Condition
 from routers.operating import clock_of
 from routers.operating import resume as resume_sink
@@ -117,15 +117,6 @@ def _row(
     }
 
 
-def age_of(age: timedelta) -> str:
-    """*age* as people say it, in the largest unit of which there are two."""
-    seconds = max(int(age.total_seconds()), 0)
-    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
-
-
 def state_of(condition: Condition | None, now: datetime) -> str:
     """The condition of a sink in words. None is one that no server has opened yet."""
     if condition is None:
@@ -186,7 +177,7 @@ async def _test_all(
     waiting = list(configs)
 
     async def test_one(name: str, config: AnySinkConfig) -> None:
-        tested[name] = await _test(config)
+        tested[name] = await try_sink(config)
         waiting.remove(name)
         status.update(f"waiting for {', '.join(waiting)}")
         if is_shown:
@@ -197,7 +188,8 @@ async def _test_all(
         await asyncio.gather(*(test_one(name, config) for name, config in configs.items()))
 
 
-async def _test(config: AnySinkConfig) -> Sequence[Check]:
+async def try_sink(config: AnySinkConfig) -> Sequence[Check]:
+    """What the sink itself says of its credentials and rights, or why it cannot say it."""
     from routers.sinks.sink import Check
 
     try:

@@ -12,7 +12,8 @@ import orjson
 import pytest
 from sqlalchemy import update
 
-from routers.cli.sinks import age_of, state_of
+from routers.cli.sinks import state_of
+from routers.durations import age_of
 from routers.lanes import Condition, open_lane, save_lane
 from routers.schema import DeliveryState, deliveries, lanes
 from tests.fakes.destination import answer, port_nobody_listens_on, port_that_accepts_nobody
