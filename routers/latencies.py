@@ -17,7 +17,7 @@ from receiver.columns import fixed
 from receiver.ids import Prefix, first_id
 from receiver.schema import events
 from routers.facts import own_time
-from routers.overview import DELIVERED
+from routers.ledger import DELIVERED
 from routers.schema import DeliveryState, attempts, deliveries, transitions, versions
 
 # Ids are made a moment before their rows are committed, by clocks that differ a little: what is younger is not looked

@@ -19,11 +19,10 @@ from receiver.ids import Prefix, first_id
 from receiver.schema import EventState, events, quarantine
 from routers import lanes, ledger
 from routers.lanes import Condition
-from routers.schema import RETRYABLE, DeliveryState, attempts, deliveries
+from routers.schema import OPEN, DeliveryState, attempts, deliveries
 
 # What is counted over a stretch of time is counted no further than this.
 MOST_COUNTED = 100_000
-DELIVERED = "delivered"  # as an attempt's outcome
 
 _ROLES_THAT_SEND = ("all", "dispatch")
 
@@ -179,25 +178,20 @@ def sinks_overview(conn: Connection, since: datetime) -> dict[str, SinkOverview]
 
 def _open_by_state() -> Select[Any]:
     """By sink and state, each state from the index that holds only it; the oldest is the one with the lowest id."""
-    pending = deliveries.c.state == fixed(DeliveryState.PENDING)
-    blocked = deliveries.c.state == fixed(DeliveryState.BLOCKED)
-    claimed = deliveries.c.state.in_((fixed(DeliveryState.LEASED), fixed(DeliveryState.SENDING)))
-    parts = [_counted(fixed(DeliveryState.PENDING), pending), _counted(fixed(DeliveryState.BLOCKED), blocked)]
-    counted = union_all(*parts, _counted(deliveries.c.state, claimed, deliveries.c.state)).subquery()
+    counted = union_all(*map(_counted, OPEN)).subquery()
     oldest = select(deliveries.c.created_at).where(deliveries.c.id == counted.c.first).scalar_subquery()
     return select(counted.c.sink, counted.c.state, counted.c.deliveries, oldest.label("oldest"))
 
 
-def _counted(state: ColumnElement[str], condition: ColumnElement[bool], *groups: ColumnElement[str]) -> Select[Any]:
-    columns = (deliveries.c.sink, state.label("state"), func.count().label("deliveries"))
-    counted = select(*columns, func.min(deliveries.c.id).label("first")).where(condition)
-    return counted.group_by(deliveries.c.sink, *groups)
+def _counted(state: DeliveryState) -> Select[Any]:
+    columns = (deliveries.c.sink, fixed(state).label("state"), func.count().label("deliveries"))
+    counted = select(*columns, func.min(deliveries.c.id).label("first")).where(ledger.is_in(state))
+    return counted.group_by(deliveries.c.sink)
 
 
-is_retryable = deliveries.c.state.in_([fixed(state) for state in RETRYABLE])
 _RETRYABLE_BY_STATE = (
     select(deliveries.c.sink, deliveries.c.state, func.count().label("deliveries"))
-    .where(is_retryable)
+    .where(ledger.is_retryable)
     .group_by(deliveries.c.sink, deliveries.c.state)
 )
 
@@ -205,5 +199,5 @@ _RETRYABLE_BY_STATE = (
 def _sent_since(since: datetime) -> Select[Any]:
     tried = _newest(attempts, Prefix.ATTEMPT, since, attempts.c.delivery_id, attempts.c.outcome).subquery()
     arrived = select(deliveries.c.sink, func.count().label("deliveries"))
-    arrived = arrived.join(tried, tried.c.delivery_id == deliveries.c.id).where(tried.c.outcome == DELIVERED)
+    arrived = arrived.join(tried, tried.c.delivery_id == deliveries.c.id).where(tried.c.outcome == ledger.DELIVERED)
     return arrived.group_by(deliveries.c.sink)

@@ -10,13 +10,13 @@ from typing import Any, TypeVar, cast
 import click
 
 from routers.durations import parse_duration
-from routers.ledger import Selection
+from routers.ledger import MOST_LOOKED_AT, Selection
 from routers.schema import DeliveryState
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class _Moment(click.ParamType[datetime]):
+class Moment(click.ParamType[datetime]):
     """A duration before now, or a time; in UTC where it names no offset, as all tables are."""
 
     name = "time"
@@ -35,13 +35,19 @@ class _Moment(click.ParamType[datetime]):
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def say_how_far(moment: datetime) -> None:
+    """Rows older than *moment* were not looked at; on stderr."""
+    written = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    click.echo(f"Looked among the newest {MOST_LOOKED_AT:,}; for older ones add --until {written}", err=True)
+
+
 _OPTIONS = (
     click.option("--sink", help="To this sink only."),
     click.option("--company", help="Of this company only."),
     click.option("--rule", help="Of the rule with this id only."),
     click.option("--cause", help="With this cause only, as `deliveries causes` has it; '' for those without one."),
-    click.option("--since", type=_Moment(), help="Made in the last 2h, 3d, ..., or since a time (UTC)."),
-    click.option("--until", type=_Moment(), help="Made more than 2h, 3d, ... ago, or before a time (UTC)."),
+    click.option("--since", type=Moment(), help="Made in the last 2h, 3d, ..., or since a time (UTC)."),
+    click.option("--until", type=Moment(), help="Made more than 2h, 3d, ... ago, or before a time (UTC)."),
     click.option("--object", "callrail_id", metavar="ID", help="Of the call, text or form that CallRail calls so."),
 )
 
