@@ -118,7 +118,8 @@ def newest_events(
 def reach_of_events(conn: Connection, *, most: int, until: datetime | None = None) -> tuple[str, datetime] | None:
     """Id and time of the last of the *most* newest events before *until*; None if there are fewer."""
     query = select(events.c.id, events.c.received_at).where(*_before(until)).order_by(events.c.id.desc())
-    return conn.execute(query.offset(most - 1).limit(1)).tuples().one_or_none()
+    last = conn.execute(query.offset(most - 1).limit(1)).one_or_none()
+    return None if last is None else (last[0], last[1])
 
 
 def _before(until: datetime | None) -> list[ColumnElement[bool]]:

@@ -97,12 +97,13 @@ _CLAIMED = (DeliveryState.LEASED, DeliveryState.SENDING)
 
 
 def reach(conn: Connection, selection: Selection, *, most: int = MOST_LOOKED_AT) -> tuple[str, datetime] | None:
-    """Id and time of the last of the *most* newest deliveries before `until`; None if there is none, or need be none."""
+    """Id and time of the last of the *most* newest deliveries before `until`; None where no end is needed."""
     if selection.is_indexed:
         return None
     query = select(deliveries.c.id, deliveries.c.created_at).order_by(deliveries.c.id.desc())
     query = query.where(*Selection(until=selection.until).conditions())
-    return conn.execute(query.offset(most - 1).limit(1)).tuples().one_or_none()
+    last = conn.execute(query.offset(most - 1).limit(1)).one_or_none()
+    return None if last is None else (last[0], last[1])
 
 
 def newest_deliveries(conn: Connection, selection: Selection, *, limit: int, down_to: str = "") -> Sequence[Row[Any]]:

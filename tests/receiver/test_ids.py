@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.ids import BadId, Prefix, id_range, new_id
+from receiver.ids import BadId, Prefix, first_id, id_range, new_id
 
 
 @pytest.mark.parametrize("prefix", Prefix)
@@ -90,3 +91,16 @@ def test_what_cannot_be_an_id_is_told_with_its_form(written: str) -> None:
 
     assert f"'{written}'" in str(caught.value)
     assert "ev_" in str(caught.value)
+
+
+def test_the_first_id_of_a_moment_lies_between_those_made_before_and_after_it() -> None:
+    """So "older than" is a range of ids, whatever table they belong to."""
+    before = new_id(Prefix.EVENT)
+    moment = datetime.now(UTC) + timedelta(milliseconds=2)
+
+    first = first_id(Prefix.EVENT, moment)
+    assert len(first) == len(before)
+    assert before < first < first_id(Prefix.EVENT, moment + timedelta(milliseconds=1))
+    while datetime.now(UTC) <= moment:
+        pass
+    assert first < new_id(Prefix.EVENT)
