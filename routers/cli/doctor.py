@@ -35,7 +35,9 @@ _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗",
     help="The folder of the server's spool, to look at its disk.",
 )
 @click.option("--sinks", is_flag=True, help="Try each sink too, as `sinks test` does.")
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option(
+    "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="How to print."
+)
 def doctor(config: Path, database_url: str, spool: Path | None, sinks: bool, output: str) -> int:
     """Look at everything and say what is wrong and what to do. Changes nothing.
 

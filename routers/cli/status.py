@@ -31,7 +31,9 @@ _MOST_NAMES = 4
 
 @click.command()
 @database_option
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option(
+    "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="How to print."
+)
 @click.option("--watch", is_flag=True, help="Look again every two seconds, until Ctrl-C.")
 def status(database_url: str, output: str, watch: bool) -> None:
     """Say on one screen what came in, what waits, and how each sink is doing.
