@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, Row, select
 
 from receiver.bulk import BulkInsert
-from receiver.columns import json_text
-from receiver.ids import Prefix, id_range
+from receiver.columns import fixed, json_text
+from receiver.ids import Prefix, first_id, id_range
 from receiver.schema import EventState, Origin, QuarantineReason, events, quarantine
 
 
@@ -124,16 +124,33 @@ _NO_BODY = hashlib.sha256(b"").digest()
 
 
 def newest_events(
-    conn: Connection, *, limit: int, company: str | None = None, state: EventState | None = None
+    conn: Connection,
+    *,
+    limit: int,
+    company: str | None = None,
+    state: EventState | None = None,
+    until: datetime | None = None,
+    down_to: str = "",
 ) -> list[Row[Any]]:
-    """The newest events first, without their bodies."""
+    """The newest events first, without their bodies; of those before *until* if it is given, none before *down_to*."""
     columns = [column for column in events.c if column.name not in ("body", "headers")]
-    query = select(*columns).order_by(events.c.id.desc()).limit(limit)
+    query = select(*columns).where(*_before(until), events.c.id >= down_to).order_by(events.c.id.desc()).limit(limit)
     if company is not None:
         query = query.where(events.c.company == company)
     if state is not None:
-        query = query.where(events.c.state == state)
+        query = query.where(events.c.state == fixed(state))  # so that the partial indexes fit
     return list(conn.execute(query))
+
+
+def reach_of_events(conn: Connection, *, most: int, until: datetime | None = None) -> tuple[str, datetime] | None:
+    """Id and time of the last of the *most* newest events before *until*; None if there are fewer."""
+    query = select(events.c.id, events.c.received_at).where(*_before(until)).order_by(events.c.id.desc())
+    last = conn.execute(query.offset(most - 1).limit(1)).one_or_none()
+    return None if last is None else (last[0], last[1])
+
+
+def _before(until: datetime | None) -> list[ColumnElement[bool]]:
+    return [] if until is None else [events.c.id < first_id(Prefix.EVENT, until)]
 
 
 def find_events(conn: Connection, written: str) -> list[Row[Any]]:

@@ -43,14 +43,12 @@ def new_id(prefix: Prefix) -> str:
 
 
 def first_id(prefix: Prefix, moment: datetime) -> str:
-    """The lowest id of *moment*: ids sort by time, so what is older than it has a lower one."""
-    return _written(
-        prefix, max(int(moment.timestamp() * 1000), 0) << 80
-    )  # a UUIDv7 begins with 48 bits of milliseconds
+    """The lowest id that can have been made at *moment*, to the millisecond: older rows have lower ones."""
+    return _written(prefix, max(int(moment.timestamp() * 1000), 0) << 80)  # it begins with 48 bits of milliseconds
 
 
-def _written(prefix: Prefix, number: int) -> str:
-    bits = number << 2  # 128 bits fill 26 digits of five but for the last two
+def _written(prefix: Prefix, uuid: int) -> str:
+    bits = uuid << 2  # 128 bits fill 26 digits of five but for the last two
     return f"{prefix}_{''.join([_PAIRS[bits >> shift & 1023] for shift in _SHIFTS])}"
 
 

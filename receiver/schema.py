@@ -83,6 +83,9 @@ events = Table(
     one_of("origin", Origin),
 )
 waiting_index("ix_events_received", events.c.id, where=events.c.state == EventState.RECEIVED.value)
+# Of rare rows: so that whoever asks for them need not look through all.
+waiting_index("ix_events_failed", events.c.id, where=events.c.state == EventState.FAILED.value)
+waiting_index("ix_events_repeats", events.c.id, where=events.c.repeat_of.is_not(None))
 
 quarantine = Table(
     "quarantine",

@@ -29,7 +29,7 @@ from routers.hours import time_zone
 from routers.lanes import Condition
 from routers.ordering import let_pass, promote_forgotten
 from routers.outbox import Delivery, Tried
-from routers.outcomes import Outcome, Rejected, Uncertain
+from routers.outcomes import Delivered, Outcome, Rejected, Uncertain
 from routers.rates import Rate
 from routers.retries import GONE, NOT_AUTHORISED, Policy, Step, next_step
 from routers.sinks.sink import Sink
@@ -381,6 +381,7 @@ class Lane:
             sink=self.name,
             transition=delivery.transition.value,
             outcome=type(outcome).__name__,
+            reason=None if isinstance(outcome, Delivered) else outcome.reason,
             milliseconds=round(took.total_seconds() * 1000),
         )
 

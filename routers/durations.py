@@ -34,4 +34,13 @@ def written_duration(duration: timedelta) -> str:
     return f"{seconds / _SECONDS[unit]:g}{unit}"
 
 
+def age_of(age: timedelta) -> str:
+    """*age* as people say it, in the largest unit of which there are two."""
+    seconds = max(int(age.total_seconds()), 0)
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]

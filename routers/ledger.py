@@ -7,12 +7,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, or_, select, union_all
 
-from receiver.ids import Prefix, id_range
-from routers.schema import DeliveryState, attempts, deliveries, lanes, objects, transitions, versions
+from receiver.columns import fixed
+from receiver.ids import Prefix, first_id, id_range
+from routers.schema import OPEN, RETRYABLE, DeliveryState, attempts, deliveries, lanes, objects, transitions, versions
 
 A_DAY = timedelta(hours=24)
+# Among so many of the newest is looked for what no index finds: a rare one among millions keeps nobody waiting.
+MOST_LOOKED_AT = 100_000
+_NEWEST_TRIES = 10_000
+DELIVERED = "delivered"  # as an attempt's outcome
+# An id and the time beside it are told by two clocks.
+_CLOCKS_DIFFER = timedelta(hours=1)
+
+is_retryable = deliveries.c.state.in_([fixed(state) for state in RETRYABLE])
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +56,62 @@ class Selection:
             yield columns.id.in_(self.ids)
         if self.states:
             yield columns.state.in_([state.value for state in self.states])
+            yield from _from_an_index(self.states)
         if self.cause is not None:
             yield columns.cause == self.cause if self.cause else columns.cause.is_(None)
         if self.since is not None:
             yield columns.created_at >= self.since
+            yield columns.id >= first_id(Prefix.DELIVERY, self.since - _CLOCKS_DIFFER)
         if self.until is not None:
             yield columns.created_at < self.until
+            yield columns.id < first_id(Prefix.DELIVERY, self.until + _CLOCKS_DIFFER)
         if self.callrail_id is not None:
             of_object = select(transitions.c.id).join(objects, objects.c.id == transitions.c.object_id)
             yield columns.transition_id.in_(of_object.where(objects.c.object_id == self.callrail_id))
 
+    @property
+    def is_indexed(self) -> bool:
+        """Whether an index finds these rows, however many others there are."""
+        states = set(self.states)
+        is_rare = bool(states) and (states <= {*RETRYABLE} or states <= {*OPEN})
+        return is_rare or bool(self.ids) or self.callrail_id is not None
 
-def newest_deliveries(conn: Connection, selection: Selection, *, limit: int) -> Sequence[Row[Any]]:
-    """The newest deliveries first, with the name of their transition."""
+
+def _from_an_index(states: Sequence[DeliveryState]) -> Iterator[ColumnElement[bool]]:
+    """The same once more, so that the partial indexes fit."""
+    if {*states} <= {*RETRYABLE}:
+        yield is_retryable
+    elif {*states} <= {*OPEN}:
+        yield deliveries.c.id.in_(union_all(*(select(deliveries.c.id).where(is_in(state)) for state in states)))
+
+
+def is_in(state: DeliveryState) -> ColumnElement[bool]:
+    """Whether a delivery is in the open *state*, in the words of the index for it."""
+    is_it = deliveries.c.state == fixed(state)
+    if state in _CLAIMED:
+        return and_(is_it, deliveries.c.state.in_([fixed(claimed) for claimed in _CLAIMED]))
+    return is_it
+
+
+_CLAIMED = (DeliveryState.LEASED, DeliveryState.SENDING)
+
+
+def reach(conn: Connection, selection: Selection, *, most: int = MOST_LOOKED_AT) -> tuple[str, datetime] | None:
+    """Id and time of the last of the *most* newest deliveries before `until`; None where no end is needed."""
+    if selection.is_indexed:
+        return None
+    query = select(deliveries.c.id, deliveries.c.created_at).order_by(deliveries.c.id.desc())
+    query = query.where(*Selection(until=selection.until).conditions())
+    last = conn.execute(query.offset(most - 1).limit(1)).one_or_none()
+    return None if last is None else (last[0], last[1])
+
+
+def newest_deliveries(conn: Connection, selection: Selection, *, limit: int, down_to: str = "") -> Sequence[Row[Any]]:
+    """The newest deliveries first, with the name of their transition; none before the id *down_to*."""
     query = (
         select(deliveries, transitions.c.name)
         .join(transitions, transitions.c.id == deliveries.c.transition_id)
-        .where(*selection.conditions())
+        .where(*selection.conditions(), deliveries.c.id >= down_to)
         .order_by(deliveries.c.id.desc())
         .limit(limit)
     )
@@ -120,16 +168,19 @@ def names_of_lanes(conn: Connection) -> Sequence[str]:
     return conn.execute(select(lanes.c.sink).order_by(lanes.c.sink)).scalars().all()
 
 
-def count_by_state(conn: Connection) -> Sequence[Row[Any]]:
-    """By sink and state: how many deliveries, when the oldest was made and when the last was finished."""
-    groups = (deliveries.c.sink, deliveries.c.state)
-    query = select(
-        *groups,
-        func.count().label("deliveries"),
-        func.min(deliveries.c.created_at).label("oldest"),
-        func.max(deliveries.c.finished_at).label("finished_at"),
-    )
-    return conn.execute(query.group_by(*groups)).all()
+def last_delivered(conn: Connection) -> dict[str, datetime]:
+    """By sink, when the last delivery arrived, as far as the newest tries tell."""
+    tried = select(attempts.c.delivery_id, attempts.c.outcome).order_by(attempts.c.id.desc()).limit(_NEWEST_TRIES)
+    newest = tried.subquery()
+    # Row by row from its index: a join of so many would make PostgreSQL read the whole table.
+    of_try = deliveries.c.id == newest.c.delivery_id
+    columns = [
+        select(column).where(of_try).scalar_subquery().label(column.name)
+        for column in (deliveries.c.sink, deliveries.c.finished_at)
+    ]
+    arrived = select(*columns).where(newest.c.outcome == DELIVERED).subquery()
+    query = select(arrived.c.sink, func.max(arrived.c.finished_at)).group_by(arrived.c.sink)
+    return {sink: moment for sink, moment in conn.execute(query) if moment is not None}
 
 
 def find_deliveries(conn: Connection, written: str) -> Sequence[Row[Any]]:

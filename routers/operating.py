@@ -21,13 +21,11 @@ from routers.ledger import Selection, ids_of_deliveries, last_of_deliveries
 from routers.ordering import Pair, promote
 from routers.outbox import TAKEN_BACK, UNSENT, end
 from routers.retries import GONE, NOT_AUTHORISED
-from routers.schema import DeliveryState, deliveries, objects
+from routers.schema import RETRYABLE, DeliveryState, deliveries, objects
 
 CANCELLED = "cancelled by an operator"
 _BATCH = 500
 
-# What may be sent after all. What was delivered, or is told by another message, is never sent again.
-RETRYABLE = (DeliveryState.DEAD, DeliveryState.UNCERTAIN, DeliveryState.EXPIRED, DeliveryState.CANCELLED)
 CANCELLABLE = UNSENT
 
 

@@ -217,6 +217,17 @@ waiting_index(
     ),
 )
 
+# What may be sent after all. What was delivered, or is told by another message, is never sent again. All of it is rare,
+# and whoever asks for it need not look through all.
+RETRYABLE = (DeliveryState.DEAD, DeliveryState.UNCERTAIN, DeliveryState.EXPIRED, DeliveryState.CANCELLED)
+waiting_index(
+    "ix_deliveries_retryable",
+    deliveries.c.id,
+    deliveries.c.sink,
+    deliveries.c.state,
+    where=deliveries.c.state.in_([state.value for state in RETRYABLE]),
+)
+
 attempts = Table(
     "attempts",
     metadata,

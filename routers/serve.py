@@ -18,6 +18,7 @@ from pathlib import Path
 
 import structlog
 import uvicorn
+from starlette.types import ASGIApp
 
 from receiver.app import receiver_app
 from receiver.clock import Clock, DatabaseClock, WallClock
@@ -67,12 +68,13 @@ class CannotListen(ReceiverError):
 
 @dataclass(frozen=True)
 class Plan:
-    """What to serve. *listener* is a bound socket, None where nothing is taken in."""
+    """What to serve. *listener* is a bound socket, None where nothing is taken in; *metrics* another, None for none."""
 
     configuration: Configuration
     database_url: str
     role: Role
     listener: socket.socket | None
+    metrics: socket.socket | None = None
 
 
 async def serve(plan: Plan, *, stop: asyncio.Event, on_ready: Callable[[], None] = lambda: None) -> None:
@@ -92,10 +94,13 @@ async def serve(plan: Plan, *, stop: asyncio.Event, on_ready: Callable[[], None]
         writer.start()
         try:
             async with contextlib.AsyncExitStack() as running:
+                timed: Timed = _untimed
+                if plan.metrics is not None:
+                    timed = await running.enter_async_context(_measuring(plan, database, plan.metrics, stop))
                 if plan.role is not Role.INTAKE:
                     await running.enter_async_context(_dispatching(plan, database, writer, stop))
                 if plan.listener is not None:
-                    await running.enter_async_context(_taking_in(plan, writer, plan.listener, stop))
+                    await running.enter_async_context(_taking_in(plan, writer, plan.listener, stop, timed))
                 on_ready()
                 _log.info("serve.ready", role=plan.role.value)
                 await stop.wait()
@@ -104,10 +109,38 @@ async def serve(plan: Plan, *, stop: asyncio.Event, on_ready: Callable[[], None]
             await writer.stop()
 
 
+Timed = Callable[[ASGIApp], ASGIApp]
+
+
+def _untimed(app: ASGIApp) -> ASGIApp:
+    return app
+
+
 @contextlib.asynccontextmanager
-async def _taking_in(plan: Plan, writer: Writer, listener: socket.socket, stop: asyncio.Event) -> AsyncIterator[None]:
-    """The HTTP server. It is told to end by us and handles no signals of its own."""
+async def _measuring(
+    plan: Plan, database: Database, listener: socket.socket, stop: asyncio.Event
+) -> AsyncIterator[Timed]:
+    """The metrics on their own port, and what measures the intake for them."""
+    from routers.metrics import Metrics, metrics_app  # few ask for them, and Prometheus's library costs start time
+
+    metrics = Metrics(database, plan.configuration.company_configs)
+    async with _http_server(metrics_app(metrics.text), listener, stop):
+        yield metrics.timed
+
+
+@contextlib.asynccontextmanager
+async def _taking_in(
+    plan: Plan, writer: Writer, listener: socket.socket, stop: asyncio.Event, timed: Timed
+) -> AsyncIterator[None]:
+    """The intake over HTTP."""
     app = receiver_app(plan.configuration.companies(os.environ), writer)
+    async with _http_server(timed(app), listener, stop):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _http_server(app: ASGIApp, listener: socket.socket, stop: asyncio.Event) -> AsyncIterator[None]:
+    """An HTTP server. It is told to end by us and handles no signals of its own."""
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -208,9 +241,11 @@ def _limits(config: SinkConfig) -> Limits:
     return Limits(config.concurrency, config.timeout, policy, config.rate, config.holds_back)
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int, options: str = "--host or --port") -> socket.socket:
     """A listening socket; port 0 takes any free one.
 
+    Args:
+        options: Those that chose the address, in words.
     Raises:
         CannotListen: With the remedy.
     """
@@ -219,7 +254,7 @@ def bind(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         reason = os.strerror(error.errno).lower() if error.errno else "unknown reason"  # strerror repeats the address
-        raise CannotListen(f"cannot listen on {host}:{port}: {reason}; choose another with --host or --port") from error
+        raise CannotListen(f"cannot listen on {host}:{port}: {reason}; choose another with {options}") from error
 
 
 def stop_on_signals(stop: asyncio.Event) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,14 +26,13 @@ _HOPELESS = (2, 3)
 
 @dataclass(slots=True)
 class Workers:
-    """The watcher of *count* processes that each do *work*, which is given what to watch for the watcher's own end.
+    """The watcher of as many processes as there is *work*. Each is given what to watch for the watcher's own end.
 
-    *work* returns the exit code of its process.
+    What a piece of work returns is the exit code of its process.
     """
 
-    count: int
-    work: Callable[[int], int]
-    _started: dict[int, float] = field(default_factory=dict)
+    work: Sequence[Callable[[int], int]]
+    _started: dict[int, tuple[int, float]] = field(default_factory=dict)
     _stopping: bool = False
     _code: int = 0
 
@@ -45,12 +44,13 @@ class Workers:
         lifeline, held = os.pipe()
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
-        for _ in range(self.count):
-            self._start(lifeline, held)
+        for position in range(len(self.work)):
+            self._start(position, lifeline, held)
         while self._started:
             pid, status = os.wait()
             code = os.waitstatus_to_exitcode(status)
-            lived = time.monotonic() - self._started.pop(pid)
+            position, started = self._started.pop(pid)
+            lived = time.monotonic() - started
             if self._stopping:
                 continue
             _log.error("workers.ended", pid=pid, code=code, seconds=round(lived, 1))
@@ -61,10 +61,10 @@ class Workers:
             if lived < _LIVED:
                 time.sleep(_PAUSE)
             if not self._stopping:
-                self._start(lifeline, held)
+                self._start(position, lifeline, held)
         return self._code
 
-    def _start(self, lifeline: int, held: int) -> None:
+    def _start(self, position: int, lifeline: int, held: int) -> None:
         pid = os.fork()
         if pid == 0:
             code = 1
@@ -72,10 +72,10 @@ class Workers:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
                 signal.signal(signal.SIGINT, signal.SIG_DFL)
                 os.close(held)  # so that it is closed for good when the watcher ends, however that comes about
-                code = self.work(lifeline)
+                code = self.work[position](lifeline)
             finally:
                 os._exit(code)
-        self._started[pid] = time.monotonic()
+        self._started[pid] = position, time.monotonic()
         if self._stopping:  # told to end while this one was made
             os.kill(pid, signal.SIGTERM)
 

@@ -23,6 +23,16 @@ BODY = "as it arrived; emptied by retention or erasure, never rewritten"
 ORIGINS_BEFORE = "origin in ('webhook', 'api', 'simulated')"
 ORIGINS = "origin in ('webhook', 'api', 'simulated', 'router')"
 
+RARE = {
+    "ix_events_failed": ("events", ["id"], "state = 'failed'"),
+    "ix_events_repeats": ("events", ["id"], "repeat_of IS NOT NULL"),
+    "ix_deliveries_retryable": (
+        "deliveries",
+        ["id", "sink", "state"],
+        "state IN ('dead', 'uncertain', 'expired', 'cancelled')",
+    ),
+}
+
 
 def upgrade() -> None:
     _allow_origins(ORIGINS_BEFORE, ORIGINS)
@@ -31,9 +41,12 @@ def upgrade() -> None:
     _replays()
     _privacy()
     _quarantine()
+    _quick_reads()
 
 
 def downgrade() -> None:
+    for name, (table, _columns, _where) in RARE.items():
+        op.drop_index(name, table)
     _quarantine_before()
     op.execute("DELETE FROM events WHERE origin = 'router'")
     for table in ("audit", "retention", "erased", "replay_items", "replays", "timers", "instances"):
@@ -232,3 +245,10 @@ def _quarantine_before() -> None:
 def _comment_on_bodies(before: str, after: str) -> None:
     if op.get_bind().dialect.name == "postgresql":  # SQLite keeps no comments
         op.alter_column("events", "body", comment=after, existing_comment=before)
+
+
+def _quick_reads() -> None:
+    """Indexes over rare rows alone, which cost nothing where all is well."""
+    for name, (table, columns, condition) in RARE.items():
+        where = sa.text(condition)
+        op.create_index(name, table, columns, sqlite_where=where, postgresql_where=where)

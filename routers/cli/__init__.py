@@ -18,6 +18,8 @@ _COMMANDS = {
     "migrate": "routers.cli.serving",
     "demo": "routers.cli.playing",
     "simulate": "routers.cli.playing",
+    "status": "routers.cli.status",
+    "doctor": "routers.cli.doctor",
     "events": "routers.cli.looking",
     "deliveries": "routers.cli.deliveries",
     "quarantine": "routers.cli.quarantine",

@@ -24,8 +24,8 @@ from routers.cli.options import config_option, database_option, output_option
 from routers.cli.output import plain, print_rows
 from routers.cli.selecting import selection_options, states_option
 from routers.ledger import Selection
-from routers.operating import CANCELLABLE, RETRYABLE, Change, cancel, change_all, clock_of, retry
-from routers.schema import OPEN, DeliveryState
+from routers.operating import CANCELLABLE, Change, cancel, change_all, clock_of, retry
+from routers.schema import OPEN, RETRYABLE, DeliveryState
 from routers.sinks.config import Audience
 
 _IDS_NOTED = 5

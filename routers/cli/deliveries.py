@@ -15,7 +15,7 @@ from routers.cli.changing import FAILED, cancel_deliveries, retry_deliveries
 from routers.cli.looking import only, opened, personal_option, reading
 from routers.cli.options import database_option, limit_option, output_option
 from routers.cli.output import masked, plain, print_one, print_rows
-from routers.cli.selecting import selection_options, states_option
+from routers.cli.selecting import say_how_far, selection_options, states_option
 from routers.cli.sinks import state_of
 from routers.explaining import in_words
 from routers.history import made_with
@@ -43,7 +43,9 @@ def list_deliveries(
 ) -> None:
     """The newest deliveries first."""
     with reading(database_url) as conn:
-        found = ledger.newest_deliveries(conn, replace(selection, states=states), limit=limit)
+        selection = replace(selection, states=states)
+        end = ledger.reach(conn, selection)
+        found = ledger.newest_deliveries(conn, selection, limit=limit, down_to=end[0] if end is not None else "")
     rows = [
         {
             "id": row.id,
@@ -59,8 +61,10 @@ def list_deliveries(
         }
         for row in found
     ]
-    empty = "No such deliveries." if states or selection != Selection() else "No deliveries yet."
+    empty = "No such deliveries." if selection != Selection() else "No deliveries yet."
     print_rows(rows, output=output, empty=empty, columns=_IN_A_TABLE)
+    if end is not None and len(found) < limit:
+        say_how_far(end[1])
 
 
 @deliveries.command()

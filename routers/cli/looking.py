@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import click
@@ -11,7 +12,7 @@ from sqlalchemy import Connection, Row
 
 from callrail.payload import read_payload
 from receiver.database import Database, open_database
-from receiver.events import find_events, is_emptied, newest_events
+from receiver.events import find_events, is_emptied, newest_events, reach_of_events
 from receiver.exceptions import DatabaseUnavailable
 from receiver.ids import BadId
 from receiver.schema import EventState
@@ -19,8 +20,10 @@ from routers import ledger
 from routers.cli.database_errors import told_plainly
 from routers.cli.options import database_option, limit_option, output_option
 from routers.cli.output import masked, print_one, print_rows
+from routers.cli.selecting import Moment, say_how_far
 from routers.explaining import Stored, in_words, nobody_of
 from routers.history import History, history_of
+from routers.ledger import MOST_LOOKED_AT
 from routers.schema import TransitionState
 
 personal_option = click.option("--show-personal", is_flag=True, help="Do not mask names, numbers and texts.")
@@ -84,10 +87,17 @@ def events() -> None:
 @limit_option
 @click.option("--company", help="Of this company only.")
 @click.option("--state", type=click.Choice([state.value for state in EventState]), help="In this state only.")
-def list_events(database_url: str, output: str, limit: int, company: str | None, state: str | None) -> None:
+@click.option("--until", type=Moment(), help="That came more than 2h, 3d, ... ago, or before a time (UTC).")
+def list_events(
+    database_url: str, output: str, limit: int, company: str | None, state: str | None, until: datetime | None
+) -> None:
     """The newest events first."""
+    wanted = EventState(state) if state else None
     with reading(database_url) as conn:
-        found = newest_events(conn, limit=limit, company=company, state=EventState(state) if state else None)
+        is_indexed = wanted in (EventState.RECEIVED, EventState.FAILED)
+        end = None if is_indexed else reach_of_events(conn, most=MOST_LOOKED_AT, until=until)
+        down_to = end[0] if end is not None else ""
+        found = newest_events(conn, limit=limit, company=company, state=wanted, until=until, down_to=down_to)
         objects = ledger.objects_of(conn, [row.object_id for row in found if row.object_id])
     rows = [
         {
@@ -101,7 +111,9 @@ def list_events(database_url: str, output: str, limit: int, company: str | None,
         }
         for row in found
     ]
-    print_rows(rows, output=output, empty="No such events." if company or state else "No events yet.")
+    print_rows(rows, output=output, empty="No such events." if company or state or until else "No events yet.")
+    if end is not None and len(found) < limit:
+        say_how_far(end[1])
 
 
 @events.command("show")

@@ -49,3 +49,29 @@ def limit_option(command: F) -> F:
     return click.option(
         "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many rows at most."
     )(command)
+
+
+def log_options(command: F) -> F:
+    """`--log-level` and `--log-format`."""
+    for option in (
+        click.option(
+            "--log-format",
+            envvar="CALLRAIL_ROUTER_LOG_FORMAT",
+            default="auto",
+            show_default=True,
+            show_envvar=True,
+            type=click.Choice(["auto", "console", "json"]),
+            help="console is for people, json for machines; auto is console in a terminal and json elsewhere.",
+        ),
+        click.option(
+            "--log-level",
+            envvar="CALLRAIL_ROUTER_LOG_LEVEL",
+            default="info",
+            show_default=True,
+            show_envvar=True,
+            type=click.Choice(["debug", "info", "warning", "error"]),
+            help="What is worth a line. No level shows secrets or personal data.",
+        ),
+    ):
+        command = option(command)
+    return command

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import os
 import random
@@ -210,7 +209,7 @@ def demo(config: Path | None, database_url: str, port: int, speed: float, once: 
     from routers.migrate import upgrade
     from routers.serve import CannotListen, Plan, Role, bind, stop_on_signals
 
-    set_up_logs(level=logging.WARNING)
+    set_up_logs("warning")
     path = config or example_config()
     configuration = read_config(path)
     invent_missing_keys(configuration.signing_key_references(), os.environ)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from routers.durations import parse_duration
-from routers.ledger import Selection
+from routers.ledger import MOST_LOOKED_AT, Selection
 from routers.schema import DeliveryState
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -33,6 +33,12 @@ class Moment(click.ParamType[datetime]):
         except ValueError:
             self.fail(f"'{value}' is no time; write one like 2h (ago) or 2026-05-04T09:30.", param, ctx)
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def say_how_far(moment: datetime) -> None:
+    """Rows older than *moment* were not looked at; on stderr."""
+    written = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    click.echo(f"Looked among the newest {MOST_LOOKED_AT:,}; for older ones add --until {written}", err=True)
 
 
 _OPTIONS = (

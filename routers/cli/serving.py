@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import click
 
 from routers.cli import exit_code_of
 from routers.cli.database_errors import told_plainly
-from routers.cli.options import config_option, database_option
+from routers.cli.options import config_option, database_option, log_options
 from routers.serve import Plan, Role, bind, stop_on_signals
 from routers.serve import serve as serve_plan
 from routers.workers import Workers
@@ -56,7 +57,36 @@ from routers.workers import Workers
     type=click.IntRange(1, 64),
     help="How many processes take webhooks in on the port; more than one with --role intake and PostgreSQL.",
 )
-def serve(config: Path, database_url: str, host: str, port: int, role: str, workers: int) -> int:
+@click.option(
+    "--metrics-port",
+    envvar="CALLRAIL_ROUTER_METRICS_PORT",
+    default=0,
+    show_default="off",
+    show_envvar=True,
+    type=click.IntRange(0, 65535),
+    help="The port at which Prometheus finds /metrics, usually 9090; 0 for none. Further workers have the next ports.",
+)
+@click.option(
+    "--metrics-host",
+    envvar="CALLRAIL_ROUTER_METRICS_HOST",
+    default="127.0.0.1",
+    show_default=True,
+    show_envvar=True,
+    help="The address for it. Never one that the internet reaches.",
+)
+@log_options
+def serve(
+    config: Path,
+    database_url: str,
+    host: str,
+    port: int,
+    role: str,
+    workers: int,
+    metrics_port: int,
+    metrics_host: str,
+    log_level: str,
+    log_format: str,
+) -> int:
     """Receive webhooks, route them and deliver.
 
     Ends on SIGTERM or Ctrl-C, within ten seconds and in order: what is on the way comes back first.
@@ -64,17 +94,25 @@ def serve(config: Path, database_url: str, host: str, port: int, role: str, work
     from routers.config import read_config
     from routers.logs import set_up_logs
 
-    set_up_logs()
+    set_up_logs(log_level, log_format)
     if workers > 1:
         _require_shareable(database_url, Role(role))
     configuration = read_config(config)
     listener = bind(host, port) if Role(role) is not Role.DISPATCH else None
-    plan = Plan(configuration, database_url, Role(role), listener)
-    if workers > 1:
-        _announce(listener)
-        return Workers(workers, lambda lifeline: exit_code_of(lambda: _serve(plan, lifeline=lifeline))).run()
-    _serve(plan, on_ready=lambda: _announce(listener))
-    return 0
+    plans = [
+        Plan(configuration, database_url, Role(role), listener, _bind_metrics(metrics_host, metrics_port, worker))
+        for worker in range(workers)
+    ]
+    if workers == 1:
+        _serve(plans[0], on_ready=lambda: _announce(plans))
+        return 0
+    _announce(plans)
+    return Workers([partial(_serve_under_watch, plan) for plan in plans]).run()
+
+
+def _bind_metrics(host: str, port: int, worker: int) -> socket.socket | None:
+    """Where the metrics of one of the processes are found: each counts for itself."""
+    return bind(host, port + worker, "--metrics-host or --metrics-port") if port else None
 
 
 def _require_shareable(database_url: str, role: Role) -> None:
@@ -82,6 +120,10 @@ def _require_shareable(database_url: str, role: Role) -> None:
         raise click.UsageError("--workers is for --role intake; run further dispatchers as processes of their own")
     if database_url.startswith("sqlite"):
         raise click.UsageError("--workers needs PostgreSQL; on SQLite one process writes faster than several")
+
+
+def _serve_under_watch(plan: Plan, lifeline: int) -> int:
+    return exit_code_of(lambda: _serve(plan, lifeline=lifeline))
 
 
 def _serve(plan: Plan, *, on_ready: Callable[[], None] = lambda: None, lifeline: int | None = None) -> None:
@@ -98,11 +140,18 @@ def _serve(plan: Plan, *, on_ready: Callable[[], None] = lambda: None, lifeline:
         run_on_fast_loop(run())
 
 
-def _announce(listener: socket.socket | None) -> None:
-    if listener is not None:
-        host, port = listener.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        click.echo(f"Listening on http://{shown}:{port}/callrail/{{company}}/{{kind}}", err=True)
+def _announce(plans: Sequence[Plan]) -> None:
+    """Where *plans*, which share one listener, can be reached."""
+    if plans[0].listener is not None:
+        click.echo(f"Listening on http://{_address_of(plans[0].listener)}/callrail/{{company}}/{{kind}}", err=True)
+    for plan in plans:
+        if plan.metrics is not None:
+            click.echo(f"Metrics at http://{_address_of(plan.metrics)}/metrics", err=True)
+
+
+def _address_of(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def run_on_fast_loop(main: Coroutine[Any, Any, None]) -> None:

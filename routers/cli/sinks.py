@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from sqlalchemy import Row
 
 from receiver.exceptions import ReceiverError, SecretMissing
 from routers import lanes, ledger
@@ -19,12 +16,13 @@ from routers.audit import note
 from routers.cli.looking import opened, reading
 from routers.cli.options import config_option, database_option, output_option
 from routers.cli.output import local, plain, print_rows
-from routers.durations import written_duration
+from routers.durations import age_of, written_duration
 from routers.lanes import SHUT_AFTER, Condition
 from routers.operating import clock_of
 from routers.operating import resume as resume_sink
+from routers.overview import SinkOverview, sinks_overview
 from routers.rules.fields import did_you_mean
-from routers.schema import OPEN, DeliveryState
+from routers.schema import DeliveryState
 
 if TYPE_CHECKING:
     from routers.sinks import AnySinkConfig
@@ -45,18 +43,6 @@ def sinks() -> None:
 # --- list ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class _Counted:
-    """The deliveries of one sink. *oldest* is when the oldest was made that has not ended."""
-
-    states: dict[str, int] = field(default_factory=dict)
-    oldest: datetime | None = None
-    last_delivered: datetime | None = None
-
-    def of(self, *states: DeliveryState) -> int:
-        return sum(self.states.get(state, 0) for state in states)
-
-
 @sinks.command("list")
 @config_option
 @database_option
@@ -64,40 +50,29 @@ class _Counted:
 def list_sinks(config: Path, database_url: str, output: str) -> None:
     """Each sink of router.yaml, and each that it names no longer: its state, what waits for it, and what failed.
 
-    Pending are those that a dispatcher has claimed, too; sending are those on the wire.
+    Pending are those that a dispatcher has claimed, too; sending are those on the wire. What was delivered last is
+    looked for among the newest 10,000 tries.
     """
     from routers.config import read_config
 
     configs = read_config(config).sink_configs
     with opened(database_url) as database, database.reading.connect() as conn:
         now = clock_of(database).now(conn)
-        conditions = {name: lanes.read_lane(conn, name) for name in ledger.names_of_lanes(conn)}
-        counted = _count(ledger.count_by_state(conn))
-    names = [*configs, *sorted((conditions.keys() | counted.keys()) - configs.keys())]
+        found = sinks_overview(conn, now)
+        last_delivered = ledger.last_delivered(conn)
+    names = [*configs, *sorted(found.keys() - configs.keys())]
     rows = [
-        _row(name, configs.get(name), conditions.get(name), counted[name], now, for_people=output == "table")
+        _row(name, configs.get(name), found.get(name, SinkOverview()), now, for_people=output == "table")
+        | {"last_delivered": last_delivered.get(name)}
         for name in names
     ]
     print_rows(rows, output=output, empty="router.yaml has no sinks.")
 
 
-def _count(rows: Sequence[Row[Any]]) -> defaultdict[str, _Counted]:
-    counted: defaultdict[str, _Counted] = defaultdict(_Counted)
-    for row in rows:
-        of_sink = counted[row.sink]
-        of_sink.states[row.state] = row.deliveries
-        if row.state in OPEN:
-            of_sink.oldest = min(of_sink.oldest or row.oldest, row.oldest)
-        elif row.state == DeliveryState.DELIVERED:
-            of_sink.last_delivered = row.finished_at
-    return counted
-
-
 def _row(
     name: str,
     config: AnySinkConfig | None,
-    condition: Condition | None,
-    counted: _Counted,
+    counted: SinkOverview,
     now: datetime,
     *,
     for_people: bool,
@@ -113,18 +88,9 @@ def _row(
         "dead": counted.of(DeliveryState.DEAD),
         "uncertain": counted.of(DeliveryState.UNCERTAIN),
         "oldest_undelivered": age if for_people else counted.oldest,
-        "last_delivered": counted.last_delivered,
-        "state": state_of(condition, now) + ("" if config is not None else "; router.yaml names it no longer"),
+        "last_delivered": None,
+        "state": state_of(counted.condition, now) + ("" if config is not None else "; router.yaml names it no longer"),
     }
-
-
-def age_of(age: timedelta) -> str:
-    """*age* as people say it, in the largest unit of which there are two."""
-    seconds = max(int(age.total_seconds()), 0)
-    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
 
 
 def state_of(condition: Condition | None, now: datetime) -> str:
@@ -187,7 +153,7 @@ async def _test_all(
     waiting = list(configs)
 
     async def test_one(name: str, config: AnySinkConfig) -> None:
-        tested[name] = await _test(config)
+        tested[name] = await try_sink(config)
         waiting.remove(name)
         status.update(f"waiting for {', '.join(waiting)}")
         if is_shown:
@@ -198,7 +164,8 @@ async def _test_all(
         await asyncio.gather(*(test_one(name, config) for name, config in configs.items()))
 
 
-async def _test(config: AnySinkConfig) -> Sequence[Check]:
+async def try_sink(config: AnySinkConfig) -> Sequence[Check]:
+    """What the sink itself says of its credentials and rights, or why it cannot say it."""
     from routers.sinks.sink import Check
 
     try:

@@ -157,25 +157,32 @@ class Process:
 
 
 @contextmanager
-def running(*arguments: str | Path, environ: Mapping[str, str] | None = None) -> Iterator[Process]:
-    """The installed command in a process of its own, killed at the end if it still runs."""
+def running(
+    *arguments: str | Path, environ: Mapping[str, str] | None = None, stdout_too: bool = False
+) -> Iterator[Process]:
+    """The installed command in a process of its own, killed at the end if it still runs.
+
+    Args:
+        stdout_too: Its lines are those of stdout as well.
+    """
     popen = subprocess.Popen(
         [_COMMAND, *arguments],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE if stdout_too else subprocess.DEVNULL,
+        stderr=subprocess.STDOUT if stdout_too else subprocess.PIPE,
         text=True,
         env={**_INHERITED, **SECRETS, **(environ or {})},
     )
     process = Process(popen)
-    assert popen.stderr is not None
-    reader = threading.Thread(target=_read_lines, args=(popen.stderr, process.lines))
+    source = popen.stdout if stdout_too else popen.stderr
+    assert source is not None
+    reader = threading.Thread(target=_read_lines, args=(source, process.lines))
     reader.start()
     try:
         yield process
     finally:
         process.kill()
         reader.join()
-        popen.stderr.close()
+        source.close()
 
 
 def _read_lines(source: IO[str], lines: list[str]) -> None:

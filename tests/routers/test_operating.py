@@ -13,9 +13,9 @@ from receiver.database import Database
 from routers import lanes, outbox
 from routers.lanes import Condition, lock_lane, save_lane
 from routers.ledger import Selection
-from routers.operating import CANCELLABLE, CANCELLED, RETRYABLE, cancel, change_all, clock_of, resume, retry
+from routers.operating import CANCELLABLE, CANCELLED, cancel, change_all, clock_of, resume, retry
 from routers.outbox import claim_due, record
-from routers.schema import DeliveryState, attempts, deliveries
+from routers.schema import RETRYABLE, DeliveryState, attempts, deliveries
 from tests.routers.store import NOW, FixedClock, opened, put_deliveries, rows_of, tried
 
 LATER = NOW + timedelta(hours=30)

@@ -10,11 +10,13 @@ from typing import Any
 
 import orjson
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
-from routers.cli.sinks import age_of, state_of
+from receiver.ids import Prefix, new_id
+from routers.cli.sinks import state_of
+from routers.durations import age_of
 from routers.lanes import Condition, open_lane, save_lane
-from routers.schema import DeliveryState, deliveries, lanes
+from routers.schema import DeliveryState, attempts, deliveries, lanes
 from tests.fakes.destination import answer, port_nobody_listens_on, port_that_accepts_nobody
 from tests.fakes.receiver_of_webhooks import receiver_in_a_thread
 from tests.routers.running import Ran, config_text, run, running
@@ -54,6 +56,8 @@ def test_each_sink_says_how_it_is_doing(database_url: str, config: Path) -> None
             (made,) = put_deliveries(conn, now=made_at)
             values = {"state": state.value, "finished_at": NOW if state is DeliveryState.DELIVERED else None}
             conn.execute(update(deliveries).where(deliveries.c.id == made).values(values))
+            tried = {"id": new_id(Prefix.ATTEMPT), "delivery_id": made, "started_at": NOW, "milliseconds": 1}
+            conn.execute(insert(attempts).values(tried | {"outcome": state.value}))
         put_deliveries(conn, sink="old", now=made_at + timedelta(hours=1))
         save_lane(conn, Condition("old", failures=6, reason="6 failures in a row: HTTP 500"))
 

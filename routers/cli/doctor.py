@@ -1,0 +1,126 @@
+"""`doctor`: what is wrong, and what to do about it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import orjson
+
+from routers.cli.options import config_option, database_option
+from routers.cli.output import plain
+
+if TYPE_CHECKING:
+    from routers.checkup import Finding
+    from routers.config import Configuration
+
+_MOST_OF_A_KIND = 5
+_MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗", "red")}
+
+
+@click.command()
+@config_option
+@database_option
+@click.option(
+    "--spool",
+    envvar="CALLRAIL_ROUTER_SPOOL",
+    show_envvar=True,
+    type=click.Path(path_type=Path),
+    help="The folder of the server's spool, to look at its disk.",
+)
+@click.option("--sinks", is_flag=True, help="Try each sink too, as `sinks test` does.")
+@click.option(
+    "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="How to print."
+)
+def doctor(config: Path, database_url: str, spool: Path | None, sinks: bool, output: str) -> int:
+    """Look at everything and say what is wrong and what to do. Changes nothing.
+
+    It reads the secrets of the shell it runs in, so give it those of the server. Exit code 0: no problem, though
+    perhaps warnings; 1: a problem.
+    """
+    findings = list(_findings(config, database_url, spool, with_sinks=sinks))
+    if output == "json":
+        rows = [
+            {"subject": one.subject, "verdict": one.verdict, "found": one.found, "remedy": one.remedy or None}
+            for one in findings
+        ]
+        click.echo(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode())
+    else:
+        _show(findings)
+    return 1 if any(one.verdict == "problem" for one in findings) else 0
+
+
+def _findings(config: Path, database_url: str, spool: Path | None, *, with_sinks: bool) -> Iterator[Finding]:
+    from routers import checkup
+    from routers.config import Checked, check_config
+
+    checked: list[Checked] = []
+
+    def look_at_config() -> Iterator[Finding]:
+        checked.append(check_config(config))
+        yield from checkup.look_at_config(checked[0], config)
+
+    yield from checkup.look_at("router.yaml", look_at_config)
+    configuration = checked[0].configuration if checked else None
+    if configuration is not None:
+        secrets = partial(checkup.look_at_secrets, configuration, os.environ)
+        yield from checkup.look_at("secrets", secrets)
+        keys = partial(checkup.look_at_keys, configuration, datetime.now(UTC).date())
+        yield from checkup.look_at("keys", keys)
+    of_database = checkup.look_at("database", partial(checkup.look_at_database, database_url))
+    yield from of_database
+    if spool is not None:
+        yield from checkup.look_at("spool", partial(checkup.look_at_spool, spool, database_url))
+    if all(one.verdict != "problem" for one in of_database):
+        yield from checkup.look_at("traffic", partial(checkup.look_at_traffic, database_url, configuration))
+    if configuration is not None and with_sinks:
+        yield from _tried(configuration)
+
+
+def _tried(configuration: Configuration) -> Iterator[Finding]:
+    """What `sinks test` finds; each sink has its own longest time."""
+    from routers import checkup
+    from routers.cli.serving import run_on_fast_loop
+    from routers.cli.sinks import try_sink
+
+    findings: list[Finding] = []
+
+    async def try_all() -> None:
+        configs = configuration.sink_configs
+        for name, checks in zip(configs, await asyncio.gather(*map(try_sink, configs.values())), strict=True):
+            for check in checks:
+                found = f"{name}: {check.what}"
+                is_right = checkup.ok("sinks", found)
+                findings.append(is_right if check.ok else checkup.problem("sinks", found, check.remedy))
+
+    run_on_fast_loop(try_all())
+    yield from findings
+
+
+def _show(findings: Sequence[Finding]) -> None:
+    """The worst at the end, where eyes are; of many of a kind the first few."""
+    for verdict, (mark, colour) in _MARKS.items():
+        shown: dict[str, int] = {}
+        for one in findings:
+            if one.verdict != verdict:
+                continue
+            shown[one.subject] = shown.get(one.subject, 0) + 1
+            if shown[one.subject] <= _MOST_OF_A_KIND:
+                click.echo(f"{click.style(mark, fg=colour)} {click.style(one.subject, bold=True)}: {plain(one.found)}")
+                if one.remedy:
+                    click.echo(f"    {plain(one.remedy)}")
+        for subject, count in shown.items():
+            if count > _MOST_OF_A_KIND:
+                click.echo(f"{click.style(mark, fg=colour)} {subject}: {count - _MOST_OF_A_KIND} more; -o json has all")
+    counts = [sum(one.verdict == verdict for one in findings) for verdict in ("problem", "warning")]
+    click.echo(f"{_count(counts[0], 'problem')}, {_count(counts[1], 'warning')}.")
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count or 'no'} {what}{'' if count == 1 else 's'}"
