@@ -206,6 +206,22 @@ def test_the_image_s_command_serves_is_healthy_and_ends_when_told(tmp_path: Path
     assert (tmp_path / "callrail-router.db").exists()
 
 
+@pytest.mark.parametrize(
+    "path", [ROOT / "docs" / "deploy.md", ROOT / "Dockerfile", *COMPOSE, *UNITS], ids=lambda path: path.name
+)
+def test_a_variable_that_is_set_for_the_router_is_one(path: Path) -> None:
+    """A misspelt one would be overlooked by the program, and a spool would lie where nobody expects it."""
+    known = {param.envvar for name in ("serve", "migrate") for param in _command(name).params}
+
+    assert set(re.findall(r"\bCALLRAIL_ROUTER_[A-Z_]+", path.read_text())) <= known
+
+
+def _command(name: str) -> click.Command:
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    return command
+
+
 def test_all_that_the_wheel_is_built_from_reaches_the_builder() -> None:
     """`.dockerignore` lets in every file and package that pyproject.toml names, and nothing else."""
     let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
