@@ -26,8 +26,7 @@ class ReceivedRequest:
     body: bytes
 
 
-_insert_events = BulkInsert(
-    events,
+EVENT_COLUMNS = (
     events.c.id,
     events.c.received_at,
     events.c.company,
@@ -40,6 +39,8 @@ _insert_events = BulkInsert(
     events.c.sha256,
     events.c.key_fingerprint,
 )
+
+_insert_events = BulkInsert(events, *EVENT_COLUMNS)
 
 _insert_quarantine = BulkInsert(
     quarantine,
@@ -56,7 +57,7 @@ _insert_quarantine = BulkInsert(
 
 
 def event_row(event_id: str, request: ReceivedRequest, sha256: bytes, key_fingerprint: str | None) -> tuple[Any, ...]:
-    """A proved request as a row for `insert_events`."""
+    """A proved request as a row for `insert_events`: the values of `EVENT_COLUMNS`."""
     return (
         event_id,
         request.received_at,
@@ -72,7 +73,7 @@ def event_row(event_id: str, request: ReceivedRequest, sha256: bytes, key_finger
     )
 
 
-def insert_events(conn: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+def insert_events(conn: Connection, rows: Sequence[Sequence[Any]]) -> None:
     """Store proved requests. Storing the same id twice stores it once."""
     _insert_events(conn, rows)
 
