@@ -15,6 +15,7 @@ ENV PATH=/app/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     CALLRAIL_ROUTER_CONFIG=/config/router.yaml \
     CALLRAIL_ROUTER_DATABASE_URL=sqlite:////data/callrail-router.db \
+    CALLRAIL_ROUTER_SPOOL=/data/spool \
     CALLRAIL_ROUTER_HOST=0.0.0.0 \
     CALLRAIL_ROUTER_PORT=8080
 USER callrail-router

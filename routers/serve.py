@@ -12,18 +12,22 @@ import socket
 from collections import ChainMap
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
 import structlog
 import uvicorn
+from sqlalchemy import Connection, exc
 
 from receiver.app import receiver_app
 from receiver.clock import Clock, DatabaseClock, WallClock
-from receiver.database import Database, open_database
+from receiver.database import Database, driver_text, open_database
 from receiver.events import insert_events
-from receiver.exceptions import ConfigError, ConfigProblem, ReceiverError, SecretMissing
-from receiver.ids import Prefix, new_id
+from receiver.exceptions import ConfigError, ConfigProblem, DatabaseUnavailable, ReceiverError, SecretMissing
+from receiver.heartbeat import Heartbeat
+from receiver.instances import Instance
+from receiver.keeping import Keeper
 from receiver.protocol import BoundedHeadProtocol
 from receiver.writer import Writer
 from routers.config import Configuration
@@ -41,6 +45,9 @@ from routers.templates import Templates
 _log = structlog.get_logger(__name__)
 
 _MAX_CONNECTIONS = 2_000
+# Seconds: a database that does not answer is not waited for longer at the start, and is asked again after that.
+_ANSWER_WITHIN = 2.0
+_ASK_AGAIN_AFTER = 1.0
 
 
 class Role(StrEnum):
@@ -55,22 +62,30 @@ class Refused(ReceiverError):
     """Starting would endanger what is stored."""
 
 
+class _NotAnswering(ReceiverError):
+    """The database cannot be asked now."""
+
+
 class CannotListen(ReceiverError):
     """The address is taken, or not ours."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to serve. *listener* is a bound socket, None where nothing is taken in."""
+    """What to serve. *listener* is a bound socket, None where nothing is taken in; *spool* the folder for webhooks that
+    come while the database is away."""
 
     configuration: Configuration
     database_url: str
     role: Role
     listener: socket.socket | None
+    spool: Path
 
 
 async def serve(plan: Plan, *, stop: asyncio.Event, on_ready: Callable[[], None] = lambda: None) -> None:
     """Serve until *stop* is set, then end in order: take in nothing more, route nothing more, let sendings come back.
+
+    A database that does not answer keeps nobody from starting: what comes in waits in the spool.
 
     Raises:
         ConfigError: A secret is missing or cannot be one.
@@ -80,28 +95,69 @@ async def serve(plan: Plan, *, stop: asyncio.Event, on_ready: Callable[[], None]
     with contextlib.ExitStack() as held:
         held.callback(database.dispose)
         if plan.role is not Role.INTAKE:
-            _require_schema(database)
+            await _require_schema(database)
             held.enter_context(_dispatching_alone(database))
-        writer = Writer(database, insert_events)
-        writer.start()
+        service = _Service(plan, database, stop)
+        service.writer.start()
         try:
             async with contextlib.AsyncExitStack() as running:
+                keeper = await running.enter_async_context(_keeping(service)) if plan.listener is not None else None
+                await running.enter_async_context(_beating(service, keeper))
                 if plan.role is not Role.INTAKE:
-                    await running.enter_async_context(_dispatching(plan, database, writer, stop))
-                if plan.listener is not None:
-                    await running.enter_async_context(_taking_in(plan, writer, plan.listener, stop))
+                    await running.enter_async_context(_dispatching(service))
+                if keeper is not None and plan.listener is not None:
+                    await running.enter_async_context(_taking_in(service, keeper, plan.listener))
                 on_ready()
                 _log.info("serve.ready", role=plan.role.value)
                 await stop.wait()
                 _log.info("serve.stopping")
         finally:
-            await writer.stop()
+            await service.writer.stop()
+
+
+class _Service:
+    """What the parts of a process share."""
+
+    def __init__(self, plan: Plan, database: Database, stop: asyncio.Event) -> None:
+        self.plan = plan
+        self.database = database
+        self.stop = stop
+        self.writer = Writer(database, insert_events)
+        self.instance = Instance.of(plan.role.value)
+        # An intake may meet a schema without the tables that a jump of the clock would have to mend.
+        on_jump = shift_open_times if plan.role is not Role.INTAKE else _leave_alone
+        self.clock: Clock = WallClock(on_jump) if database.is_sqlite else DatabaseClock()
+
+
+def _leave_alone(_conn: Connection, _back: timedelta) -> None:
+    """Whoever dispatches moves the times."""
 
 
 @contextlib.asynccontextmanager
-async def _taking_in(plan: Plan, writer: Writer, listener: socket.socket, stop: asyncio.Event) -> AsyncIterator[None]:
+async def _keeping(service: _Service) -> AsyncIterator[Keeper]:
+    """The way into the database, or into the spool."""
+    keeper = Keeper(service.writer, service.plan.spool)
+    await keeper.start()
+    try:
+        yield keeper
+    finally:
+        await keeper.stop()
+
+
+@contextlib.asynccontextmanager
+async def _beating(service: _Service, keeper: Keeper | None) -> AsyncIterator[None]:
+    heartbeat = Heartbeat(service.writer, service.clock, service.instance, keeper)
+    heartbeat.start()
+    try:
+        yield
+    finally:
+        await heartbeat.stop()
+
+
+@contextlib.asynccontextmanager
+async def _taking_in(service: _Service, keeper: Keeper, listener: socket.socket) -> AsyncIterator[None]:
     """The HTTP server. It is told to end by us and handles no signals of its own."""
-    app = receiver_app(plan.configuration.companies(os.environ), writer)
+    app = receiver_app(service.plan.configuration.companies(os.environ), keeper)
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -118,7 +174,7 @@ async def _taking_in(plan: Plan, writer: Writer, listener: socket.socket, stop: 
     )
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
     task = asyncio.create_task(server.serve(sockets=[listener]))
-    task.add_done_callback(lambda _: stop.set())  # a server that ends by itself ends the process
+    task.add_done_callback(lambda _: service.stop.set())  # a server that ends by itself ends the process
     try:
         yield
     finally:
@@ -127,9 +183,9 @@ async def _taking_in(plan: Plan, writer: Writer, listener: socket.socket, stop: 
 
 
 @contextlib.asynccontextmanager
-async def _dispatching(plan: Plan, database: Database, writer: Writer, stop: asyncio.Event) -> AsyncIterator[None]:
-    """Routing and all lanes."""
-    clock: Clock = WallClock(shift_open_times) if database.is_sqlite else DatabaseClock()
+async def _dispatching(service: _Service) -> AsyncIterator[None]:
+    """Routing and all lanes, as soon as the database answers."""
+    plan, database, writer, clock = service.plan, service.database, service.writer, service.clock
     sinks = build_sinks(plan.configuration)
     rules = plan.configuration.rules
     router = Router(writer, clock, rules)
@@ -137,7 +193,7 @@ async def _dispatching(plan: Plan, database: Database, writer: Writer, stop: asy
         writer,
         clock,
         sinks,
-        instance=new_id(Prefix.INSTANCE),
+        instance=service.instance.id,
         rng=random.Random(),  # noqa: S311  (jitter, no secret)
         templates=Templates.of(plan.configuration.templates),
         zones=ChainMap({**rules.zones}, router.zones),
@@ -145,14 +201,38 @@ async def _dispatching(plan: Plan, database: Database, writer: Writer, stop: asy
     router.on_deliveries = dispatcher.hint
     writer.on_stored = router.hint
     periodic = Periodic(writer, clock, _jobs())
-    await dispatcher.start(alone=database.is_sqlite)
-    tasks = [asyncio.create_task(part.run()) for part in (router, dispatcher, periodic)]
-    for task in tasks:
-        task.add_done_callback(lambda _: stop.set())  # one that ends by itself ends the process, to be started anew
+    parts = (router, dispatcher, periodic)
+
+    async def begin() -> str | None:
+        """What the database has against it, None once everything runs."""
+        if (trouble := await _trouble(database)) is None:
+            try:
+                await dispatcher.start(alone=database.is_sqlite)
+            except DatabaseUnavailable as error:
+                return str(error)
+            tasks.extend(asyncio.create_task(part.run()) for part in parts)
+            for task in tasks:
+                task.add_done_callback(lambda _: service.stop.set())  # one that ends by itself ends the process
+        return trouble
+
+    async def begin_when_it_answers(trouble: str) -> None:
+        _log.error("serve.waiting_for_database", reason=trouble)
+        while still := await begin():
+            _log.debug("serve.waiting_for_database", reason=still)
+            await asyncio.sleep(_ASK_AGAIN_AFTER)
+        _log.info("serve.database_answers")
+
+    tasks: list[asyncio.Task[None]] = []
+    trouble = await begin()
+    waiting = asyncio.create_task(begin_when_it_answers(trouble)) if trouble is not None else None
     try:
         yield
     finally:
-        for part in (router, dispatcher, periodic):
+        if waiting is not None:
+            waiting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await waiting
+        for part in parts:
             part.stop()
         await asyncio.gather(*tasks)
 
@@ -211,15 +291,45 @@ def stop_on_signals(stop: asyncio.Event) -> None:
     loop.add_signal_handler(signal.SIGTERM, stop.set)
 
 
-def _require_schema(database: Database) -> None:
-    if not database.is_missing:
-        with database.reading.connect() as conn:
-            version = schema_version(conn)
-        if version == SCHEMA_VERSION:
-            return
-        if is_newer(version):
-            raise Refused(str(NewerSchema(version)))
-    raise Refused("the database does not have the schema of this version; run: callrail-router migrate")
+async def _require_schema(database: Database) -> None:
+    """Refuse a database that is not ours to use. One that does not answer is no reason not to start."""
+    with contextlib.suppress(_NotAnswering):
+        if (trouble := await _schema_trouble(database)) is not None:
+            raise Refused(trouble)
+
+
+async def _trouble(database: Database) -> str | None:
+    """What keeps us from dispatching from *database*."""
+    try:
+        return await _schema_trouble(database)
+    except _NotAnswering as error:
+        return str(error)
+
+
+async def _schema_trouble(database: Database) -> str | None:
+    """What is wrong with the schema.
+
+    Raises:
+        _NotAnswering: It cannot be asked.
+    """
+    try:
+        version = await asyncio.wait_for(asyncio.to_thread(_version, database), _ANSWER_WITHIN)
+    except TimeoutError:
+        raise _NotAnswering("no answer in time") from None
+    except exc.DBAPIError as error:
+        raise _NotAnswering(driver_text(error)) from None
+    if is_newer(version):
+        return str(NewerSchema(version))
+    if version != SCHEMA_VERSION:
+        return "the database does not have the schema of this version; run: callrail-router migrate"
+    return None
+
+
+def _version(database: Database) -> str | None:
+    if database.is_missing:
+        return None
+    with database.reading.connect() as conn:
+        return schema_version(conn)
 
 
 @contextlib.contextmanager

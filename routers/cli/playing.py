@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import click
+from sqlalchemy import make_url
 
 from routers.cli.database_errors import told_plainly
 from routers.cli.options import config_option, database_option
@@ -233,7 +234,7 @@ def demo(config: Path | None, database_url: str, port: int, speed: float, once: 
         stop = asyncio.Event()
         stop_on_signals(stop)
         await run_demo(
-            Plan(configuration, database_url, Role.ALL, listener),
+            Plan(configuration, database_url, Role.ALL, listener, _spool_beside(database_url)),
             url,
             show,
             screen=Screen(sys.stdout),
@@ -245,6 +246,12 @@ def demo(config: Path | None, database_url: str, port: int, speed: float, once: 
 
     run_on_fast_loop(run())
     click.echo("Stopped; everything received is stored.", err=True)
+
+
+def _spool_beside(database_url: str) -> Path:
+    """A folder of the demo's own: what waits in that of `serve` must not get into the demo, nor the other way round."""
+    url = make_url(database_url)
+    return Path(f"{url.database}-spool" if url.get_backend_name() == "sqlite" else "callrail-router-demo-spool")
 
 
 def _print_sent(sent: Sent) -> None:

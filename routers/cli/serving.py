@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from routers.cli.database_errors import told_plainly
-from routers.cli.options import config_option, database_option
+from routers.cli.options import config_option, database_option, spool_option
 from routers.serve import Plan, Role, bind, stop_on_signals
 from routers.serve import serve as serve_plan
 
@@ -44,7 +44,8 @@ from routers.serve import serve as serve_plan
     type=click.Choice([role.value for role in Role]),
     help="all; intake: takes webhooks in and never routes; dispatch: routes and sends.",
 )
-def serve(config: Path, database_url: str, host: str, port: int, role: str) -> None:
+@spool_option
+def serve(config: Path, database_url: str, host: str, port: int, role: str, spool: Path) -> None:
     """Receive webhooks, route them and deliver.
 
     Ends on SIGTERM or Ctrl-C, within ten seconds and in order: what is on the way comes back first.
@@ -55,7 +56,7 @@ def serve(config: Path, database_url: str, host: str, port: int, role: str) -> N
     set_up_logs()
     configuration = read_config(config)
     listener = bind(host, port) if Role(role) is not Role.DISPATCH else None
-    plan = Plan(configuration, database_url, Role(role), listener)
+    plan = Plan(configuration, database_url, Role(role), listener, spool)
 
     def announce() -> None:
         if listener is not None:

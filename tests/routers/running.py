@@ -56,10 +56,13 @@ def config_text(
 
 
 @asynccontextmanager
-async def serving_here(config: Path, database_url: str, *, role: Role = Role.ALL) -> AsyncIterator[int]:
-    """`serve` until the block ends; the port it listens on, 0 where it takes nothing in."""
+async def serving_here(
+    config: Path, database_url: str, *, role: Role = Role.ALL, spool: Path | None = None
+) -> AsyncIterator[int]:
+    """`serve` until the block ends; the port it listens on, 0 where it takes nothing in. Its spool is beside *config*
+    unless named."""
     listener = bind("127.0.0.1", 0) if role is not Role.DISPATCH else None
-    plan = Plan(read_config(config), database_url, role, listener)
+    plan = Plan(read_config(config), database_url, role, listener, spool or config.parent / "spool")
     stop, ready = asyncio.Event(), asyncio.Event()
     task = asyncio.create_task(serve(plan, stop=stop, on_ready=ready.set))
     waiting = asyncio.create_task(ready.wait())
@@ -157,7 +160,7 @@ def running(*arguments: str | Path, environ: Mapping[str, str] | None = None) ->
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env={**_INHERITED, **SECRETS, **(environ or {})},
+        env={**_INHERITED, **SECRETS, **_spool_beside_config(arguments), **(environ or {})},
     )
     process = Process(popen)
     assert popen.stderr is not None
@@ -169,6 +172,13 @@ def running(*arguments: str | Path, environ: Mapping[str, str] | None = None) ->
         process.kill()
         reader.join()
         popen.stderr.close()
+
+
+def _spool_beside_config(arguments: Sequence[str | Path]) -> Mapping[str, str]:
+    """For each test its own, which a process started again finds."""
+    if "--config" not in arguments:
+        return {}
+    return {"CALLRAIL_ROUTER_SPOOL": str(Path(arguments[arguments.index("--config") + 1]).parent / "spool")}
 
 
 def _read_lines(source: IO[str], lines: list[str]) -> None:
