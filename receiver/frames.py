@@ -1,6 +1,6 @@
 """Frames: how records lie in a file so that what was torn, zeroed or spoiled is told from what is whole.
 
-A frame is a mark, the payload's length, its CRC-32, and the payload.
+A frame is a mark, the payload's length, the CRC-32 of length and payload, and the payload.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Frame(NamedTuple):
 
 def framed(payload: bytes) -> bytes:
     """*payload*, UTF-8 text, as it is written."""
-    return _HEAD.pack(_MARK, len(payload), crc32(payload)) + payload
+    return _HEAD.pack(_MARK, len(payload), _checksum(payload)) + payload
 
 
 def frames(file: BinaryIO, start: int = 0) -> Iterator[Frame]:
@@ -44,12 +44,17 @@ def frames(file: BinaryIO, start: int = 0) -> Iterator[Frame]:
             return
         mark, length, checksum = _HEAD.unpack(head)
         payload = file.read(length) if mark == _MARK else b""
-        if mark == _MARK and len(payload) == length and crc32(payload) == checksum:
+        if mark == _MARK and len(payload) == length and _checksum(payload) == checksum:
             end = at + _HEAD.size + length
             yield Frame(payload, at, end)
             at = end
         else:
             at = _next_mark(file, at + 1)
+
+
+def _checksum(payload: bytes) -> int:
+    # With the length in it, for zeros after a mark would be a frame of nothing.
+    return crc32(payload, crc32(len(payload).to_bytes(4, "big")))
 
 
 def _next_mark(file: BinaryIO, at: int) -> int | None:

@@ -67,9 +67,14 @@ class Backlog:
         self.directory = directory
         self._lock = lock
         self._position_file = os.open(directory / "position", os.O_RDWR | os.O_CREAT, 0o600)
-        self._position = self._read_position()
-        self._write_position()  # its room on the disk is taken now
-        self.count = self._count()
+        self._position = Position()
+        try:
+            self._position = self._read_position()
+            self._write_position()  # its room on the disk is taken now
+            self.count = self._count()
+        except OSError:
+            os.close(self._position_file)
+            raise
 
     def read(self) -> Batch:
         """The oldest records that `forward` has not passed; none if nothing waits."""
@@ -172,7 +177,11 @@ class Spool(Backlog):
         self._end = 0
         self._next: int | None = None
         self._ask_again_at = 0.0
-        self._go_on()
+        try:
+            self._go_on()
+        except OSError:
+            os.close(self._position_file)
+            raise
 
     @property
     def allocated(self) -> int:
