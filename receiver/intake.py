@@ -23,7 +23,7 @@ from receiver.companies import Companies, Company, SigningKey
 from receiver.events import ReceivedRequest, event_row, insert_quarantined
 from receiver.exceptions import DatabaseUnavailable
 from receiver.ids import Prefix, new_id
-from receiver.keeping import Keeper, UnprovedPartFull
+from receiver.keeping import Keeper, UnprovedNotKept
 from receiver.records import quarantine_record
 from receiver.schema import QuarantineReason
 
@@ -83,7 +83,7 @@ class Intake:
         )
         try:
             return await self._keep(request, headers.get("signature"))
-        except (QuarantineBusy, UnprovedPartFull):
+        except (QuarantineBusy, UnprovedNotKept):
             return UNPROVED  # never a 2xx for what is not kept
         except DatabaseUnavailable as error:
             _log.error("intake.not_stored", company=request.company, kind=request.kind, reason=str(error))

@@ -37,6 +37,7 @@ PROBE_WITHIN = timedelta(seconds=2)
 LOOK_EVERY = timedelta(seconds=10)
 # Seconds for which requests wait while the last records are brought back.
 _LAST_WITHIN = 0.5
+_NO_COMMIT = f"no commit within {STALLED_AFTER.total_seconds():g} s"
 # What cannot be proved may take this part of the spool: anybody can send it.
 _PART_OF_UNPROVED = 10
 
@@ -48,8 +49,8 @@ class SpoolUnavailable(DatabaseUnavailable):
     """Neither the database nor the spool takes it."""
 
 
-class UnprovedPartFull(ReceiverError):
-    """What cannot be proved has filled its part of the spool."""
+class UnprovedNotKept(ReceiverError):
+    """What cannot be proved has filled its part of the spool, or must not take more of the writer's time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,18 +150,22 @@ class Keeper:
         """What *insert* returns; or None if *record* waits in the spool instead.
 
         Raises:
-            UnprovedPartFull: It is not kept.
+            UnprovedNotKept: It is not kept.
             DatabaseUnavailable: It is not, and nothing else would be.
         """
         await self._decided.wait()
         if self.since is None:
             try:
-                async with asyncio.timeout(STALLED_AFTER.total_seconds()):
+                async with asyncio.timeout(PROBE_WITHIN.total_seconds()):
                     return await self._writer.run(insert)
-            except (DatabaseUnavailable, TimeoutError) as error:
-                self._begin(str(error) or _no_commit())
+            except DatabaseUnavailable as error:
+                self._begin(str(error))
+            except TimeoutError:
+                if not self._writer.is_stalled:  # there is only much to do, and proved ones go first
+                    raise UnprovedNotKept from None
+                self._begin(_NO_COMMIT)
         if self._spool is not None and self._unproved + len(record) > self._spool.allocated / _PART_OF_UNPROVED:
-            raise UnprovedPartFull
+            raise UnprovedNotKept
         self._unproved += len(record)
         await self._append(record)
         return None
@@ -171,9 +176,14 @@ class Keeper:
             try:
                 async with asyncio.timeout(PROBE_WITHIN.total_seconds()):
                     await self._writer.run(answers)
+            except DatabaseUnavailable as error:
+                self._begin(str(error))
+            except TimeoutError:
+                if not self._writer.is_stalled:  # there is only much to do, and webhooks go first
+                    return Condition(True, None, self.spooled)
+                self._begin(_NO_COMMIT)
+            else:
                 return Condition(True, None, self.spooled)
-            except (DatabaseUnavailable, TimeoutError) as error:
-                self._begin(str(error) or _no_commit())
         return Condition(self._has_room, self.since, self.spooled)
 
     @property
@@ -335,10 +345,6 @@ class Keeper:
                 backlog.close()
             else:
                 backlog.remove()
-
-
-def _no_commit() -> str:
-    return f"no commit within {STALLED_AFTER.total_seconds():g} s"
 
 
 async def _nothing(*_: Any) -> None:

@@ -114,6 +114,11 @@ class Writer:
         """
         await self._wait_in(self._rows, row=row)
 
+    @property
+    def is_stalled(self) -> bool:
+        """Whether the transaction in hand has waited too long for its COMMIT."""
+        return self._waited() > self._stalled_after
+
     def give_up_rows(self, why: str) -> None:
         """Fail every row that waits, also in the transaction in hand: it is kept elsewhere."""
         self._give_up([waiting for waiting in [*self._in_hand, *self._rows] if waiting.row is not None], why)
@@ -154,13 +159,15 @@ class Writer:
     def _look_for_a_stall(self) -> None:
         """Give up on those who wait when the transaction in hand has waited too long. What it stores later is harmless:
         the same id is never stored twice, and nobody was told that it was."""
-        waited = time.monotonic() - self._in_hand_since if self._in_hand else 0.0
-        if waited > self._stalled_after:
+        if self.is_stalled:
             self.give_up_rows(f"no commit within {self._stalled_after:g} s")
-        if waited > self._functions_stalled_after:
+        if self._waited() > self._functions_stalled_after:
             why = f"no commit within {self._functions_stalled_after:g} s"
             self._give_up([*self._in_hand, *self._functions], why)
         self._watch = self._loop.call_later(self._stalled_after / 10, self._look_for_a_stall)
+
+    def _waited(self) -> float:
+        return time.monotonic() - self._in_hand_since if self._in_hand else 0.0
 
     def _give_up(self, those: list[_Waiting], why: str) -> None:
         for waiting in those:

@@ -10,11 +10,12 @@ import random
 import signal
 import socket
 from collections import ChainMap
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import structlog
 import uvicorn
@@ -224,17 +225,29 @@ async def _dispatching(service: _Service) -> AsyncIterator[None]:
 
     tasks: list[asyncio.Task[None]] = []
     trouble = await begin()
-    waiting = asyncio.create_task(begin_when_it_answers(trouble)) if trouble is not None else None
     try:
-        yield
+        async with _in_background(begin_when_it_answers(trouble) if trouble is not None else None, service.stop):
+            yield
     finally:
-        if waiting is not None:
-            waiting.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await waiting
         for part in parts:
             part.stop()
         await asyncio.gather(*tasks)
+
+
+@contextlib.asynccontextmanager
+async def _in_background(work: Coroutine[Any, Any, None] | None, stop: asyncio.Event) -> AsyncIterator[None]:
+    """Do *work*, if any, beside the block; what it raises sets *stop* and comes out at the end."""
+    if work is None:
+        yield
+        return
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda done: stop.set() if not done.cancelled() and done.exception() else None)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 def _jobs() -> list[Job]:
@@ -318,6 +331,8 @@ async def _schema_trouble(database: Database) -> str | None:
         raise _NotAnswering("no answer in time") from None
     except exc.DBAPIError as error:
         raise _NotAnswering(driver_text(error)) from None
+    except OSError as error:  # the directory of the SQLite file cannot be read
+        raise _NotAnswering(str(error.strerror)) from None
     if is_newer(version):
         return str(NewerSchema(version))
     if version != SCHEMA_VERSION:
