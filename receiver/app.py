@@ -6,7 +6,6 @@ application to the rest.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator
@@ -61,14 +60,11 @@ def create_app() -> Starlette:
 def receiver_app(companies: Companies, keeper: Keeper) -> Starlette:
     """The routes over a keeper that somebody else starts and stops."""
 
-    asking = asyncio.Lock()
-
     async def healthz(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
     async def readyz(_request: Request) -> Response:
-        async with asking:  # one question at a time waits behind the events
-            return _readiness(await keeper.condition())
+        return _readiness(await keeper.condition())
 
     intake = Intake(companies, keeper)
     app = Starlette(

@@ -104,6 +104,7 @@ class Keeper:
         self._unproved = 0
         self._decided = asyncio.Event()  # not set while the last of the spool is brought back
         self._wake = asyncio.Event()
+        self._asking = asyncio.Lock()
         self._running: asyncio.Task[None]
 
     async def start(self) -> None:
@@ -174,7 +175,8 @@ class Keeper:
         """Where a webhook would be kept now; asks the database unless that is known."""
         if self.since is None:
             try:
-                async with asyncio.timeout(PROBE_WITHIN.total_seconds()):
+                # One question at a time waits behind the events.
+                async with asyncio.timeout(PROBE_WITHIN.total_seconds()), self._asking:
                     await self._writer.run(answers)
             except DatabaseUnavailable as error:
                 self._begin(str(error))
