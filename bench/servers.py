@@ -104,14 +104,14 @@ class Workspace:
         options = ["--config", str(self.config), "--database-url", url, "--port", str(port), "--role", role]
         keys = {client.variable: client.key.decode() for client in CLIENTS}
         sink_secret = f"whsec_{b64encode(SINK_SECRET).decode()}"
-        log = self.folder / f"{secrets.token_hex(6)}.log"
+        log, spool = self.folder / f"{secrets.token_hex(6)}.log", str(self.folder / "spool")
         with log.open("wb") as file:
             process = subprocess.Popen(
                 [*command, "serve", *options],
                 stdout=file,
                 stderr=file,
                 cwd=_ROOT,
-                env={**os.environ, **keys, "SINK_SECRET": sink_secret},
+                env={**os.environ, **keys, "SINK_SECRET": sink_secret, "CALLRAIL_ROUTER_SPOOL": spool},
             )
         return Server(process, port, log)
 

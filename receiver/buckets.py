@@ -7,6 +7,7 @@ first is not thrown out by a flood.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +20,8 @@ from receiver.quarantine import bytes_in
 from receiver.writer import Writer
 
 _log = structlog.get_logger(__name__)
+
+_ASK_FOR = 1.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +78,9 @@ class Buckets:
     async def _read(self, company: str | None, level: _Level) -> None:
         level.read_at = time.monotonic()  # before the answer: those who come meanwhile do not ask as well
         try:
-            level.bytes = await self._writer.run(partial(bytes_in, company=company))
-        except DatabaseUnavailable:
+            async with asyncio.timeout(_ASK_FOR):
+                level.bytes = await self._writer.run(partial(bytes_in, company=company))
+        except (DatabaseUnavailable, TimeoutError):
             return  # what is known has to do
         if level.bytes >= self._limits.of(company) * 0.9:
             _log.warning("quarantine.nearly_full", company=company, bytes=level.bytes, of=self._limits.of(company))

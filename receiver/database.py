@@ -137,6 +137,11 @@ def is_database_error(error: BaseException) -> bool:
     return isinstance(error, exc.DBAPIError | UnusableDatabase) and not is_data_error(error)
 
 
+def driver_text(error: Exception) -> str:
+    """The driver's sentence alone: the statement, its parameters and PostgreSQL's DETAIL hold personal data."""
+    return str(error.orig).partition("\n")[0] if isinstance(error, exc.DBAPIError) else type(error).__name__
+
+
 def answers(conn: Connection) -> None:
     """Do nothing but ask the database whether it is there and holds our tables."""
     conn.execute(text("SELECT 1 FROM events WHERE 1 = 0"))

@@ -28,8 +28,7 @@ class ReceivedRequest:
     body: bytes
 
 
-_insert_events = BulkInsert(
-    events,
+EVENT_COLUMNS = (
     events.c.id,
     events.c.received_at,
     events.c.company,
@@ -42,6 +41,8 @@ _insert_events = BulkInsert(
     events.c.sha256,
     events.c.key_fingerprint,
 )
+
+_insert_events = BulkInsert(events, *EVENT_COLUMNS)
 
 _insert_quarantine = BulkInsert(
     quarantine,
@@ -65,7 +66,7 @@ def size_of(request: ReceivedRequest) -> int:
 
 
 def event_row(event_id: str, request: ReceivedRequest, sha256: bytes, key_fingerprint: str | None) -> tuple[Any, ...]:
-    """A proved request as a row for `insert_events`."""
+    """A proved request as a row for `insert_events`: the values of `EVENT_COLUMNS`."""
     return (
         event_id,
         request.received_at,
@@ -81,7 +82,7 @@ def event_row(event_id: str, request: ReceivedRequest, sha256: bytes, key_finger
     )
 
 
-def insert_events(conn: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+def insert_events(conn: Connection, rows: Sequence[Sequence[Any]]) -> None:
     """Store proved requests. Storing the same id twice stores it once."""
     _insert_events(conn, rows)
 

@@ -22,9 +22,10 @@ from receiver.companies import Companies, Company
 from receiver.events import ReceivedRequest, event_row, insert_quarantined, size_of
 from receiver.exceptions import DatabaseUnavailable
 from receiver.ids import Prefix, new_id
+from receiver.keeping import Keeper, UnprovedNotKept
 from receiver.proof import mark_of, prove
+from receiver.records import quarantine_record
 from receiver.schema import QuarantineReason
-from receiver.writer import Writer
 
 _log = structlog.get_logger(__name__)
 
@@ -38,7 +39,7 @@ STORED = Response(status_code=204)
 QUARANTINED_ACCEPTED = Response(status_code=202)
 UNPROVED = Response("The signature is missing or does not match a key of this company.\n", status_code=401)
 TOO_LARGE = Response(f"The body is larger than {MAX_BODY_BYTES} bytes.\n", status_code=413)
-UNAVAILABLE = Response("Not stored: the database is not available.\n", status_code=503)
+UNAVAILABLE = Response("Not stored: neither the database nor the spool takes it.\n", status_code=503)
 BROKEN_OFF = Response(status_code=400)
 
 
@@ -53,10 +54,10 @@ class NotKept(Exception):
 class Intake:
     """The ASGI application behind the intake's path."""
 
-    def __init__(self, companies: Companies, writer: Writer, limits: BucketLimits = LIMITS) -> None:
+    def __init__(self, companies: Companies, keeper: Keeper, limits: BucketLimits = LIMITS) -> None:
         self._companies = companies
-        self._writer = writer
-        self._buckets = Buckets(writer, limits)
+        self._keeper = keeper
+        self._buckets = Buckets(keeper.writer, limits)
         self._quarantining = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,7 +84,7 @@ class Intake:
         )
         try:
             return await self._keep(request, headers.get("signature"))
-        except NotKept:
+        except (NotKept, UnprovedNotKept):
             return UNPROVED  # never a 2xx for what is not kept
         except DatabaseUnavailable as error:
             _log.error("intake.not_stored", company=request.company, kind=request.kind, reason=str(error))
@@ -111,7 +112,7 @@ class Intake:
             return QUARANTINED_ACCEPTED if self._companies.accept_bad_signature else UNPROVED
         fingerprint = proof.fingerprint if proof is not None else None
         event_id = new_id(Prefix.EVENT)
-        await self._writer.store(event_row(event_id, request, hashlib.sha256(request.body).digest(), fingerprint))
+        await self._keeper.keep(event_row(event_id, request, hashlib.sha256(request.body).digest(), fingerprint))
         return STORED
 
     async def _quarantine(
@@ -138,7 +139,10 @@ class Intake:
     ) -> None:
         quarantine_id = new_id(Prefix.EVENT)  # it keeps this id when it is proved later
         given = None if signature is None else signature[:_MAX_HEADER].replace("\x00", "")
-        await self._writer.run(lambda conn: insert_quarantined(conn, quarantine_id, request, reason, given, tried_with))
+        record = quarantine_record(quarantine_id, request, reason, given)
+        await self._keeper.keep_unproved(
+            lambda conn: insert_quarantined(conn, quarantine_id, request, reason, given, tried_with), record
+        )
         _log.warning("intake.quarantined", id=quarantine_id, company=request.company, reason=reason.value)
 
 

@@ -7,6 +7,8 @@ inside such a function see what they are about to change, so read-merge-write is
 
 Two classes of errors. A *data* error lies in a row: the members of the batch are tried singly, and only the guilty one
 fails. A *database* error, or a COMMIT that does not come, fails everyone who waits: nobody is told "stored" on hope.
+Rows are given up on soon, because CallRail waits and there is the spool. Functions are not: what one did may be
+committed after all, and its caller would not know.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from typing import Any, TypeVar
 import structlog
 from sqlalchemy import Connection, exc
 
-from receiver.database import Database, is_data_error, is_database_error
+from receiver.database import Database, driver_text, is_data_error, is_database_error
 from receiver.exceptions import DatabaseUnavailable
 from receiver.turns import Turns
 
@@ -31,9 +33,11 @@ _log = structlog.get_logger(__name__)
 
 # Group commit of 32 to 64 is the sweet spot; larger batches only lengthen the tail (measured).
 MAX_BATCH = 64
-STALLED_AFTER = timedelta(seconds=10)
+STALLED_AFTER = timedelta(seconds=1.5)
+FUNCTIONS_STALLED_AFTER = timedelta(seconds=10)
 STOP_WITHIN = timedelta(seconds=5)
 _RECONNECT_PAUSE = 0.2
+_SAY_AGAIN_AFTER = 10.0  # seconds until the same trouble of the database is logged again
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -66,16 +70,20 @@ class Writer:
         insert_rows: Callable[[Connection, Sequence[Row]], None],
         *,
         stalled_after: timedelta = STALLED_AFTER,
+        functions_stalled_after: timedelta = FUNCTIONS_STALLED_AFTER,
     ) -> None:
         self._engine = database.writing
         self._insert_rows = insert_rows
         self.on_stored: Callable[[], None] = lambda: None
         self._stalled_after = stalled_after.total_seconds()
+        self._functions_stalled_after = functions_stalled_after.total_seconds()
         self._rows: deque[_Waiting] = deque()
         self._functions: deque[_Waiting] = deque()
         self._in_hand: list[_Waiting] = []
         self._in_hand_since = 0.0
         self._turns = Turns()
+        self._said = ""
+        self._said_at = 0.0
         self._wake = threading.Event()
         self._running = False
         self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
@@ -95,7 +103,7 @@ class Writer:
         self._wake.set()
         await asyncio.to_thread(self._thread.join, STOP_WITHIN.total_seconds())
         self._watch.cancel()
-        self._give_up("the writer has ended")
+        self._give_up([*self._in_hand, *self._rows, *self._functions], "the writer has ended")
 
     async def store(self, row: Row) -> None:
         """Return when *row* is durable.
@@ -105,6 +113,15 @@ class Writer:
             Exception: The database refused this very row (a data error).
         """
         await self._wait_in(self._rows, row=row)
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether the transaction in hand has waited too long for its COMMIT."""
+        return self._waited() > self._stalled_after
+
+    def give_up_rows(self, why: str) -> None:
+        """Fail every row that waits, also in the transaction in hand: it is kept elsewhere."""
+        self._give_up([waiting for waiting in [*self._in_hand, *self._rows] if waiting.row is not None], why)
 
     async def run(self, function: Callable[[Connection], T]) -> T:
         """What *function* returns, after the COMMIT of all it did. At most 10 ms of work: everyone waits behind it.
@@ -140,14 +157,20 @@ class Writer:
             self.on_stored()
 
     def _look_for_a_stall(self) -> None:
-        """Give up on all who wait when the transaction in hand has waited too long. What it stores later is harmless:
+        """Give up on those who wait when the transaction in hand has waited too long. What it stores later is harmless:
         the same id is never stored twice, and nobody was told that it was."""
-        if self._in_hand and time.monotonic() - self._in_hand_since > self._stalled_after:
-            self._give_up(f"no commit within {self._stalled_after:g} s")
+        if self.is_stalled:
+            self.give_up_rows(f"no commit within {self._stalled_after:g} s")
+        if self._waited() > self._functions_stalled_after:
+            why = f"no commit within {self._functions_stalled_after:g} s"
+            self._give_up([*self._in_hand, *self._functions], why)
         self._watch = self._loop.call_later(self._stalled_after / 10, self._look_for_a_stall)
 
-    def _give_up(self, why: str) -> None:
-        for waiting in [*self._in_hand, *self._rows, *self._functions]:
+    def _waited(self) -> float:
+        return time.monotonic() - self._in_hand_since if self._in_hand else 0.0
+
+    def _give_up(self, those: list[_Waiting], why: str) -> None:
+        for waiting in those:
             if not waiting.future.done():
                 waiting.future.set_exception(DatabaseUnavailable(why))
 
@@ -246,7 +269,7 @@ class Writer:
             for waiting in batch:
                 waiting.error = error
             return conn
-        _log.error("writer.database_error", error=_driver_text(error), waiting=len(batch))
+        self._say(driver_text(error), len(batch))
         for waiting in batch:
             waiting.error = DatabaseUnavailable("the database refused the transaction")
             waiting.error.__cause__ = error
@@ -256,7 +279,9 @@ class Writer:
         time.sleep(_RECONNECT_PAUSE)
         return None
 
-
-def _driver_text(error: Exception) -> str:
-    """The driver's sentence alone: the statement, its parameters and PostgreSQL's DETAIL hold personal data."""
-    return str(error.orig).partition("\n")[0] if isinstance(error, exc.DBAPIError) else type(error).__name__
+    def _say(self, trouble: str, waiting: int) -> None:
+        """Log *trouble*, but not at every try of an hour without a database."""
+        if trouble == self._said and time.monotonic() - self._said_at < _SAY_AGAIN_AFTER:
+            return
+        self._said, self._said_at = trouble, time.monotonic()
+        _log.error("writer.database_error", error=trouble, waiting=waiting)

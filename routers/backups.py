@@ -27,7 +27,7 @@ from routers.forgetting import read_erased
 from routers.migrate import NewerSchema, is_newer, schema_version
 from routers.operating import clock_of
 from routers.schema import SCHEMA_VERSION, audit, erased
-from routers.serve import Refused, dispatching_alone
+from routers.starting import Refused, dispatching_alone
 
 _PAGES = 500  # a step; 2 MB
 Tell = Callable[[int, int], None]

@@ -4,50 +4,49 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import random
 import signal
 import socket
 from collections import ChainMap
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import structlog
-import uvicorn
+from sqlalchemy import Connection
 from starlette.types import ASGIApp
 
 from receiver.app import receiver_app
 from receiver.clock import Clock, DatabaseClock, WallClock
 from receiver.database import Database, open_database
 from receiver.events import insert_events
-from receiver.exceptions import ConfigError, ConfigProblem, ReceiverError, SecretMissing
-from receiver.ids import Prefix, new_id
-from receiver.protocol import BoundedHeadProtocol
-from receiver.quarantine import drop_old_quarantined
-from receiver.reverification import verify_untried
+from receiver.exceptions import ConfigError, ConfigProblem, DatabaseUnavailable, SecretMissing
+from receiver.heartbeat import Heartbeat
+from receiver.instances import Instance
+from receiver.keeping import Keeper
 from receiver.writer import Writer
 from routers.config import Configuration
 from routers.dispatcher import Dispatcher, Limits
 from routers.forgetting import Forgotten
-from routers.migrate import NewerSchema, is_newer, schema_version
+from routers.jobs import jobs_of
+from routers.listening import http_server
 from routers.outbox import shift_open_times
-from routers.periodic import Job, Periodic
-from routers.replaying import replay_job
-from routers.retention import RETAIN_EVERY, Retention
+from routers.periodic import Periodic
 from routers.retries import Policy
 from routers.routing import Router
-from routers.schema import SCHEMA_VERSION
 from routers.sinks.config import SinkConfig
 from routers.sinks.sink import Sink
+from routers.starting import dispatching_alone, require_schema, trouble_of
 from routers.templates import Templates
 
 _log = structlog.get_logger(__name__)
 
-_MAX_CONNECTIONS = 2_000
+# Seconds after which a database that does not answer is asked again.
+_ASK_AGAIN_AFTER = 1.0
 
 
 class Role(StrEnum):
@@ -58,27 +57,23 @@ class Role(StrEnum):
     DISPATCH = "dispatch"
 
 
-class Refused(ReceiverError):
-    """Starting would endanger what is stored."""
-
-
-class CannotListen(ReceiverError):
-    """The address is taken, or not ours."""
-
-
 @dataclass(frozen=True)
 class Plan:
-    """What to serve. *listener* is a bound socket, None where nothing is taken in; *metrics* another, None for none."""
+    """What to serve. *listener* is a bound socket, None where nothing is taken in; *spool* the folder for webhooks that
+    come while the database is away; *metrics* another socket, None for no metrics."""
 
     configuration: Configuration
     database_url: str
     role: Role
     listener: socket.socket | None
+    spool: Path
     metrics: socket.socket | None = None
 
 
 async def serve(plan: Plan, *, stop: asyncio.Event, on_ready: Callable[[], None] = lambda: None) -> None:
     """Serve until *stop* is set, then end in order: take in nothing more, route nothing more, let sendings come back.
+
+    A database that does not answer keeps nobody from starting: what comes in waits in the spool.
 
     Raises:
         ConfigError: A secret is missing or cannot be one.
@@ -88,25 +83,45 @@ async def serve(plan: Plan, *, stop: asyncio.Event, on_ready: Callable[[], None]
     with contextlib.ExitStack() as held:
         held.callback(database.dispose)
         if plan.role is not Role.INTAKE:
-            _require_schema(database)
+            await require_schema(database)
             held.enter_context(dispatching_alone(database))
-        writer = Writer(database, insert_events)
-        writer.start()
+        service = _Service(plan, database, stop)
+        service.writer.start()
         try:
             async with contextlib.AsyncExitStack() as running:
                 timed: Timed = _untimed
                 if plan.metrics is not None:
-                    timed = await running.enter_async_context(_measuring(plan, database, plan.metrics, stop))
+                    timed = await running.enter_async_context(_measuring(service, plan.metrics))
+                keeper = await running.enter_async_context(_keeping(service)) if plan.listener is not None else None
+                await running.enter_async_context(_beating(service, keeper))
                 if plan.role is not Role.INTAKE:
-                    await running.enter_async_context(_dispatching(plan, database, writer, stop))
-                if plan.listener is not None:
-                    await running.enter_async_context(_taking_in(plan, writer, plan.listener, stop, timed))
+                    await running.enter_async_context(_dispatching(service))
+                if keeper is not None and plan.listener is not None:
+                    await running.enter_async_context(_taking_in(service, keeper, plan.listener, timed))
                 on_ready()
                 _log.info("serve.ready", role=plan.role.value)
                 await stop.wait()
                 _log.info("serve.stopping")
         finally:
-            await writer.stop()
+            await service.writer.stop()
+
+
+class _Service:
+    """What the parts of a process share."""
+
+    def __init__(self, plan: Plan, database: Database, stop: asyncio.Event) -> None:
+        self.plan = plan
+        self.database = database
+        self.stop = stop
+        self.writer = Writer(database, insert_events)
+        self.instance = Instance.of(plan.role.value)
+        # An intake may meet a schema without the tables that a jump of the clock would have to mend.
+        on_jump = shift_open_times if plan.role is not Role.INTAKE else _leave_alone
+        self.clock: Clock = WallClock(on_jump) if database.is_sqlite else DatabaseClock()
+
+
+def _leave_alone(_conn: Connection, _back: timedelta) -> None:
+    """Whoever dispatches moves the times."""
 
 
 Timed = Callable[[ASGIApp], ASGIApp]
@@ -117,58 +132,48 @@ def _untimed(app: ASGIApp) -> ASGIApp:
 
 
 @contextlib.asynccontextmanager
-async def _measuring(
-    plan: Plan, database: Database, listener: socket.socket, stop: asyncio.Event
-) -> AsyncIterator[Timed]:
+async def _measuring(service: _Service, listener: socket.socket) -> AsyncIterator[Timed]:
     """The metrics on their own port, and what measures the intake for them."""
     from routers.metrics import Metrics, metrics_app  # few ask for them, and Prometheus's library costs start time
 
-    metrics = Metrics(database, plan.configuration.company_configs)
-    async with _http_server(metrics_app(metrics.text), listener, stop):
+    metrics = Metrics(service.database, service.plan.configuration.company_configs)
+    async with http_server(metrics_app(metrics.text), listener, service.stop):
         yield metrics.timed
 
 
 @contextlib.asynccontextmanager
-async def _taking_in(
-    plan: Plan, writer: Writer, listener: socket.socket, stop: asyncio.Event, timed: Timed
-) -> AsyncIterator[None]:
-    """The intake over HTTP."""
-    app = receiver_app(plan.configuration.companies(os.environ), writer)
-    async with _http_server(timed(app), listener, stop):
-        yield
+async def _keeping(service: _Service) -> AsyncIterator[Keeper]:
+    """The way into the database, or into the spool."""
+    keeper = Keeper(service.writer, service.plan.spool)
+    await keeper.start()
+    try:
+        yield keeper
+    finally:
+        await keeper.stop()
 
 
 @contextlib.asynccontextmanager
-async def _http_server(app: ASGIApp, listener: socket.socket, stop: asyncio.Event) -> AsyncIterator[None]:
-    """An HTTP server. It is told to end by us and handles no signals of its own."""
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            http=BoundedHeadProtocol,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            proxy_headers=False,
-            server_header=False,
-            date_header=False,
-            timeout_graceful_shutdown=3,
-            limit_concurrency=_MAX_CONNECTIONS,
-        )
-    )
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-    task.add_done_callback(lambda _: stop.set())  # a server that ends by itself ends the process
+async def _beating(service: _Service, keeper: Keeper | None) -> AsyncIterator[None]:
+    heartbeat = Heartbeat(service.writer, service.clock, service.instance, keeper)
+    heartbeat.start()
     try:
         yield
     finally:
-        server.should_exit = True
-        await task
+        await heartbeat.stop()
 
 
 @contextlib.asynccontextmanager
-async def _dispatching(plan: Plan, database: Database, writer: Writer, stop: asyncio.Event) -> AsyncIterator[None]:
-    """Routing and all lanes."""
-    clock: Clock = WallClock(shift_open_times) if database.is_sqlite else DatabaseClock()
+async def _taking_in(service: _Service, keeper: Keeper, listener: socket.socket, timed: Timed) -> AsyncIterator[None]:
+    """The intake over HTTP."""
+    app = receiver_app(service.plan.configuration.companies(os.environ), keeper)
+    async with http_server(timed(app), listener, service.stop):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _dispatching(service: _Service) -> AsyncIterator[None]:
+    """Routing and all lanes, as soon as the database answers."""
+    plan, database, writer, clock = service.plan, service.database, service.writer, service.clock
     sinks = build_sinks(plan.configuration)
     rules = plan.configuration.rules
     forgotten = Forgotten(plan.configuration.privacy_key(os.environ))
@@ -177,45 +182,60 @@ async def _dispatching(plan: Plan, database: Database, writer: Writer, stop: asy
         writer,
         clock,
         sinks,
-        instance=new_id(Prefix.INSTANCE),
+        instance=service.instance.id,
         rng=random.Random(),  # noqa: S311  (jitter, no secret)
         templates=Templates.of(plan.configuration.templates),
         zones=ChainMap({**rules.zones}, router.zones),
     )
     router.on_deliveries = dispatcher.hint
     writer.on_stored = router.hint
-    periodic = Periodic(writer, clock, _jobs(plan, writer, clock, sinks, dispatcher))
-    await dispatcher.start(alone=database.is_sqlite)
-    tasks = [asyncio.create_task(part.run()) for part in (router, dispatcher, periodic)]
-    for task in tasks:
-        task.add_done_callback(lambda _: stop.set())  # one that ends by itself ends the process, to be started anew
+    periodic = Periodic(writer, clock, jobs_of(plan.configuration, writer, clock, sinks, dispatcher.hint))
+    parts = (router, dispatcher, periodic)
+
+    async def begin() -> str | None:
+        """What the database has against it, None once everything runs."""
+        if (trouble := await trouble_of(database)) is None:
+            try:
+                await dispatcher.start(alone=database.is_sqlite)
+            except DatabaseUnavailable as error:
+                return str(error)
+            tasks.extend(asyncio.create_task(part.run()) for part in parts)
+            for task in tasks:
+                task.add_done_callback(lambda _: service.stop.set())  # one that ends by itself ends the process
+        return trouble
+
+    async def begin_when_it_answers(trouble: str) -> None:
+        _log.error("serve.waiting_for_database", reason=trouble)
+        while still := await begin():
+            _log.debug("serve.waiting_for_database", reason=still)
+            await asyncio.sleep(_ASK_AGAIN_AFTER)
+        _log.info("serve.database_answers")
+
+    tasks: list[asyncio.Task[None]] = []
+    trouble = await begin()
     try:
-        yield
+        async with _in_background(begin_when_it_answers(trouble) if trouble is not None else None, service.stop):
+            yield
     finally:
-        for part in (router, dispatcher, periodic):
+        for part in parts:
             part.stop()
         await asyncio.gather(*tasks)
 
 
-def _jobs(plan: Plan, writer: Writer, clock: Clock, sinks: Collection[str], dispatcher: Dispatcher) -> list[Job]:
-    """What a dispatching process does again and again."""
-    retention = Retention(writer, clock, plan.configuration.retention)
-    return [
-        Job("retention", RETAIN_EVERY, retention.run),
-        replay_job(writer, clock, sinks, dispatcher.hint),
-        Job("quarantine_age", timedelta(minutes=10), lambda: drop_old_quarantined(writer, clock)),
-        *_verifying_jobs(plan, writer),
-    ]
-
-
-def _verifying_jobs(plan: Plan, writer: Writer) -> list[Job]:
-    """Verifying again what lies in quarantine, where this process knows the keys: to dispatch it needs none."""
+@contextlib.asynccontextmanager
+async def _in_background(work: Coroutine[Any, Any, None] | None, stop: asyncio.Event) -> AsyncIterator[None]:
+    """Do *work*, if any, beside the block; what it raises sets *stop* and comes out at the end."""
+    if work is None:
+        yield
+        return
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda done: stop.set() if not done.cancelled() and done.exception() else None)
     try:
-        companies = plan.configuration.companies(os.environ)
-    except ConfigError as error:
-        _log.warning("quarantine.not_verified_again", reason=str(error.problems[0]))
-        return []
-    return [Job("quarantine_retry", timedelta(seconds=30), lambda: verify_untried(writer, companies))]
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 def build_sinks(configuration: Configuration) -> Mapping[str, tuple[Sink, Limits]]:
@@ -241,22 +261,6 @@ def _limits(config: SinkConfig) -> Limits:
     return Limits(config.concurrency, config.timeout, policy, config.rate, config.holds_back)
 
 
-def bind(host: str, port: int, options: str = "--host or --port") -> socket.socket:
-    """A listening socket; port 0 takes any free one.
-
-    Args:
-        options: Those that chose the address, in words.
-    Raises:
-        CannotListen: With the remedy.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        reason = os.strerror(error.errno).lower() if error.errno else "unknown reason"  # strerror repeats the address
-        raise CannotListen(f"cannot listen on {host}:{port}: {reason}; choose another with {options}") from error
-
-
 def stop_on_signals(stop: asyncio.Event) -> None:
     """SIGTERM and Ctrl-C set *stop*; a second Ctrl-C is not waited for."""
     loop = asyncio.get_running_loop()
@@ -267,29 +271,3 @@ def stop_on_signals(stop: asyncio.Event) -> None:
 
     loop.add_signal_handler(signal.SIGINT, first)
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-
-
-def _require_schema(database: Database) -> None:
-    if not database.is_missing:
-        with database.reading.connect() as conn:
-            version = schema_version(conn)
-        if version == SCHEMA_VERSION:
-            return
-        if is_newer(version):
-            raise Refused(str(NewerSchema(version)))
-    raise Refused("the database does not have the schema of this version; run: callrail-router migrate")
-
-
-@contextlib.contextmanager
-def dispatching_alone(database: Database) -> Iterator[None]:
-    """On SQLite one dispatcher a file, by a lock that the system drops with the process. PostgreSQL needs none."""
-    if not database.is_sqlite:
-        yield
-        return
-    path = Path(f"{Path(str(database.url.database)).resolve()}.dispatcher.lock")
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise Refused(f"another process dispatches from {database.url.database} already; stop it first") from None
-        yield

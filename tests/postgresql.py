@@ -86,12 +86,20 @@ class RunServer:
     def stop(self) -> None:
         """Stop what the run started, drop what it left on another server, remove the directory. For the run's owner."""
         if (self._pgdata / "postmaster.pid").exists():
-            server = self._handle()
-            server.ensure_postgres_running()  # attaches, for it runs
-            server.stop()
+            self.halt()
         elif (self.directory / "template").exists():
             drop_database(self.url(), self._template)
         shutil.rmtree(self.directory)
+
+    def halt(self) -> None:
+        """Stop it as an operator does, its connections cut. For a server that nobody else uses."""
+        server = self._handle()
+        server.ensure_postgres_running()  # attaches, for it runs
+        server.stop()
+
+    def resume(self) -> None:
+        """Start it again."""
+        self._handle().ensure_postgres_running()
 
     def _start(self) -> URL:
         server = self._handle()

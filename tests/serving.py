@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from receiver.buckets import LIMITS, BucketLimits
 from receiver.companies import Companies, read_companies
 from receiver.database import Database, open_database
 from receiver.events import insert_events
+from receiver.keeping import Keeper
+from receiver.spool import SEGMENT_SIZE
 from receiver.writer import STALLED_AFTER, Writer
 
 ACME_KEY = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
@@ -41,6 +44,7 @@ class Receiver:
 
     port: int
     writer: Writer
+    keeper: Keeper
     stored_through: Database
     database: Database
 
@@ -52,25 +56,39 @@ def companies_of(tmp_path: Path, text: str = TWO_COMPANIES) -> Companies:
     return read_companies(path, ENVIRON)
 
 
+# A folder that nobody can make, also who may do everything: below what is no folder.
+NO_SPOOL = Path("/dev/null/spool")
+SOON = timedelta(milliseconds=20)
+
+
 @asynccontextmanager
 async def running_receiver(
     companies: Companies,
     database_url: str,
     *,
+    spool: Path | None = None,
     stalled_after: timedelta = STALLED_AFTER,
+    segment_size: int = SEGMENT_SIZE,
     limits: BucketLimits = LIMITS,
 ) -> AsyncIterator[Receiver]:
-    """`receiver_app` over a writer of its own, served as `routers.serve` does; all of it stopped at the end."""
+    """`receiver_app` over a keeper and a writer of its own, served as `routers.serve` does; all stopped at the end.
+
+    *spool*: its folder; None for one of its own that is gone at the end.
+    """
     written, looked_at = open_database(database_url), open_database(database_url)
     writer = Writer(written, insert_events, stalled_after=stalled_after)
-    writer.start()
-    try:
-        async with serving(receiver_app(companies, writer, limits)) as port:
-            yield Receiver(port, writer, written, looked_at)
-    finally:
-        await writer.stop()
-        written.dispose()
-        looked_at.dispose()
+    with tempfile.TemporaryDirectory() as own:
+        keeper = Keeper(writer, spool or Path(own), segment_size=segment_size, probe_every=SOON, look_every=SOON)
+        writer.start()
+        await keeper.start()
+        try:
+            async with serving(receiver_app(companies, keeper, limits)) as port:
+                yield Receiver(port, writer, keeper, written, looked_at)
+        finally:
+            await keeper.stop()
+            await writer.stop()
+            written.dispose()
+            looked_at.dispose()
 
 
 @asynccontextmanager

@@ -34,6 +34,18 @@ def database_option(command: F) -> F:
     )(command)
 
 
+def spool_option(command: F) -> F:
+    return click.option(
+        "--spool",
+        envvar="CALLRAIL_ROUTER_SPOOL",
+        default="callrail-router-spool",
+        show_default=True,
+        show_envvar=True,
+        type=click.Path(path_type=Path, file_okay=False),
+        help="The folder where webhooks wait while the database is away.",
+    )(command)
+
+
 def output_option(command: F) -> F:
     return click.option(
         "-o",

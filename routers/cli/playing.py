@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import click
+from sqlalchemy import make_url
 
 from routers.cli.database_errors import told_plainly
 from routers.cli.options import config_option, database_option
@@ -205,9 +206,10 @@ def demo(config: Path | None, database_url: str, port: int, speed: float, once: 
     """
     from routers.cli.showing import Screen
     from routers.config import read_config
+    from routers.listening import CannotListen, bind
     from routers.logs import set_up_logs
     from routers.migrate import upgrade
-    from routers.serve import CannotListen, Plan, Role, bind, stop_on_signals
+    from routers.serve import Plan, Role, stop_on_signals
 
     set_up_logs("warning")
     path = config or example_config()
@@ -232,7 +234,7 @@ def demo(config: Path | None, database_url: str, port: int, speed: float, once: 
         stop = asyncio.Event()
         stop_on_signals(stop)
         await run_demo(
-            Plan(configuration, database_url, Role.ALL, listener),
+            Plan(configuration, database_url, Role.ALL, listener, _spool_beside(database_url)),
             url,
             show,
             screen=Screen(sys.stdout),
@@ -244,6 +246,12 @@ def demo(config: Path | None, database_url: str, port: int, speed: float, once: 
 
     run_on_fast_loop(run())
     click.echo("Stopped; everything received is stored.", err=True)
+
+
+def _spool_beside(database_url: str) -> Path:
+    """A folder of the demo's own: what waits in that of `serve` must not get into the demo, nor the other way round."""
+    url = make_url(database_url)
+    return Path(f"{url.database}-spool" if url.get_backend_name() == "sqlite" else "callrail-router-demo-spool")
 
 
 def _print_sent(sent: Sent) -> None:

@@ -153,7 +153,7 @@ def _output(path: Path | None) -> Iterator[IO[bytes]]:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        from routers.serve import Refused
+        from routers.starting import Refused
 
         raise Refused(f"{path} is there already; name a new file") from None
     except OSError as error:

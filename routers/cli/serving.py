@@ -13,8 +13,9 @@ import click
 
 from routers.cli import exit_code_of
 from routers.cli.database_errors import told_plainly
-from routers.cli.options import config_option, database_option, log_options
-from routers.serve import Plan, Role, bind, stop_on_signals
+from routers.cli.options import config_option, database_option, log_options, spool_option
+from routers.listening import bind
+from routers.serve import Plan, Role, stop_on_signals
 from routers.serve import serve as serve_plan
 from routers.workers import Workers
 
@@ -57,6 +58,7 @@ from routers.workers import Workers
     type=click.IntRange(1, 64),
     help="How many processes take webhooks in on the port; more than one with --role intake and PostgreSQL.",
 )
+@spool_option
 @click.option(
     "--metrics-port",
     envvar="CALLRAIL_ROUTER_METRICS_PORT",
@@ -82,6 +84,7 @@ def serve(
     port: int,
     role: str,
     workers: int,
+    spool: Path,
     metrics_port: int,
     metrics_host: str,
     log_level: str,
@@ -99,10 +102,8 @@ def serve(
         _require_shareable(database_url, Role(role))
     configuration = read_config(config)
     listener = bind(host, port) if Role(role) is not Role.DISPATCH else None
-    plans = [
-        Plan(configuration, database_url, Role(role), listener, _bind_metrics(metrics_host, metrics_port, worker))
-        for worker in range(workers)
-    ]
+    plan = Plan(configuration, database_url, Role(role), listener, spool)
+    plans = [replace(plan, metrics=_bind_metrics(metrics_host, metrics_port, worker)) for worker in range(workers)]
     if workers == 1:
         _serve(plans[0], on_ready=lambda: _announce(plans))
         return 0

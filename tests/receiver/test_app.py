@@ -8,7 +8,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from receiver.database import open_database
 from receiver.exceptions import ConfigError
 from receiver.schema import events
 from tests.client import get, post, post_signed, read_reply, request
-from tests.serving import ACME_KEY, TWO_COMPANIES, companies_of, running_receiver, serving
+from tests.serving import ACME_KEY, NO_SPOOL, TWO_COMPANIES, companies_of, running_receiver, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -49,19 +49,34 @@ async def test_a_receiver_with_its_database_is_healthy_and_ready(database_url: s
             assert conn.execute(select(events)).all() == []
 
 
-async def test_without_tables_a_receiver_is_healthy_but_not_ready(unmigrated_url: str, tmp_path: Path) -> None:
+async def test_with_neither_tables_nor_spool_a_receiver_is_healthy_but_not_ready(
+    unmigrated_url: str, tmp_path: Path
+) -> None:
     """A restart would not help, so `healthz` stays 200; no traffic should come yet, so `readyz` is 503."""
-    async with running_receiver(companies_of(tmp_path), unmigrated_url) as receiver:
+    async with running_receiver(companies_of(tmp_path), unmigrated_url, spool=NO_SPOOL) as receiver:
         health, ready = await get(receiver.port, "/healthz"), await get(receiver.port, "/readyz")
 
         assert health.status == 200
-        assert (ready.status, json.loads(ready.body)["reason"]) == (503, "the database does not answer")
+        reason = "the database does not answer and the spool cannot be written"
+        assert (ready.status, json.loads(ready.body)["reason"]) == (503, reason)
+
+
+async def test_without_tables_a_receiver_is_ready_and_spools(unmigrated_url: str, tmp_path: Path) -> None:
+    """What it would answer to CallRail is 204, so a load balancer must go on sending."""
+    async with running_receiver(companies_of(tmp_path), unmigrated_url) as receiver:
+        for posted in range(3):
+            ready = await get(receiver.port, "/readyz")
+
+            told = json.loads(ready.body)
+            assert (ready.status, told["status"], told["spooled"]) == (200, "spooling", posted)
+            assert datetime.fromisoformat(told["since"]) <= datetime.now(UTC)
+            assert (await post_signed(receiver.port, PATH, b"{}", key=ACME_KEY)).status == 204
 
 
 async def test_a_database_that_hangs_is_not_ready_and_then_ready_again(sqlite_url: str, tmp_path: Path) -> None:
     """While another process holds the file `healthz` answers at once and `readyz` says no; then it says yes again."""
     async with running_receiver(
-        companies_of(tmp_path), sqlite_url, stalled_after=timedelta(milliseconds=100)
+        companies_of(tmp_path), sqlite_url, spool=NO_SPOOL, stalled_after=timedelta(milliseconds=100)
     ) as receiver:
         other = create_engine(sqlite_url, isolation_level="AUTOCOMMIT")
         with other.connect() as holder:
@@ -78,7 +93,7 @@ async def test_a_database_that_hangs_is_not_ready_and_then_ready_again(sqlite_ur
 
 async def test_readiness_that_nobody_waits_for_any_more_costs_nothing(sqlite_url: str, tmp_path: Path) -> None:
     """A question given up in the queue is dropped: the writer goes on with what counts."""
-    async with running_receiver(companies_of(tmp_path), sqlite_url) as receiver:
+    async with running_receiver(companies_of(tmp_path), sqlite_url, spool=NO_SPOOL) as receiver:
         may_end = threading.Event()
         begun, loop = asyncio.Event(), asyncio.get_running_loop()
 
@@ -126,6 +141,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, database_url: str, tmp_path: Pa
     config.write_text(TWO_COMPANIES.replace("env:GLOBEX_KEY", "env:ACME_KEY"))
     monkeypatch.setenv("CALLRAIL_ROUTER_CONFIG", str(config))
     monkeypatch.setenv("CALLRAIL_ROUTER_DATABASE_URL", database_url)
+    monkeypatch.setenv("CALLRAIL_ROUTER_SPOOL", str(tmp_path / "spool"))
     monkeypatch.setenv("ACME_KEY", ACME_KEY)
 
 

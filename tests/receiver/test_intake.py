@@ -34,6 +34,7 @@ from tests.serving import (
     ACME_OLD_KEY,
     GLOBEX_ID,
     GLOBEX_KEY,
+    NO_SPOOL,
     TWO_COMPANIES,
     Receiver,
     companies_of,
@@ -659,11 +660,11 @@ async def test_one_refused_row_costs_no_other(receiver: Receiver) -> None:
 
 async def test_without_tables_nothing_is_acknowledged(unmigrated_url: str, tmp_path: Path, logged: Logged) -> None:
     """Before `migrate` the answer is 503, for proved and unproved requests; after it the same process stores."""
-    async with running_receiver(companies_of(tmp_path), unmigrated_url) as receiver:
+    async with running_receiver(companies_of(tmp_path), unmigrated_url, spool=NO_SPOOL) as receiver:
         assert (await post_signed(receiver.port, PATH, BODY, key=ACME_KEY)).status == 503
         assert (await post(receiver.port, PATH, BODY)).status == 503
         assert (await get(receiver.port, "/readyz")).status == 503
-        assert {"intake.not_stored", "writer.database_error"} == {line["event"] for line in logged}
+        assert {"spool.unusable", "intake.not_stored", "writer.database_error"} == {line["event"] for line in logged}
 
         await asyncio.to_thread(migrate.upgrade, unmigrated_url)
 
@@ -675,7 +676,7 @@ async def test_without_tables_nothing_is_acknowledged(unmigrated_url: str, tmp_p
 async def test_a_file_that_cannot_be_opened_is_not_acknowledged(sqlite_url: str, tmp_path: Path) -> None:
     """Where the directory of the SQLite file is missing, as a volume that is not mounted, the answer is 503."""
     missing = tmp_path / "volume"
-    async with running_receiver(companies_of(tmp_path), f"sqlite:///{missing / 'test.db'}") as receiver:
+    async with running_receiver(companies_of(tmp_path), f"sqlite:///{missing / 'test.db'}", spool=NO_SPOOL) as receiver:
         assert (await post_signed(receiver.port, PATH, BODY, key=ACME_KEY)).status == 503
 
         missing.mkdir()
@@ -687,7 +688,7 @@ async def test_a_file_that_cannot_be_opened_is_not_acknowledged(sqlite_url: str,
 
 async def test_a_full_disk_is_not_acknowledged(sqlite_url: str, tmp_path: Path) -> None:
     """SQLite's own "database or disk is full" is answered 503; as soon as there is room the next is stored."""
-    async with running_receiver(companies_of(tmp_path), sqlite_url) as receiver:
+    async with running_receiver(companies_of(tmp_path), sqlite_url, spool=NO_SPOOL) as receiver:
         engine = receiver.stored_through.writing
         event.listen(engine, "connect", allow_no_more_pages)
         large = json.dumps({"note": "x" * 500_000}).encode()
@@ -706,7 +707,7 @@ def allow_no_more_pages(dbapi_connection: Any, _record: Any) -> None:
 async def test_a_locked_file_is_not_acknowledged(sqlite_url: str, tmp_path: Path) -> None:
     """While another process holds the file nobody waits for ever: 503 at the bound, 204 once it is free."""
     async with running_receiver(
-        companies_of(tmp_path), sqlite_url, stalled_after=timedelta(milliseconds=200)
+        companies_of(tmp_path), sqlite_url, spool=NO_SPOOL, stalled_after=timedelta(milliseconds=200)
     ) as receiver:
         other = create_engine(sqlite_url, isolation_level="AUTOCOMMIT")
         with other.connect() as holder:
@@ -740,7 +741,7 @@ def end_backends(conn: Connection, database: str) -> int:
 
 async def test_a_lost_backend_costs_no_event(postgresql_url: str, postgresql_server: RunServer, tmp_path: Path) -> None:
     """After PostgreSQL ended the connection, as at its restart, the next webhook is stored over a new one."""
-    async with running_receiver(companies_of(tmp_path), postgresql_url) as receiver:
+    async with running_receiver(companies_of(tmp_path), postgresql_url, spool=NO_SPOOL) as receiver:
         assert (await post_signed(receiver.port, PATH, b"1", key=ACME_KEY)).status == 204
         with maintenance(postgresql_server) as conn:
             assert end_backends(conn, str(make_url(postgresql_url).database)) == 1
@@ -754,7 +755,7 @@ async def test_a_server_that_lets_nobody_in_is_not_acknowledged(
 ) -> None:
     """While PostgreSQL takes no connections the answer is 503; the same process stores again when it does."""
     database = str(make_url(postgresql_url).database)
-    async with running_receiver(companies_of(tmp_path), postgresql_url) as receiver:
+    async with running_receiver(companies_of(tmp_path), postgresql_url, spool=NO_SPOOL) as receiver:
         assert (await post_signed(receiver.port, PATH, b"1", key=ACME_KEY)).status == 204
         with maintenance(postgresql_server) as conn:
             conn.exec_driver_sql(f'ALTER DATABASE "{database}" ALLOW_CONNECTIONS false')
@@ -775,7 +776,7 @@ REFUSED_AT_COMMIT = {"database error": "53100", "data error": "23514"}
 @pytest.mark.parametrize("code", REFUSED_AT_COMMIT.values(), ids=REFUSED_AT_COMMIT)
 async def test_a_failing_commit_is_not_acknowledged(postgresql_url: str, tmp_path: Path, code: str) -> None:
     """All statements went well and COMMIT itself fails: 503, because only COMMIT makes it true."""
-    async with running_receiver(companies_of(tmp_path), postgresql_url) as receiver:
+    async with running_receiver(companies_of(tmp_path), postgresql_url, spool=NO_SPOOL) as receiver:
         with receiver.database.writing.begin() as conn:
             refuse_at_commit(conn, code)
 

@@ -23,7 +23,7 @@ from receiver.events import ReceivedRequest, event_row, insert_events
 from receiver.exceptions import DatabaseUnavailable
 from receiver.ids import Prefix, new_id
 from receiver.schema import EventState, QuarantineReason, events, quarantine
-from receiver.writer import MAX_BATCH, STALLED_AFTER, Row, Writer
+from receiver.writer import FUNCTIONS_STALLED_AFTER, MAX_BATCH, STALLED_AFTER, Row, Writer
 
 pytestmark = pytest.mark.anyio
 
@@ -105,7 +105,9 @@ async def running_store(url: str, stalled_after: timedelta = STALLED_AFTER) -> A
     written, looked_at = open_database(url), open_database(url)
     commits: list[Connection] = []
     event.listen(written.writing, "commit", commits.append)
-    writer = Writer(written, insert_events, stalled_after=stalled_after)
+    # Where a test wants a stall to be noticed soon, functions are given up on as soon.
+    functions = FUNCTIONS_STALLED_AFTER if stalled_after == STALLED_AFTER else stalled_after
+    writer = Writer(written, insert_events, stalled_after=stalled_after, functions_stalled_after=functions)
     writer.start()
     try:
         yield Store(writer, looked_at, commits)

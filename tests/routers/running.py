@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import IO
 
 from routers.config import read_config
-from routers.serve import Plan, Role, bind, serve
+from routers.listening import bind
+from routers.serve import Plan, Role, serve
 from tests.client import post_signed
 from tests.fakes.receiver_of_webhooks import SECRET
 from tests.routers.waiting import LONGEST, wait_until
@@ -63,10 +64,13 @@ def a_missed_call(number: int = 1) -> bytes:
 
 
 @asynccontextmanager
-async def serving_here(config: Path, database_url: str, *, role: Role = Role.ALL) -> AsyncIterator[int]:
-    """`serve` until the block ends; the port it listens on, 0 where it takes nothing in."""
+async def serving_here(
+    config: Path, database_url: str, *, role: Role = Role.ALL, spool: Path | None = None
+) -> AsyncIterator[int]:
+    """`serve` until the block ends; the port it listens on, 0 where it takes nothing in. Its spool is beside *config*
+    unless named."""
     listener = bind("127.0.0.1", 0) if role is not Role.DISPATCH else None
-    plan = Plan(read_config(config), database_url, role, listener)
+    plan = Plan(read_config(config), database_url, role, listener, spool or config.parent / "spool")
     stop, ready = asyncio.Event(), asyncio.Event()
     task = asyncio.create_task(serve(plan, stop=stop, on_ready=ready.set))
     waiting = asyncio.create_task(ready.wait())
@@ -170,7 +174,7 @@ def running(
         stdout=subprocess.PIPE if stdout_too else subprocess.DEVNULL,
         stderr=subprocess.STDOUT if stdout_too else subprocess.PIPE,
         text=True,
-        env={**_INHERITED, **SECRETS, **(environ or {})},
+        env={**_INHERITED, **SECRETS, **_spool_beside_config(arguments), **(environ or {})},
     )
     process = Process(popen)
     source = popen.stdout if stdout_too else popen.stderr
@@ -183,6 +187,13 @@ def running(
         process.kill()
         reader.join()
         source.close()
+
+
+def _spool_beside_config(arguments: Sequence[str | Path]) -> Mapping[str, str]:
+    """For each test its own, which a process started again finds."""
+    if "--config" not in arguments:
+        return {}
+    return {"CALLRAIL_ROUTER_SPOOL": str(Path(arguments[arguments.index("--config") + 1]).parent / "spool")}
 
 
 def _read_lines(source: IO[str], lines: list[str]) -> None:

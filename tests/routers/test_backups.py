@@ -18,7 +18,7 @@ from routers.audit import note
 from routers.backups import NotABackup, back_up, restore
 from routers.forgetting import read_erased, remember
 from routers.schema import SCHEMA_VERSION, audit
-from routers.serve import Refused
+from routers.starting import Refused
 from tests.routers.running import config_text, run, running
 from tests.routers.store import NOW, opened, receive, rows_of
 

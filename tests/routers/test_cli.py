@@ -105,12 +105,6 @@ def config(tmp_path: Path) -> Path:
         ),
         pytest.param(["migrate", "--database-url", "sqlite://"], 2, "must be a file", id="no-file-named"),
         pytest.param(["migrate", "--database-url", "mysql://x/y"], 2, "mysql is not supported", id="another-database"),
-        pytest.param(
-            ["serve", "--port", "0", "--config", "{config}", "--database-url", "postgresql://nobody@127.0.0.1:1/none"],
-            1,
-            "check --database-url",
-            id="serve-no-postgresql",
-        ),
         pytest.param(["serve", "--port", "0"], 2, "router.yaml:1:1: the file cannot be read", id="serve-no-config"),
         pytest.param(["rules", "check"], 2, "router.yaml:1:1: the file cannot be read", id="rules-no-config"),
         pytest.param(

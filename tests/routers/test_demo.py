@@ -16,12 +16,14 @@ import pytest
 from receiver.schema import events
 from routers.config import Configuration, read_config
 from routers.demo import Show, demo, example_config, invent_missing_keys, standing_in
+from routers.listening import bind
 from routers.outcomes import Delivered
 from routers.scenarios import Posting
-from routers.serve import Plan, Refused, Role, bind, serve
+from routers.serve import Plan, Role, serve
 from routers.simulator import Sent, headers_of, life_cycle
 from routers.standins.mailbox import Mail
 from routers.standins.slack import Post
+from routers.starting import Refused
 from routers.transitions import Transition
 from tests.client import post
 from tests.routers.store import opened, rows_of
@@ -67,6 +69,11 @@ def example(monkeypatch: pytest.MonkeyPatch) -> Configuration:
     return read_config(example_config())
 
 
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    return tmp_path / "spool"
+
+
 def show_of(*stories: str, speed: float = math.inf) -> Show:
     return Show(stories, speed, timedelta(seconds=20), seed=1)
 
@@ -80,13 +87,15 @@ def titles(posts: Sequence[Post]) -> list[str]:
 
 
 @asynccontextmanager
-async def serving_the_demo(configuration: Configuration, database_url: str, onlooker: Onlooker) -> AsyncIterator[int]:
+async def serving_the_demo(
+    configuration: Configuration, database_url: str, spool: Path, onlooker: Onlooker
+) -> AsyncIterator[int]:
     """The router with stand-ins, without a play; its port."""
     listener = bind("127.0.0.1", 0)
     stop, ready = asyncio.Event(), asyncio.Event()
     async with standing_in(configuration, onlooker) as told_here:
         server = asyncio.create_task(
-            serve(Plan(told_here, database_url, Role.ALL, listener), stop=stop, on_ready=ready.set)
+            serve(Plan(told_here, database_url, Role.ALL, listener, spool), stop=stop, on_ready=ready.set)
         )
         await ready.wait()
         try:
@@ -97,7 +106,7 @@ async def serving_the_demo(configuration: Configuration, database_url: str, onlo
 
 
 async def test_one_message_is_edited_when_the_missed_call_proves_to_be_a_voicemail(
-    example: Configuration, sqlite_url: str
+    example: Configuration, sqlite_url: str, spool: Path
 ) -> None:
     """In Slack the same message is another now; the mail is answered in its thread. Each step follows what was seen."""
     onlooker = Onlooker()
@@ -108,7 +117,7 @@ async def test_one_message_is_edited_when_the_missed_call_proves_to_be_a_voicema
         callrail_id=None,
         company_name="Example Plumbing",
     )
-    async with serving_the_demo(example, sqlite_url, onlooker) as port:
+    async with serving_the_demo(example, sqlite_url, spool, onlooker) as port:
 
         async def tell(*webhooks: Posting) -> None:
             for webhook in webhooks:
@@ -134,13 +143,13 @@ async def test_one_message_is_edited_when_the_missed_call_proves_to_be_a_voicema
 # --- the play --------------------------------------------------------------------------------------------------------
 
 
-async def test_a_play_ends_when_all_of_it_was_told(example: Configuration, sqlite_url: str) -> None:
+async def test_a_play_ends_when_all_of_it_was_told(example: Configuration, sqlite_url: str, spool: Path) -> None:
     """A form to alerts and records, a text to alerts: seen before the end is announced, each at its own company's."""
     onlooker, seen = Onlooker(), list[tuple[int, int]]()
     listener = bind("127.0.0.1", 0)
 
     await demo(
-        Plan(example, sqlite_url, Role.ALL, listener),
+        Plan(example, sqlite_url, Role.ALL, listener, spool),
         f"http://127.0.0.1:{listener.getsockname()[1]}",
         show_of("form", "missed"),
         screen=onlooker,
@@ -154,7 +163,9 @@ async def test_a_play_ends_when_all_of_it_was_told(example: Configuration, sqlit
     assert {one.channel for one in onlooker.posts} == {"plumbing-calls", "heating-calls"}
 
 
-async def test_the_play_can_be_stopped_and_a_second_one_goes_on(example: Configuration, sqlite_url: str) -> None:
+async def test_the_play_can_be_stopped_and_a_second_one_goes_on(
+    example: Configuration, sqlite_url: str, spool: Path
+) -> None:
     """Ctrl-C in the middle ends it in order, and nothing that was received is lost."""
     stop, sent = asyncio.Event(), list[Sent]()
 
@@ -165,7 +176,7 @@ async def test_the_play_can_be_stopped_and_a_second_one_goes_on(example: Configu
     async def play(show: Show, *, stop: asyncio.Event, once: bool) -> Onlooker:
         onlooker, listener = Onlooker(), bind("127.0.0.1", 0)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        plan = Plan(example, sqlite_url, Role.ALL, listener)
+        plan = Plan(example, sqlite_url, Role.ALL, listener, spool)
         await demo(
             plan,
             url,
@@ -190,13 +201,15 @@ async def test_the_play_can_be_stopped_and_a_second_one_goes_on(example: Configu
         ]
 
 
-async def test_what_keeps_the_router_from_starting_is_told(example: Configuration, unmigrated_url: str) -> None:
+async def test_what_keeps_the_router_from_starting_is_told(
+    example: Configuration, unmigrated_url: str, spool: Path
+) -> None:
     """The reason comes out as from `serve`, and the stand-ins are gone."""
     listener = bind("127.0.0.1", 0)
     try:
         with pytest.raises(Refused, match="callrail-router migrate"):
             await demo(
-                Plan(example, unmigrated_url, Role.ALL, listener),
+                Plan(example, unmigrated_url, Role.ALL, listener, spool),
                 "http://127.0.0.1:9",
                 show_of("form"),
                 screen=Onlooker(),

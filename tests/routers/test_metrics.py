@@ -22,9 +22,10 @@ from receiver.schema import EventState, QuarantineReason, events
 from routers import lanes
 from routers.config import read_config
 from routers.latencies import Latencies
+from routers.listening import bind
 from routers.metrics import FRESH_FOR, UNKNOWN, Metrics, metrics_app
 from routers.schema import DeliveryState, deliveries
-from routers.serve import Plan, Role, bind, serve
+from routers.serve import Plan, Role, serve
 from tests.client import get, post_signed
 from tests.fakes.destination import running_destination
 from tests.routers.running import KEY, SECRETS, config_text, run
@@ -113,7 +114,7 @@ async def measured(config: Path, database_url: str, role: Role = Role.ALL) -> As
     """`serve` with metrics; the ports of the intake and of the metrics."""
     listener, metrics = bind("127.0.0.1", 0), bind("127.0.0.1", 0)
     stop, ready = asyncio.Event(), asyncio.Event()
-    plan = Plan(read_config(config), database_url, role, listener, metrics)
+    plan = Plan(read_config(config), database_url, role, listener, config.parent / "spool", metrics)
     task = asyncio.create_task(serve(plan, stop=stop, on_ready=ready.set))
     await ready.wait()
     try:

@@ -1,0 +1,48 @@
+"""What a dispatching process does again and again, one line a job."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from datetime import timedelta
+
+import structlog
+
+from receiver.clock import Clock
+from receiver.exceptions import ConfigError
+from receiver.quarantine import drop_old_quarantined
+from receiver.reverification import verify_untried
+from receiver.writer import Writer
+from routers.config import Configuration
+from routers.periodic import Job
+from routers.replaying import replay_job
+from routers.retention import RETAIN_EVERY, Retention
+
+_log = structlog.get_logger(__name__)
+
+
+def jobs_of(
+    configuration: Configuration,
+    writer: Writer,
+    clock: Clock,
+    sinks: Collection[str],
+    hint: Callable[[Collection[str]], None],
+) -> list[Job]:
+    """All jobs. *hint* tells the lanes of some sinks that there may be something to send."""
+    retention = Retention(writer, clock, configuration.retention)
+    return [
+        Job("retention", RETAIN_EVERY, retention.run),
+        replay_job(writer, clock, sinks, hint),
+        Job("quarantine_age", timedelta(minutes=10), lambda: drop_old_quarantined(writer, clock)),
+        *_verifying_jobs(configuration, writer),
+    ]
+
+
+def _verifying_jobs(configuration: Configuration, writer: Writer) -> list[Job]:
+    """Verifying again what lies in quarantine, where this process knows the keys: to dispatch it needs none."""
+    try:
+        companies = configuration.companies(os.environ)
+    except ConfigError as error:
+        _log.warning("quarantine.not_verified_again", reason=str(error.problems[0]))
+        return []
+    return [Job("quarantine_retry", timedelta(seconds=30), lambda: verify_untried(writer, companies))]
