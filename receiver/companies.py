@@ -176,13 +176,15 @@ class Companies:
 class Written:
     """What the file says of its companies: settings and roles by company, defaults worked in, and what is wrong.
 
-    *own_roles* are the roles written in each company, and under the defaults, be what follows them right or not.
+    *own_roles* are the roles written in each company, and under the defaults, be what follows them right or not;
+    *shared_roles* are those of the defaults.
     """
 
     configs: Mapping[str, CompanyConfig]
     roles: Mapping[str, Mapping[str, str]]
     own_roles: Mapping[str, Mapping[str, object]]
     problems: Sequence[ConfigProblem]
+    shared_roles: Mapping[str, str]
 
 
 def read_companies(path: Path, environ: Mapping[str, str]) -> Companies:
@@ -219,7 +221,7 @@ def written_companies(document: Document) -> Written:
     """The companies of *document*, each by itself, so that one with a mistake does not hide the others."""
     block = document.value.get("companies")
     if not isinstance(block, dict):
-        return Written({}, {}, {}, ())
+        return Written({}, {}, {}, (), {})
     problems: list[ConfigProblem] = []
     written = {slug: _divide(item) for slug, item in block.items()}
     own_roles = {slug: own for slug, (_settings, own) in written.items()}
@@ -237,11 +239,11 @@ def written_companies(document: Document) -> Written:
         if config is not None:
             configs[slug] = config
         whole_roles = {**shared_roles, **_roles(own_roles[slug], document, slug, problems)}
-        roles[slug] = {role: sink for role, sink in whole_roles.items() if sink is not None}
+        roles[slug] = _there(whole_roles)
     if not written and DEFAULTS in block:
         where = document.place(("companies",))
         problems.append(ConfigProblem("there are defaults, but no company", where, "write at least one company"))
-    return Written(configs, roles, own_roles, problems)
+    return Written(configs, roles, own_roles, problems, _there(shared_roles))
 
 
 def _divide(item: object) -> tuple[Any, dict[str, Any]]:
@@ -253,6 +255,11 @@ def _divide(item: object) -> tuple[Any, dict[str, Any]]:
         key: value for key, value in item.items() if difflib.get_close_matches(key, known, n=1, cutoff=_MISSPELT)
     }
     return settings, {key: value for key, value in item.items() if key not in settings}
+
+
+def _there(roles: Mapping[str, str | None]) -> dict[str, str]:
+    """*roles* without those that were taken away."""
+    return {role: sink for role, sink in roles.items() if sink is not None}
 
 
 def _roles(

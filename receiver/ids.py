@@ -6,6 +6,7 @@ time order keep the database's indexes small and hot (random keys halve the inse
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 
 import uuid_utils
@@ -38,7 +39,16 @@ class BadId(ReceiverError):
 
 def new_id(prefix: Prefix) -> str:
     """A new id, later in order than all made before in this process."""
-    bits = uuid_utils.uuid7().int << 2  # 128 bits fill 26 digits of five but for the last two
+    return _written(prefix, uuid_utils.uuid7().int)
+
+
+def first_id(prefix: Prefix, moment: datetime) -> str:
+    """The lowest id of *moment*: ids sort by time, so what is older than it has a lower one."""
+    return _written(prefix, int(moment.timestamp() * 1000) << 80)  # a UUIDv7 begins with 48 bits of milliseconds
+
+
+def _written(prefix: Prefix, number: int) -> str:
+    bits = number << 2  # 128 bits fill 26 digits of five but for the last two
     return f"{prefix}_{''.join([_PAIRS[bits >> shift & 1023] for shift in _SHIFTS])}"
 
 

@@ -28,6 +28,7 @@ from routers.rules.warnings import warn
 from routers.sinks import SINK_TYPES, AnySinkConfig
 from routers.sinks.config import Audience
 from routers.templates import BUILT_IN_NAMES, check_templates
+from routers.transitions import INSTALLATION
 
 _TEMPLATE_SUFFIX = ".jinja"
 _MAX_TEMPLATE = 100_000  # bytes
@@ -180,7 +181,7 @@ class _Checker:
         rule_set = RuleSet(
             tuple(rule.rule for rule in placed),
             text_hash(document, *templates.values()),
-            roles=written.roles,
+            roles={**written.roles, INSTALLATION: written.shared_roles},
             everyone_else=everyone_else,
             hours=hours,
             for_people=frozenset(name for name, sink in sinks.items() if sink.audience is Audience.PEOPLE),

@@ -26,6 +26,7 @@ from receiver.exceptions import ConfigError, ConfigProblem, ReceiverError, Secre
 from receiver.ids import Prefix, new_id
 from receiver.protocol import BoundedHeadProtocol
 from receiver.writer import Writer
+from routers.alarms import LOOK_EVERY, watch
 from routers.config import Configuration
 from routers.dispatcher import Dispatcher, Limits
 from routers.migrate import NewerSchema, is_newer, schema_version
@@ -144,7 +145,7 @@ async def _dispatching(plan: Plan, database: Database, writer: Writer, stop: asy
     )
     router.on_deliveries = dispatcher.hint
     writer.on_stored = router.hint
-    periodic = Periodic(writer, clock, _jobs())
+    periodic = Periodic(writer, clock, _jobs(writer, clock))
     await dispatcher.start(alone=database.is_sqlite)
     tasks = [asyncio.create_task(part.run()) for part in (router, dispatcher, periodic)]
     for task in tasks:
@@ -157,9 +158,13 @@ async def _dispatching(plan: Plan, database: Database, writer: Writer, stop: asy
         await asyncio.gather(*tasks)
 
 
-def _jobs() -> list[Job]:
+def _jobs(writer: Writer, clock: Clock) -> list[Job]:
     """What a dispatching process does again and again."""
-    return []
+
+    async def look() -> None:
+        await writer.run(lambda conn: watch(conn, clock.now(conn)))
+
+    return [Job("alarms", LOOK_EVERY, look)]
 
 
 def build_sinks(configuration: Configuration) -> Mapping[str, tuple[Sink, Limits]]:
