@@ -36,7 +36,7 @@ _WHEN = {
     Transition.ROUTER_SINK_DOWN: "a sink fails",
     Transition.ROUTER_DEAD_LETTERS: "messages are given up",
     Transition.ROUTER_BACKLOG: "messages or events wait too long",
-    Transition.ROUTER_SPOOLING: "webhooks went to the spool, because the database was away",
+    Transition.ROUTER_SPOOLING: "webhooks went to the spool while the database was away",
     Transition.ROUTER_RECOVERED: "a trouble is over",
 }
 _A_CALL = "a call "

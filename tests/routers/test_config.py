@@ -231,7 +231,7 @@ def test_defaults_hold_where_a_company_does_not_say_otherwise(tmp_path: Path) ->
     assert configuration.rules.roles == {
         "acme": {"alerts": "crm", "records": "crm"},
         "globex": {"alerts": "terminal"},
-        INSTALLATION: {"alerts": "crm", "records": "crm"},
+        INSTALLATION: {"alerts": "terminal", "records": "crm"},
     }
     assert configuration.rules.hours.get("acme") == configuration.schedules["late"]
     assert configuration.rules.hours.get("globex") is None
