@@ -177,14 +177,15 @@ class Written:
     """What the file says of its companies: settings and roles by company, defaults worked in, and what is wrong.
 
     *own_roles* are the roles written in each company, and under the defaults, be what follows them right or not;
-    *shared_roles* are those of the defaults.
+    *shared_roles* and *shared_time_zone* are those of the defaults.
     """
 
     configs: Mapping[str, CompanyConfig]
     roles: Mapping[str, Mapping[str, str]]
     own_roles: Mapping[str, Mapping[str, object]]
     problems: Sequence[ConfigProblem]
-    shared_roles: Mapping[str, str]
+    shared_roles: Mapping[str, str] = field(default_factory=dict)
+    shared_time_zone: str | None = None
 
 
 def read_companies(path: Path, environ: Mapping[str, str]) -> Companies:
@@ -221,7 +222,7 @@ def written_companies(document: Document) -> Written:
     """The companies of *document*, each by itself, so that one with a mistake does not hide the others."""
     block = document.value.get("companies")
     if not isinstance(block, dict):
-        return Written({}, {}, {}, (), {})
+        return Written({}, {}, {}, ())
     problems: list[ConfigProblem] = []
     written = {slug: _divide(item) for slug, item in block.items()}
     own_roles = {slug: own for slug, (_settings, own) in written.items()}
@@ -243,7 +244,7 @@ def written_companies(document: Document) -> Written:
     if not written and DEFAULTS in block:
         where = document.place(("companies",))
         problems.append(ConfigProblem("there are defaults, but no company", where, "write at least one company"))
-    return Written(configs, roles, own_roles, problems, _there(shared_roles))
+    return Written(configs, roles, own_roles, problems, _there(shared_roles), shared.get("time_zone"))
 
 
 def _divide(item: object) -> tuple[Any, dict[str, Any]]:

@@ -106,7 +106,7 @@ class _Watcher:
             is_new = not entry.was_raised_lately(now)
         if is_new:
             entry.since = entry.since or trouble.since
-            self._raise(entry, {**trouble.tell(), "since": _written(entry.since)})
+            self._raise(entry, {**trouble.tell(entry.raised_at), "since": _written(entry.since)})
 
     def not_found(self, entry: _Entry) -> None:
         """There is nothing of it any more: say so once that has lasted."""

@@ -186,7 +186,8 @@ class _Checker:
             hours=hours,
             for_people=frozenset(name for name, sink in sinks.items() if sink.audience is Audience.PEOPLE),
             amends={name: sink.amending for name, sink in sinks.items()},
-            zones={slug: config.time_zone for slug, config in written.configs.items() if config.time_zone},
+            zones={slug: config.time_zone for slug, config in written.configs.items() if config.time_zone}
+            | ({INSTALLATION: written.shared_time_zone} if written.shared_time_zone else {}),
         )
         if not self.complaints.problems:
             self._warn_of_unused_sinks(written, compiler)

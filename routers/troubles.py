@@ -6,9 +6,10 @@ Nothing here knows what was told of it before; `routers.alarms` does.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, literal_column, select
@@ -30,7 +31,8 @@ _PROVED_WITHIN = timedelta(minutes=1)
 MOST_COUNTED = 1_000
 _MOST_CAUSES = 5
 
-Tell = Callable[[], dict[str, Any]]
+# What rules and templates see of a trouble that was told last at some moment, or never.
+Tell = Callable[[datetime | None], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Trouble:
 
     Attributes:
         type: What the subject is: sink, routing, host, source.
-        tell: Reads what else rules and templates see; asked only if it is told.
+        tell: Reads what rules and templates see of it; asked only if it is told.
         patience: How long it must last to be told at all.
     """
 
@@ -68,10 +70,7 @@ def _sinks_down(conn: Connection, now: datetime) -> Iterator[Trouble]:
     for row in conn.execute(select(lanes).where(~lanes.c.held, lanes.c.failures >= SHUT_AFTER)):
         # How it failed, without what the destination wrote, which may hold anything.
         reason = ": ".join((row.reason or "it fails").split(": ")[:2])
-
-        def tell(sink: str = row.sink, reason: str = reason) -> dict[str, Any]:
-            return {"sink": sink, "reason": reason, "count": _waiting(conn, sink)}
-
+        tell = partial(_of_sink, conn, row.sink, {"reason": reason})
         yield Trouble(Transition.ROUTER_SINK_DOWN, SINK, row.sink, now, tell)
 
 
@@ -86,11 +85,12 @@ def _sinks_behind(conn: Connection, now: datetime) -> Iterator[Trouble]:
             continue
         since = max(row.due, row.paused_until or row.due)
         if now - since > BACKLOG_AFTER:
-
-            def tell(sink: str = row.sink, since: datetime = since) -> dict[str, Any]:
-                return {"sink": sink, "count": _waiting(conn, sink), "minutes": minutes(now - since)}
-
+            tell = partial(_of_sink, conn, row.sink, {"minutes": minutes(now - since)})
             yield Trouble(Transition.ROUTER_BACKLOG, SINK, row.sink, since, tell, _BACKLOG_LASTS)
+
+
+def _of_sink(conn: Connection, sink: str, facts: Mapping[str, Any], _told_at: datetime | None) -> dict[str, Any]:
+    return {"sink": sink, "count": _waiting(conn, sink), **facts}
 
 
 def _waiting(conn: Connection, sink: str) -> int:
@@ -133,7 +133,7 @@ def _routing_behind(conn: Connection, now: datetime) -> Iterator[Trouble]:
     since = conn.execute(waiting.order_by(events.c.id).limit(1)).scalar()
     if since is not None and now - since > BACKLOG_AFTER:
 
-        def tell() -> dict[str, Any]:
+        def tell(_told_at: datetime | None) -> dict[str, Any]:
             return {"count": _count(conn, waiting), "minutes": minutes(now - since)}
 
         yield Trouble(Transition.ROUTER_BACKLOG, ROUTING, ROUTING, since, tell, _BACKLOG_LASTS)
@@ -165,12 +165,13 @@ def _spooling(conn: Connection, now: datetime) -> Iterator[Trouble]:
         started = [row.started_at for row in rows if row.seen_at > now - ALIVE_FOR]
         spooling = [row for row in rows if row.spooling_since and not _is_replaced(row, started, now)]
         if spooling:
-
-            def tell(host: str = host, spooled: int = sum(row.spooled for row in spooling)) -> dict[str, Any]:
-                return {"host": host, "count": spooled}
-
             since = min(row.spooling_since for row in spooling)
+            tell = partial(_of_spool, host, sum(row.spooled for row in spooling))
             yield Trouble(Transition.ROUTER_SPOOLING, HOST, host, since, tell)
+
+
+def _of_spool(host: str, spooled: int, _told_at: datetime | None) -> dict[str, Any]:
+    return {"host": host, "count": spooled}
 
 
 def _is_replaced(row: Any, started: Sequence[datetime], now: datetime) -> bool:
@@ -180,20 +181,27 @@ def _is_replaced(row: Any, started: Sequence[datetime], now: datetime) -> bool:
 
 def _bad_signatures(conn: Connection, now: datetime) -> Iterator[Trouble]:
     """Companies of which webhooks came lately that no key proves. Whatever comes for others is nobody's trouble."""
-    unproved = select(quarantine.c.company, quarantine.c.reason, quarantine.c.received_at).where(
-        quarantine.c.id >= first_id(Prefix.EVENT, now - BAD_SIGNATURES_FOR),
+    newest = _unproved(now - BAD_SIGNATURES_FOR).order_by(quarantine.c.id.desc()).limit(MOST_COUNTED)
+    since: dict[str, datetime] = {}
+    for row in conn.execute(newest):
+        since[row.company] = row.received_at  # the last of a company is its oldest
+    for company, oldest in since.items():
+        tell = partial(_of_source, conn, company, now)
+        yield Trouble(Transition.SOURCE_BAD_SIGNATURE, SOURCE, company, oldest, tell)
+
+
+def _of_source(conn: Connection, company: str, now: datetime, told_at: datetime | None) -> dict[str, Any]:
+    """How many came since that was told last, within the last hour."""
+    after = max(told_at or now - BAD_SIGNATURES_FOR, now - timedelta(hours=1))
+    rows = conn.execute(_unproved(after).where(quarantine.c.company == company).limit(MOST_COUNTED)).all()
+    return {"count": len(rows), "causes": _most_frequent([row.reason.replace("_", " ") for row in rows])}
+
+
+def _unproved(after: datetime) -> Select[Any]:
+    return select(quarantine.c.company, quarantine.c.reason, quarantine.c.received_at).where(
+        quarantine.c.id >= first_id(Prefix.EVENT, after),
         quarantine.c.reason != fixed(QuarantineReason.COMPANY_UNKNOWN),
     )
-    found: dict[str, list[Any]] = defaultdict(list)
-    for row in conn.execute(unproved.order_by(quarantine.c.id.desc()).limit(MOST_COUNTED)):
-        found[row.company].append(row)
-    for company, rows in found.items():
-        causes = _most_frequent([row.reason.replace("_", " ") for row in rows])
-
-        def tell(count: int = len(rows), causes: list[str] = causes) -> dict[str, Any]:
-            return {"count": count, "causes": causes}
-
-        yield Trouble(Transition.SOURCE_BAD_SIGNATURE, SOURCE, company, min(row.received_at for row in rows), tell)
 
 
 def is_proved_again(conn: Connection, company: str, now: datetime) -> bool:

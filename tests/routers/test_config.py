@@ -239,6 +239,7 @@ def test_defaults_hold_where_a_company_does_not_say_otherwise(tmp_path: Path) ->
     assert configuration.rules.zones.get("acme") == "America/New_York"
     assert configuration.rules.zones.get("globex") is None
     assert configuration.rules.zones.get("nobody") is None
+    assert configuration.rules.zones[INSTALLATION] == "America/New_York"
 
 
 def test_a_send_leads_to_the_sink_of_the_company(tmp_path: Path) -> None:
