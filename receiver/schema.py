@@ -78,6 +78,7 @@ events = Table(
     one_of("origin", Origin),
 )
 waiting_index("ix_events_received", events.c.id, where=events.c.state == EventState.RECEIVED.value)
+waiting_index("ix_events_failed", events.c.id, where=events.c.state == EventState.FAILED.value)
 
 quarantine = Table(
     "quarantine",

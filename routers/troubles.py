@@ -29,6 +29,7 @@ _BACKLOG_LASTS = timedelta(seconds=30)
 BAD_SIGNATURES_FOR = timedelta(minutes=5)
 _PROVED_WITHIN = timedelta(minutes=1)
 MOST_COUNTED = 1_000
+_MOST_FAILED = 100_000  # that one more has failed is seen up to so many
 _MOST_CAUSES = 5
 
 # What rules and templates see of a trouble that was told last at some moment, or never.
@@ -140,8 +141,8 @@ def _routing_behind(conn: Connection, now: datetime) -> Iterator[Trouble]:
 
 
 def failed_events(conn: Connection) -> int:
-    """How many events could not be routed, as far as they are counted."""
-    return _count(conn, select(events.c.id).where(_HAS_FAILED))
+    """How many events could not be routed."""
+    return _count(conn, select(events.c.id).where(_HAS_FAILED), most=_MOST_FAILED)
 
 
 def causes_of_failures(conn: Connection, newest: int) -> list[str]:
@@ -222,9 +223,9 @@ def minutes(time: timedelta) -> int:
     return int(time.total_seconds() // 60)
 
 
-def _count(conn: Connection, query: Select[Any]) -> int:
-    """How many rows *query* finds; no further than anybody reads on."""
-    few = query.with_only_columns(literal_column("1").label("one")).limit(MOST_COUNTED).subquery()
+def _count(conn: Connection, query: Select[Any], most: int = MOST_COUNTED) -> int:
+    """How many rows *query* finds, *most* at the most: further nobody reads on."""
+    few = query.with_only_columns(literal_column("1").label("one")).limit(most).subquery()
     found: int = conn.execute(select(func.count()).select_from(few)).scalar_one()
     return found
 

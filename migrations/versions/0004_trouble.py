@@ -34,6 +34,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("DELETE FROM events WHERE origin = 'router'")
     op.drop_index("ix_deliveries_dead", "deliveries")
+    op.drop_index("ix_events_failed", "events")
     for table in ("alarms", "audit", "erased", "replay_items", "replays", "timers", "instances"):
         op.drop_table(table)
     op.drop_column("deliveries", "replay")
@@ -185,6 +186,8 @@ def _alarms() -> None:
         ),
         sa.PrimaryKeyConstraint("name", "type", "subject", name="pk_alarms"),
     )
+    failed = sa.text("state = 'failed'")
+    op.create_index("ix_events_failed", "events", ["id"], sqlite_where=failed, postgresql_where=failed)
     dead = sa.text("state IN ('dead', 'uncertain')")
     op.create_index(
         "ix_deliveries_dead", "deliveries", ["sink", "finished_at"], sqlite_where=dead, postgresql_where=dead

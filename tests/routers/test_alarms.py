@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 import pytest
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, event, update
 
 from receiver.database import Database
 from receiver.events import ReceivedRequest, event_row, insert_events, insert_quarantined
@@ -217,6 +217,28 @@ def test_many_watchers_at_once_raise_it_once(postgresql_url: str) -> None:
         with ThreadPoolExecutor(4) as pool:
             assert sum(pool.map(one, range(4))) == 1
         assert names(database) == ["router.sink_down"]
+
+
+def test_a_look_costs_the_same_however_long_the_history_is(sqlite_url: str) -> None:
+    """Of the large tables it reads what waits, fails or is new, by an index."""
+    with opened(sqlite_url) as database, database.writing.begin() as conn:
+        open_lane(conn, "crm")
+        asked: list[tuple[str, Any]] = []
+
+        def listen(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
+            asked.append((statement, parameters))
+
+        event.listen(database.writing, "before_cursor_execute", listen)
+        watch(conn, NOW)
+        event.remove(database.writing, "before_cursor_execute", listen)
+        read = [(statement, bound) for statement, bound in asked if statement.startswith("SELECT")]
+        plans = []
+        for statement, bound in read:
+            plans += [row[3] for row in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", bound)]
+
+    assert len(read) > 5
+    large = ("events", "quarantine", "deliveries", "transitions")
+    assert [plan for plan in plans if plan.startswith("SCAN") and plan.split()[-1] in large] == []
 
 
 # --- dead letters, failed events -------------------------------------------------------------------------------------
@@ -570,7 +592,7 @@ def test_an_alarm_is_listed_and_explained(
         fail(database, reason="gone: HTTP 410")
         look(database)
         route_all(database, read_config(config).rules)
-        (event,) = rows_of(database, events)
+        (alarm,) = rows_of(database, events)
 
     def said(*arguments: str) -> str:
         with pytest.raises(SystemExit) as left:
@@ -578,9 +600,9 @@ def test_an_alarm_is_listed_and_explained(
         assert left.value.code == 0
         return " ".join(capsys.readouterr().out.split())
 
-    assert f"{event.id} " in said("events", "list", "--company", INSTALLATION)
-    assert "router.sink_down" in said("events", "show", event.id)
-    explained = said("explain", event.id, "--config", str(config))
+    assert f"{alarm.id} " in said("events", "list", "--company", INSTALLATION)
+    assert "router.sink_down" in said("events", "show", alarm.id)
+    explained = said("explain", alarm.id, "--config", str(config))
     assert "router.sink_down" in explained
     assert "not to crm: it is about this sink" in explained
     assert "desk" in explained
