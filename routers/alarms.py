@@ -98,6 +98,8 @@ class _Watcher:
         """There is *trouble*: raise it if it is new, or if it is time to tell of it again."""
         entry, now = self._entry(trouble.name, trouble.type, trouble.subject), self._now
         entry.fine_at = None
+        if trouble.is_known:
+            return
         entry.found_at = entry.found_at or now
         if now - entry.found_at < trouble.patience:
             return

@@ -44,6 +44,7 @@ class Trouble:
         type: What the subject is: sink, routing, host, source.
         tell: Reads what rules and templates see of it; asked only if it is told.
         patience: How long it must last to be told at all.
+        is_known: Whether nobody need hear of it, who knows of its reason; one that was told before goes on, though.
     """
 
     name: Transition
@@ -52,6 +53,7 @@ class Trouble:
     since: datetime
     tell: Tell
     patience: timedelta = timedelta(0)
+    is_known: bool = False
 
 
 def troubles(conn: Connection, now: datetime) -> Iterator[Trouble]:
@@ -68,26 +70,25 @@ def troubles(conn: Connection, now: datetime) -> Iterator[Trouble]:
 
 def _sinks_down(conn: Connection, now: datetime) -> Iterator[Trouble]:
     """Lanes that failures or a refusal have shut; what an operator holds, they know of."""
-    for row in conn.execute(select(lanes).where(~lanes.c.held, lanes.c.failures >= SHUT_AFTER)):
+    for row in conn.execute(select(lanes).where(lanes.c.failures >= SHUT_AFTER)):
         # How it failed, without what the destination wrote, which may hold anything.
         reason = ": ".join((row.reason or "it fails").split(": ")[:2])
         tell = partial(_of_sink, conn, row.sink, {"reason": reason})
-        yield Trouble(Transition.ROUTER_SINK_DOWN, SINK, row.sink, now, tell)
+        yield Trouble(Transition.ROUTER_SINK_DOWN, SINK, row.sink, now, tell, is_known=row.held)
 
 
 def _sinks_behind(conn: Connection, now: datetime) -> Iterator[Trouble]:
-    """Lanes that may send, and whose oldest message has been due for long."""
+    """Lanes whose oldest message has been due for long, though they might have sent it."""
     is_pending = deliveries.c.state == fixed(DeliveryState.PENDING)
     oldest = select(func.min(deliveries.c.due_at)).where(deliveries.c.sink == lanes.c.sink, is_pending)
     due = oldest.scalar_subquery().label("due")
-    is_open = (~lanes.c.held, lanes.c.failures < SHUT_AFTER)
-    for row in conn.execute(select(lanes.c.sink, lanes.c.paused_until, due).where(*is_open)):
-        if row.due is None:
+    for row in conn.execute(select(lanes.c.sink, lanes.c.held, lanes.c.failures, lanes.c.paused_until, due)):
+        if row.due is None or now - row.due <= BACKLOG_AFTER:
             continue
         since = max(row.due, row.paused_until or row.due)
-        if now - since > BACKLOG_AFTER:
-            tell = partial(_of_sink, conn, row.sink, {"minutes": minutes(now - since)})
-            yield Trouble(Transition.ROUTER_BACKLOG, SINK, row.sink, since, tell, _BACKLOG_LASTS)
+        is_known = row.held or row.failures >= SHUT_AFTER or now - since <= BACKLOG_AFTER
+        tell = partial(_of_sink, conn, row.sink, {"minutes": minutes(now - since)})
+        yield Trouble(Transition.ROUTER_BACKLOG, SINK, row.sink, since, tell, _BACKLOG_LASTS, is_known)
 
 
 def _of_sink(conn: Connection, sink: str, facts: Mapping[str, Any], _told_at: datetime | None) -> dict[str, Any]:

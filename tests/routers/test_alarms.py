@@ -175,6 +175,25 @@ def test_a_sink_that_works_for_a_minute_has_recovered(database: Database) -> Non
     assert (over["trouble"], over["sink"], over["minutes"]) == ("router.sink_down", "crm", 2)
 
 
+@pytest.mark.parametrize("trouble", [T.ROUTER_SINK_DOWN, T.ROUTER_BACKLOG])
+def test_a_pause_is_no_recovery(database: Database, trouble: Transition) -> None:
+    """Who pauses a sink that is in trouble has not mended it."""
+    with database.writing.begin() as conn:
+        put_deliveries(conn, now=NOW if trouble is T.ROUTER_SINK_DOWN else NOW - timedelta(hours=1))
+    if trouble is T.ROUTER_SINK_DOWN:
+        fail(database)
+    look(database, NOW)
+    look(database, NOW + MINUTE)
+    assert names(database) == [trouble]
+    with database.writing.begin() as conn:
+        hold(conn, "crm", "we look at it")
+
+    look(database, NOW + 2 * MINUTE)
+    look(database, NOW + 2 * MINUTE + CALM)
+
+    assert names(database) == [trouble]
+
+
 def test_a_second_outage_is_a_second_alarm(database: Database) -> None:
     """It is an occurrence of its own, counted."""
     for hours in (0, 1):
