@@ -25,11 +25,12 @@ from routers.alarms import AT_MOST_EVERY, CALM, watch
 from routers.cli import main
 from routers.config import read_config
 from routers.lanes import hold, lock_lane, open_lane, save_lane
+from routers.messages import Amend
 from routers.objects import record_failure
 from routers.outbox import claim_due, mark_sending, record
 from routers.routing import route
 from routers.rules.reasons import Reason
-from routers.rules.ruleset import RuleSet, To
+from routers.rules.ruleset import Amending, RuleSet, To
 from routers.schema import DeliveryState, alarms, deliveries, objects, transitions
 from routers.transitions import INSTALLATION, Transition
 from tests.client import post_signed
@@ -509,6 +510,24 @@ def test_a_rule_speaks_once_of_each_outage(database: Database) -> None:
 
     assert len(rows_of(database, deliveries)) == 2
     assert {row.order_key for row in rows_of(database, deliveries)} == {f"{INSTALLATION}:crm"}
+
+
+def test_the_end_of_an_outage_amends_what_was_said_of_it(database: Database) -> None:
+    """As later news of a call does: where a sink edits its messages, one message tells the whole outage."""
+    editing = {"terminal": Amending(Amend.EDIT, tells_all=True)}
+    rules = RuleSet((a_rule("r", T.ROUTER_SINK_DOWN, T.ROUTER_RECOVERED, send=("terminal",)),), "0", amends=editing)
+    fail(database)
+    look(database)
+    route_all(database, rules)
+    with database.writing.begin() as conn:
+        conn.execute(update(deliveries).values(state=DeliveryState.DELIVERED, remote_id="1.2", finished_at=NOW))
+    fail(database, failures=0)
+    look(database, NOW + MINUTE)
+    look(database, NOW + MINUTE + CALM)
+    route_all(database, rules, NOW + MINUTE + CALM)
+
+    first, second = rows_of(database, deliveries)
+    assert (second.amends, second.amend) == (first.id, Amend.EDIT)
 
 
 def test_who_hears_of_the_installation_and_of_a_company(database: Database) -> None:
