@@ -181,13 +181,16 @@ class Companies:
 class Written:
     """What the file says of its companies: settings and roles by company, defaults worked in, and what is wrong.
 
-    *own_roles* are the roles written in each company, and under the defaults, be what follows them right or not.
+    *own_roles* are the roles written in each company, and under the defaults, be what follows them right or not;
+    *shared_roles* and *shared_time_zone* are those of the defaults.
     """
 
     configs: Mapping[str, CompanyConfig]
     roles: Mapping[str, Mapping[str, str]]
     own_roles: Mapping[str, Mapping[str, object]]
     problems: Sequence[ConfigProblem]
+    shared_roles: Mapping[str, str] = field(default_factory=dict)
+    shared_time_zone: str | None = None
 
 
 def read_companies(path: Path, environ: Mapping[str, str]) -> Companies:
@@ -242,11 +245,11 @@ def written_companies(document: Document) -> Written:
         if config is not None:
             configs[slug] = config
         whole_roles = {**shared_roles, **_roles(own_roles[slug], document, slug, problems)}
-        roles[slug] = {role: sink for role, sink in whole_roles.items() if sink is not None}
+        roles[slug] = _there(whole_roles)
     if not written and DEFAULTS in block:
         where = document.place(("companies",))
         problems.append(ConfigProblem("there are defaults, but no company", where, "write at least one company"))
-    return Written(configs, roles, own_roles, problems)
+    return Written(configs, roles, own_roles, problems, _there(shared_roles), shared.get("time_zone"))
 
 
 def _divide(item: object) -> tuple[Any, dict[str, Any]]:
@@ -258,6 +261,11 @@ def _divide(item: object) -> tuple[Any, dict[str, Any]]:
         key: value for key, value in item.items() if difflib.get_close_matches(key, known, n=1, cutoff=_MISSPELT)
     }
     return settings, {key: value for key, value in item.items() if key not in settings}
+
+
+def _there(roles: Mapping[str, str | None]) -> dict[str, str]:
+    """*roles* without those that were taken away."""
+    return {role: sink for role, sink in roles.items() if sink is not None}
 
 
 def _roles(

@@ -28,6 +28,7 @@ from routers.rules.warnings import warn
 from routers.sinks import SINK_TYPES, AnySinkConfig
 from routers.sinks.config import Audience
 from routers.templates import BUILT_IN_NAMES, check_templates
+from routers.transitions import INSTALLATION
 
 _TEMPLATE_SUFFIX = ".jinja"
 _MAX_TEMPLATE = 100_000  # bytes
@@ -200,12 +201,13 @@ class _Checker:
         rule_set = RuleSet(
             tuple(rule.rule for rule in placed),
             text_hash(document, *templates.values()),
-            roles=written.roles,
+            roles={**written.roles, INSTALLATION: written.shared_roles},
             everyone_else=everyone_else,
             hours=hours,
             for_people=frozenset(name for name, sink in sinks.items() if sink.audience is Audience.PEOPLE),
             amends={name: sink.amending for name, sink in sinks.items()},
-            zones={slug: config.time_zone for slug, config in written.configs.items() if config.time_zone},
+            zones={slug: config.time_zone for slug, config in written.configs.items() if config.time_zone}
+            | ({INSTALLATION: written.shared_time_zone} if written.shared_time_zone else {}),
         )
         if not self.complaints.problems:
             self._warn_of_unused_sinks(written, compiler)

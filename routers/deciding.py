@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from receiver.ids import Prefix, new_id
+from routers import alarm_events
 from routers.amending import Amendment
 from routers.corrections import Correction
 from routers.facts import facts_in_time, facts_of, number_of, own_time
@@ -18,7 +19,7 @@ from routers.outbox import NewDelivery
 from routers.rules.reasons import Reason, reason_of
 from routers.rules.ruleset import DEFAULT_MAX_AGE, Fired, OnLate, Rule, RuleSet, Send
 from routers.schema import TransitionState
-from routers.transitions import Transition
+from routers.transitions import ALARMS, Transition
 
 UNMATCHED = "unmatched"  # the rule that `unmatched:` is
 
@@ -109,7 +110,7 @@ class Decider:
             told, instead = self._deliveries(occasion, transition, decided, fired)
             made += told
             if instead is not None:
-                decision.reasons[fired.rule.id] = instead.value
+                decision.reasons[fired.rule.id] = instead
         decided.is_matched = decided.is_matched or decision.is_matched
         is_news = not decided.is_matched and not _is_opt_out(facts, name)
         unmatched = self._unmatched(occasion, transition, name) if is_news else None
@@ -170,15 +171,19 @@ class Decider:
 
     def _deliveries(
         self, occasion: Occasion, transition: TransitionRow, decided: Decided, fired: Fired
-    ) -> tuple[int, Reason | None]:
+    ) -> tuple[int, str | None]:
         """Add to *decided* what a rule that fired has to tell.
 
-        Returns how many are told, and the reason that stands in place of "fired" if no message is made or only such as
-        amend an earlier one.
+        Returns how many are told, and the reason that stands in place of "fired" if no message is made, or only such as
+        amend an earlier one, or if the sink is left out that the message is about.
         """
         made = amended = 0
         silent = Reason.LATE
+        failing = failing_sink(transition.name, occasion.after.fields)
         for send in fired.send:
+            if send.sink == failing:
+                silent = Reason.ABOUT_ITSELF
+                continue
             expires_at = self._expires_at(fired.rule, send, transition.occurred_at)
             if expires_at is not None and expires_at <= occasion.now:
                 continue
@@ -195,8 +200,9 @@ class Decider:
             decided.amendments.append(Amendment(new, (fired.rule.id, *fired.rule.previous), how))
             amended += 1
         if made:
-            return made + amended, None
-        return amended, Reason.AMENDS if amended else silent
+            left_out = failing is not None and any(send.sink == failing for send in fired.send)
+            return made + amended, Reason.FIRED.about(f"(not through {failing})") if left_out else None
+        return amended, (Reason.AMENDS if amended else silent).value
 
     def _delivery(
         self,
@@ -248,6 +254,11 @@ class Decider:
         return occurred_at + min(bounds) if bounds else None
 
 
+def failing_sink(name: Transition, facts: Mapping[str, Any]) -> str | None:
+    """The sink that fails, of which *name* tells; None if it tells of none. Nothing of it is sent through that sink."""
+    return facts.get("sink") if name in ALARMS and name is not Transition.ROUTER_RECOVERED else None
+
+
 # What an ended call brings about when it ends; all else comes of it later, at the time we are told.
 _AT_THE_END = frozenset(
     {Transition.CALL_RINGING, Transition.CALL_ROUTED, Transition.CALL_ENDED, *OUTCOME_TRANSITIONS}
@@ -266,7 +277,7 @@ def _transition(occasion: Occasion, item: Happened, happened_at: datetime) -> Tr
         object_id=occasion.object_id,
         company=occasion.company,
         name=item.name,
-        n=occasion.after.version if item.name in EACH_VERSION else 0,
+        n=occasion.after.version if item.name in EACH_VERSION else item.n,
         event_id=occasion.event_id,
         occurred_at=occasion.received_at if is_later else happened_at,
         created_at=occasion.now,
@@ -284,17 +295,27 @@ def _keys(transition: TransitionRow, rule: Rule, send: Send) -> list[str]:
 
 def order_key_of(company: str, type_: str, object_id: str, fields: Mapping[str, Any], *, is_sent: bool) -> str:
     """Whom an object (our id) is about: their number, which every webhook of a call tells; else the person; else the
-    thing.
+    thing. An alarm is about what is in trouble.
 
     Args:
         is_sent: Whether it is a text that was sent to them.
     """
+    if type_ in alarm_events.TYPES:
+        return f"{company}:{fields.get('subject')}"
     number = number_of(type_, fields, is_sent=is_sent)
     return f"{company}:{number or fields.get('person_resource_id') or object_id}"
 
 
 # The best reason first: what would have told somebody and did not says more than a condition that failed.
-_TELLING = (Reason.AMENDS, Reason.ALREADY_TOLD, Reason.MUTED, Reason.LATE, Reason.NO_ROLE, Reason.OPT_OUT)
+_TELLING = (
+    Reason.AMENDS,
+    Reason.ABOUT_ITSELF,
+    Reason.ALREADY_TOLD,
+    Reason.MUTED,
+    Reason.LATE,
+    Reason.NO_ROLE,
+    Reason.OPT_OUT,
+)
 
 
 def _why_nobody(reasons: Collection[str]) -> str:

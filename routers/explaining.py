@@ -13,7 +13,7 @@ from typing import Any
 
 from callrail.kinds import FROM_API, Kind
 from callrail.payload import Fields
-from routers.deciding import UNMATCHED, Decider, Occasion, Spoken
+from routers.deciding import UNMATCHED, Decider, Occasion, Spoken, failing_sink
 from routers.facts import facts_in_time, facts_of, own_time, zone_of
 from routers.hours import in_zone
 from routers.lifecycle import Event, Happened, Object, apply
@@ -307,7 +307,8 @@ def _of_rule(rules: RuleSet, happening: Happening, explanation: Explanation, ver
         sentence = f"It has spoken of this {_sort(happening)} at {before}, and it speaks once."
     made = {item.send for item in verdict.made if item.rule == rule.id}
     sends = rules.sends_of(rule, happening.company)
-    silent = [_why_silent(send, verdict.told_at(ids, send.id)) for send in sends if send.id not in made]
+    failing = failing_sink(happening.name, happening.facts or {})
+    silent = [_why_silent(send, verdict.told_at(ids, send.id), failing) for send in sends if send.id not in made]
     return RuleWhy(
         rule.id,
         rule.name,
@@ -322,8 +323,10 @@ def _of_rule(rules: RuleSet, happening: Happening, explanation: Explanation, ver
     )
 
 
-def _why_silent(send: Send, told_at: str | None) -> str:
-    """Why a rule that fires does not tell one of its destinations."""
+def _why_silent(send: Send, told_at: str | None, failing: str | None) -> str:
+    """Why a rule that fires does not tell one of its destinations; *failing* is the sink that the news is about."""
+    if send.sink == failing:
+        return f"not to {send.sink}: it is about this sink"
     why = f"it was told at {told_at}" if told_at else "this happened too long ago for it (max_age or expires)"
     return f"not to {send.sink}: {why}"
 
@@ -380,7 +383,15 @@ def _sort(happening: Happening) -> str:
     return _SORTS.get(_sort_of(happening.name), "object")
 
 
-_SORTS = {"call": "call", "outbound": "call", "text": "text", "form": "form", "assist": "call"}
+_SORTS = {
+    "call": "call",
+    "outbound": "call",
+    "text": "text",
+    "form": "form",
+    "assist": "call",
+    "router": "trouble",
+    "source": "trouble",
+}
 
 
 # --- nobody, everyone else -------------------------------------------------------------------------------------------

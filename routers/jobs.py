@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import timedelta
 
 import structlog
+from sqlalchemy import Connection
 
 from receiver.clock import Clock
 from receiver.exceptions import ConfigError
 from receiver.quarantine import drop_old_quarantined
 from receiver.reverification import verify_untried
 from receiver.writer import Writer
+from routers.alarms import LOOK_EVERY, watch
 from routers.config import Configuration
 from routers.periodic import Job
 from routers.replaying import replay_job
@@ -29,8 +31,13 @@ def jobs_of(
     hint: Callable[[Collection[str]], None],
 ) -> list[Job]:
     """All jobs. *hint* tells the lanes of some sinks that there may be something to send."""
+
+    def look(conn: Connection) -> None:
+        watch(conn, clock.now(conn))
+
     retention = Retention(writer, clock, configuration.retention)
     return [
+        Job("alarms", LOOK_EVERY, lambda: writer.run(look)),
         Job("retention", RETAIN_EVERY, retention.run),
         replay_job(writer, clock, sinks, hint),
         Job("quarantine_age", timedelta(minutes=10), lambda: drop_old_quarantined(writer, clock)),

@@ -88,12 +88,14 @@ class Object(NamedTuple):
 class Happened(NamedTuple):
     """A transition, and whether the object was already further when the news of it came.
 
-    *details* are what a transition knows that its version does not tell: what changed, from what.
+    *details* are what a transition knows that its version does not tell: what changed, from what. *n* counts what
+    happens again and again.
     """
 
     name: Transition
     superseded: bool = False
     details: Mapping[str, Any] | None = None
+    n: int = 0
 
 
 def repeat_of(obj: Object, event: Event) -> str | None:

@@ -79,6 +79,7 @@ _received = (
         events.c.id,
         events.c.company,
         events.c.kind,
+        events.c.origin,
         events.c.received_at,
         events.c.content_type,
         events.c.body,

@@ -41,7 +41,7 @@ class Job:
 
     name: str
     every: timedelta
-    work: Callable[[], Awaitable[None]]
+    work: Callable[[], Awaitable[object]]
     is_shared: bool = True
 
 

@@ -24,8 +24,10 @@ from receiver.clock import Clock
 from receiver.database import is_data_error
 from receiver.exceptions import DatabaseUnavailable
 from receiver.key_uses import KeyUses, Uses, uses_in
+from receiver.schema import Origin
 from receiver.writer import Writer
 from routers import lifecycle
+from routers.alarm_events import Alarm, apply_alarm, read_alarm
 from routers.amending import Amendment, amend
 from routers.corrections import Correction, correct
 from routers.deciding import Decided, Decider, Occasion
@@ -174,8 +176,13 @@ class _Read:
     received_at: datetime
     attempts: int
     key: ObjectKey
-    event: Event
+    event: Event | Alarm
     reason: str | None
+
+    @property
+    def stage(self) -> lifecycle.Stage:
+        """How far it says that its object is."""
+        return lifecycle.Stage.COMPLETE if isinstance(self.event, Alarm) else lifecycle.stage_of(self.event)
 
 
 @dataclass(slots=True)
@@ -236,7 +243,7 @@ def route_claimed(
     zones = read_told_zones(conn) if told_zones is None else told_zones
     decider = Decider(rules, zones, partial(work.spoken, conn))
     # The furthest first: what waited while we were down and is over by now is then recorded and not told.
-    for read in sorted(events, key=lambda read: lifecycle.stage_of(read.event), reverse=True):
+    for read in sorted(events, key=lambda read: read.stage, reverse=True):
         _tolerantly(conn, read, _route_one, work, read, decider, now)
     _write(conn, work, zones, now)
     made = [*work.deliveries.values(), *(item.news for item in work.amendments)]
@@ -301,6 +308,10 @@ def _not_routed(event: Any, error: Exception) -> _NotRouted:
 
 
 def _read(row: Any) -> _Read:
+    if row.origin == Origin.ROUTER:  # by this alone: whatever is posted as an alarm is a webhook of an unknown kind
+        alarm = read_alarm(row.body)
+        key = ObjectKey(row.company, alarm.type, alarm.object_id)
+        return _Read(row.id, row.received_at, row.attempts, key, alarm, None)
     payload = read_payload(row.body, row.content_type)
     posted = Kind(row.kind)
     kind = kind_of(posted, payload.fields)
@@ -314,7 +325,11 @@ def _without_erased(conn: Connection, events: list[_Read], work: _Work, forgotte
     """*events* but for those of what happened before its person was erased: they end here, without their bodies."""
     erased = [read for read in events if work.objects[read.key].erased]
     if forgotten is not None and forgotten.knows_any(conn):
-        erased += [read for read in events if forgotten.covers(read.key.type, read.event, read.received_at)]
+        erased += [
+            read
+            for read in events
+            if isinstance(read.event, Event) and forgotten.covers(read.key.type, read.event, read.received_at)
+        ]
     if not erased:
         return events
     end_erased(conn, [read.id for read in erased])
@@ -325,32 +340,52 @@ def _route_one(work: _Work, read: _Read, decider: Decider, now: datetime) -> Non
     """Add to *work* what one event brings about; all of it or, if this fails, nothing."""
     held, event = work.objects[read.key], read.event
     before = held.object
+    if isinstance(event, Alarm):
+        _decide(work, read, decider, now, *apply_alarm(before, event))
+        return
     repeated = lifecycle.repeat_of(before, event)
     if repeated is not None:
         held.become(lifecycle.renew(before, repeated, event), read.id)
         work.routed.append((held.id, repeated, read.reason, read.id))
         return
     after, happened = lifecycle.apply(before, event)
+    is_live, seen_before = event.kind not in FROM_API, lifecycle.is_seen_before(before, event)
+    _decide(work, read, decider, now, after, happened, is_live=is_live, seen_before=seen_before)
+    if read.key.type == "call" and isinstance(zone := event.fields.get("company_time_zone"), str):
+        work.zones[read.key.company] = zone
+
+
+def _decide(
+    work: _Work,
+    read: _Read,
+    decider: Decider,
+    now: datetime,
+    after: lifecycle.Object,
+    happened: Sequence[lifecycle.Happened],
+    *,
+    is_live: bool = True,
+    seen_before: bool = False,
+) -> None:
+    """Add to *work* that the event's object became *after*, and whom to tell of what *happened*."""
+    held = work.objects[read.key]
     occasion = Occasion(
         company=read.key.company,
         type=read.key.type,
         object_id=held.id,
-        before=before,
+        before=held.object,
         after=after,
         event_id=read.id,
         received_at=read.received_at,
         now=now,
         is_matched=held.matched,
-        is_live=event.kind not in FROM_API,
-        seen_before=lifecycle.is_seen_before(before, event),
+        is_live=is_live,
+        seen_before=seen_before,
     )
     decided = decider.decide(occasion, happened)
     held.become(after, read.id)
     held.matched = decided.is_matched
     work.routed.append((held.id, None, read.reason, read.id))
     work.add(decided)
-    if read.key.type == "call" and isinstance(zone := event.fields.get("company_time_zone"), str):
-        work.zones[read.key.company] = zone
 
 
 def _write(conn: Connection, work: _Work, told_zones: Mapping[str, str], now: datetime) -> None:

@@ -206,6 +206,12 @@ waiting_index(
     where=deliveries.c.blocks_until.is_not(None),
 )
 waiting_index("ix_deliveries_replay", deliveries.c.replay, deliveries.c.state, where=deliveries.c.replay.is_not(None))
+waiting_index(
+    "ix_deliveries_dead",
+    deliveries.c.sink,
+    deliveries.c.finished_at,
+    where=deliveries.c.state.in_([DeliveryState.DEAD.value, DeliveryState.UNCERTAIN.value]),
+)
 waiting_index("ix_deliveries_amends", deliveries.c.amends, where=deliveries.c.amends.is_not(None))
 
 waiting_index(
@@ -268,6 +274,20 @@ timers = Table(
     Column("lease_until", Instant, comment="whoever does it has until then"),
 )
 Index("ix_timers_due_at", timers.c.due_at)
+
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("name", Id, primary_key=True, comment="of the trouble, like router.sink_down"),
+    Column("type", Id, primary_key=True, comment="what the subject is: sink, routing, host, source"),
+    Column("subject", Id, primary_key=True, comment="the sink, the host, the company, or routing"),
+    Column("n", Integer, nullable=False, server_default="0", comment="how often it was raised"),
+    Column("raised_at", Instant, comment="when it was raised last"),
+    Column("since", Instant, comment="since when there is the trouble that was raised; null when there is none"),
+    Column("found_at", Instant, comment="when this trouble was first seen, raised or not"),
+    Column("fine_at", Instant, comment="since when nothing more is seen of it; null while it goes on"),
+    Column("seen", Integer, nullable=False, server_default="0", comment="how many were counted, where a count is told"),
+)
 
 replays = Table(
     "replays",

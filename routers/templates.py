@@ -63,6 +63,15 @@ OWN_NAMES: dict[str, str] = {
     "contact_name": "the name found in a form",
     "contact_email": "the e-mail address found in a form",
     "contact_phone": "the number found in a form",
+    "subject": "what is in trouble: a sink, a host, a company, or routing",
+    "sink": "the sink that is in trouble",
+    "host": "the machine whose webhooks go to its spool",
+    "reason": "why nothing is sent through the sink",
+    "causes": "why messages were given up, or webhooks not believed",
+    "count": "how many messages or webhooks that is",
+    "since": "since when there is trouble",
+    "minutes": "how long the oldest has waited, or how long the trouble was",
+    "trouble": "what is over, like router.sink_down",
 }
 
 

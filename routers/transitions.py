@@ -1,4 +1,4 @@
-"""The closed list of what can happen to an object, by the names that rules, sinks and operators use."""
+"""The closed list of what can happen to an object or to ourselves, by the names that rules, sinks and operators use."""
 
 from __future__ import annotations
 
@@ -29,3 +29,17 @@ class Transition(StrEnum):
     ASSIST_COMPLETED = "assist.completed"
     ASSIST_ANSWERED = "assist.answered"
     UNKNOWN_RECEIVED = "unknown.received"
+    SOURCE_BAD_SIGNATURE = "source.bad_signature"
+    SOURCE_RECOVERED = "source.recovered"
+    ROUTER_SINK_DOWN = "router.sink_down"
+    ROUTER_DEAD_LETTERS = "router.dead_letters"
+    ROUTER_BACKLOG = "router.backlog"
+    ROUTER_SPOOLING = "router.spooling"
+    ROUTER_RECOVERED = "router.recovered"
+
+
+# Alarms: what we tell of ourselves. Those of the installation belong to no company; in the place of one stands a name
+# that none can have.
+OF_THE_INSTALLATION = frozenset(name for name in Transition if name.startswith("router."))
+ALARMS = OF_THE_INSTALLATION | {Transition.SOURCE_BAD_SIGNATURE, Transition.SOURCE_RECOVERED}
+INSTALLATION = "_installation"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from callrail.kinds import Kind
-from routers.transitions import Transition
+from routers.transitions import ALARMS, Transition
 
 if TYPE_CHECKING:
     from routers.config import Configuration
@@ -70,6 +70,7 @@ FEEDS = {
     Transition.ASSIST_COMPLETED: Feed((Kind.CONVERT_ASSIST,)),
     Transition.ASSIST_ANSWERED: Feed((Kind.VOICE_ASSIST,)),
     Transition.UNKNOWN_RECEIVED: Feed(()),  # any URL feeds it, and none in particular
+    **dict.fromkeys(ALARMS, Feed(())),  # we tell them ourselves
 }
 # How a call ended and what changed of it afterwards is worth knowing, whatever the rules say today.
 ALWAYS_RECOMMENDED = (Kind.POST_CALL, Kind.CALL_MODIFIED)

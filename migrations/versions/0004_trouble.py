@@ -42,6 +42,7 @@ def upgrade() -> None:
     _privacy()
     _quarantine()
     _quick_reads()
+    _alarms()
 
 
 def downgrade() -> None:
@@ -49,7 +50,8 @@ def downgrade() -> None:
         op.drop_index(name, table)
     _quarantine_before()
     op.execute("DELETE FROM events WHERE origin = 'router'")
-    for table in ("audit", "retention", "erased", "replay_items", "replays", "timers", "instances"):
+    op.drop_index("ix_deliveries_dead", "deliveries")
+    for table in ("alarms", "audit", "retention", "erased", "replay_items", "replays", "timers", "instances"):
         op.drop_table(table)
     op.drop_index("ix_deliveries_replay", "deliveries")
     op.drop_column("deliveries", "replay")
@@ -252,3 +254,39 @@ def _quick_reads() -> None:
     for name, (table, columns, condition) in RARE.items():
         where = sa.text(condition)
         op.create_index(name, table, columns, sqlite_where=where, postgresql_where=where)
+
+
+def _alarms() -> None:
+    op.create_table(
+        "alarms",
+        sa.Column("name", ID, nullable=False, comment="of the trouble, like router.sink_down"),
+        sa.Column("type", ID, nullable=False, comment="what the subject is: sink, routing, host, source"),
+        sa.Column("subject", ID, nullable=False, comment="the sink, the host, the company, or routing"),
+        sa.Column("n", sa.Integer(), nullable=False, server_default="0", comment="how often it was raised"),
+        sa.Column("raised_at", INSTANT, nullable=True, comment="when it was raised last"),
+        sa.Column(
+            "since",
+            INSTANT,
+            nullable=True,
+            comment="since when there is the trouble that was raised; null when there is none",
+        ),
+        sa.Column("found_at", INSTANT, nullable=True, comment="when this trouble was first seen, raised or not"),
+        sa.Column(
+            "fine_at",
+            INSTANT,
+            nullable=True,
+            comment="since when nothing more is seen of it; null while it goes on",
+        ),
+        sa.Column(
+            "seen",
+            sa.Integer(),
+            nullable=False,
+            server_default="0",
+            comment="how many were counted, where a count is told",
+        ),
+        sa.PrimaryKeyConstraint("name", "type", "subject", name="pk_alarms"),
+    )
+    dead = sa.text("state IN ('dead', 'uncertain')")
+    op.create_index(
+        "ix_deliveries_dead", "deliveries", ["sink", "finished_at"], sqlite_where=dead, postgresql_where=dead
+    )

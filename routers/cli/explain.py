@@ -30,7 +30,7 @@ from routers.forgetting import ERASED
 from routers.history import made_with, occurrence_of, zones_then
 from routers.rules.conditions import Show, as_found
 from routers.rules.fields import did_you_mean
-from routers.transitions import Transition
+from routers.transitions import INSTALLATION, Transition
 from routers.zones import told_zones
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class _Asker:
     def explained(self, occurrence: Occurrence, zones: Mapping[str, str]) -> Explained:
         rules, company = self.configuration.rules, occurrence.company
         whys, notes = explain_all(rules, occurrence, told_zones=zones, show=self.show), []
-        if company not in self.configuration.company_configs:
+        if company not in (INSTALLATION, *self.configuration.company_configs):
             notes.append(f"{self.path} has no company '{company}', so only rules for all companies look at this.")
         elif company in rules.hours and any(why.happening.local is None for why in whys):
             when, hint = "was" if occurrence.kept else "is", f"write time_zone: under {company} in {self.path}"

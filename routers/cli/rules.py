@@ -12,6 +12,7 @@ import orjson
 
 from routers.cli.options import config_option, output_option
 from routers.cli.output import print_rows
+from routers.transitions import INSTALLATION, Transition
 
 if TYPE_CHECKING:
     from receiver.exceptions import ConfigProblem
@@ -47,6 +48,9 @@ def check(config: Path, output: str) -> int:
     if configuration is None:
         return 2
     if output == "table":
+        if not configuration.rules.is_asked(INSTALLATION, Transition.ROUTER_SINK_DOWN):
+            hint = "No rule looks at router.sink_down: nobody is told when a sink fails (docs/rules.md, Alarms)."
+            click.echo(hint, err=True)
         click.echo(f"{config} is right: {_counts(configuration)}.")
     return 0
 

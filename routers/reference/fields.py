@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from callrail.fields import FIELDS, FieldType
 from routers.reference.markdown import code, page, table
 from routers.rules.fields import RuleField, fields_at, told_at
-from routers.transitions import Transition
+from routers.transitions import ALARMS, Transition
 
 _T = Transition
 
@@ -31,7 +31,7 @@ def _named(prefix: str, *left_out: Transition) -> tuple[Transition, ...]:
 
 # Words for where a field can be told, the widest first; `unknown.received` may hold any field and is not said.
 _WHERE: Mapping[str, tuple[Transition, ...]] = {
-    "everywhere": tuple(name for name in Transition if name is not _T.UNKNOWN_RECEIVED),
+    "everywhere": tuple(name for name in Transition if name is not _T.UNKNOWN_RECEIVED and name not in ALARMS),
     "calls": _named("call."),
     "calls put through": _named("call.", _T.CALL_RINGING),
     "ended calls": _named("call.", _T.CALL_RINGING, _T.CALL_ROUTED),
@@ -39,6 +39,8 @@ _WHERE: Mapping[str, tuple[Transition, ...]] = {
     "texts": _named("text."),
     "forms": _named("form."),
     "assists": _named("assist."),
+    "sources": _named("source."),
+    "alarms": tuple(name for name in Transition if name in ALARMS),
 }
 
 
@@ -55,7 +57,8 @@ def fields_page() -> str:
         "of `rules check`; a field that was not told in this case satisfies nothing (see [rules](../rules.md)).",
         "## Where a field is told",
         table(("Said below", "Transitions"), where),
-        "Other names stand for themselves. `unknown.received` can hold every field.",
+        "Other names stand for themselves. *Everywhere* is at all transitions but alarms. `unknown.received` can hold "
+        "every field.",
         "## Our own",
         table(header, [_field_row(field) for field in ours]),
         "## CallRail's",

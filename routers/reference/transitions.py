@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from callrail.kinds import Kind
 from routers.lifecycle import ABANDONED_BELOW, EACH_VERSION, outcome_of
 from routers.reference.markdown import code, flow, page, table
-from routers.transitions import Transition
+from routers.transitions import ALARMS, Transition
 from routers.urls import CALLRAIL_FIELD, FEEDS
 
 _T = Transition
@@ -34,6 +34,13 @@ HAPPENS: Mapping[Transition, str] = {
     _T.ASSIST_COMPLETED: "Convert Assist has finished its advice on a call or text.",
     _T.ASSIST_ANSWERED: "Voice Assist has taken a call.",
     _T.UNKNOWN_RECEIVED: "A webhook comes in that is not understood. It is kept, and its fields can be asked.",
+    _T.SOURCE_BAD_SIGNATURE: "Webhooks come for a company that none of its keys proves. At most once an hour.",
+    _T.SOURCE_RECOVERED: "After that, proved webhooks come, and no others for five minutes.",
+    _T.ROUTER_SINK_DOWN: "A sink has failed several times in a row, does not know us, or is gone.",
+    _T.ROUTER_DEAD_LETTERS: "Messages of a sink, or events, are given up. At most once an hour for each.",
+    _T.ROUTER_BACKLOG: "What a sink could be sent, or an event, has waited for more than five minutes.",
+    _T.ROUTER_SPOOLING: "The database was away, and webhooks went to the spool. It is told once it is back.",
+    _T.ROUTER_RECOVERED: "A sink that was down, a backlog or spooling is over, for a minute at least.",
 }
 _OBJECTS = {"call": "call", "outbound": "call", "text": "text", "form": "form"}
 
@@ -54,12 +61,19 @@ _ENDED_CALLS = (
 def transitions_page() -> str:
     """The closed list, and the table of outcomes."""
     rows = [
-        (code(name), HAPPENS[name], _kinds(FEEDS[name].needs) or "any", _kinds(FEEDS[name].better_with), _often(name))
+        (
+            code(name),
+            HAPPENS[name],
+            _kinds(FEEDS[name].needs) or ("none" if name in ALARMS else "any"),
+            _kinds(FEEDS[name].better_with),
+            _often(name),
+        )
         for name in Transition
     ]
     return page(
         "Transitions",
-        "What can happen to a call, a text or a form. This is what a rule names under `when`; there are no others.",
+        "What can happen to a call, a text or a form and, as alarms, to the router itself: `source.*` and `router.*`. "
+        "This is what a rule names under `when`; there are no others.",
         table(("Transition", "It happens when", "Needs the webhook", "Better with", "How often"), rows),
         "*Needs* and *better with* are the names of CallRail's page Integrations > Webhooks; `callrail-router urls "
         "COMPANY` prints what to paste there for your rules. A webhook that comes late brings no news of what is over: "
@@ -84,5 +98,7 @@ def _kinds(kinds: Iterable[Kind]) -> str:
 def _often(name: Transition) -> str:
     if name in EACH_VERSION:
         return "each time"
+    if name in ALARMS:
+        return "once a trouble"
     sort = "call" if name is _T.ASSIST_ANSWERED else name.partition(".")[0]
     return f"once a {_OBJECTS.get(sort, 'webhook')}"

@@ -9,7 +9,7 @@ from functools import cache
 
 from callrail.fields import FIELDS, PLACEHOLDERS, FieldType
 from callrail.kinds import Kind
-from routers.transitions import Transition
+from routers.transitions import ALARMS, Transition
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +62,12 @@ _INBOUND_OUTCOMES = ("answered", "missed", "abandoned", "voicemail", "unknown")
 _OUTBOUND_OUTCOMES = ("answered", "unanswered", "unknown")
 _STAGES = ("new", "ringing", "routed", "ended", "complete")
 
+_HOURS = RuleField("hours", FieldType.TEXT, "whether the company was open when it happened", ("open", "closed"))
+_COMPANY = RuleField("company", FieldType.TEXT, "the company's name in router.yaml")
 _EVERYWHERE = (
-    RuleField("company", FieldType.TEXT, "the company's name in router.yaml"),
+    _COMPANY,
     RuleField("stage", FieldType.TEXT, "how far the call, text or form is", _STAGES),
-    RuleField("hours", FieldType.TEXT, "whether the company was open when it happened", ("open", "closed")),
+    _HOURS,
     RuleField("seen_before", FieldType.BOOLEAN, "whether an equal, older webhook is known"),
 )
 _INBOUND_OUTCOME = RuleField("outcome", FieldType.TEXT, "how the call ended", _INBOUND_OUTCOMES)
@@ -81,10 +83,33 @@ _CONTACT = (
     RuleField("contact_phone", FieldType.PHONE, "the phone number found in the form"),
 )
 
+# What alarms tell.
+_SUBJECT = RuleField("subject", FieldType.TEXT, "what is in trouble: a sink, a host, a company, or routing")
+_SINK = RuleField("sink", FieldType.TEXT, "the sink that is in trouble")
+_HOST = RuleField("host", FieldType.TEXT, "the machine whose webhooks go to its spool")
+_REASON = RuleField("reason", FieldType.TEXT, "why nothing is sent through the sink")
+_CAUSES = RuleField("causes", FieldType.LIST, "why they were given up, or not believed, the most frequent first")
+_COUNT = RuleField("count", FieldType.INTEGER, "how many messages or webhooks wait, were given up, or not believed")
+_SINCE = RuleField("since", FieldType.TIME, "since when there is trouble")
+_MINUTES = RuleField("minutes", FieldType.INTEGER, "how long the oldest has waited, or how long the trouble was")
+_WITH_AN_END = (_T.ROUTER_SINK_DOWN, _T.ROUTER_BACKLOG, _T.ROUTER_SPOOLING)
+_TROUBLE = RuleField("trouble", FieldType.TEXT, "what is over", tuple(name.value for name in _WITH_AN_END))
+_OF_ALARMS: Mapping[Transition, tuple[RuleField, ...]] = {
+    _T.SOURCE_BAD_SIGNATURE: (_COMPANY, _HOURS, _SUBJECT, _COUNT, _CAUSES, _SINCE),
+    _T.SOURCE_RECOVERED: (_COMPANY, _HOURS, _SUBJECT, _SINCE, _MINUTES),
+    _T.ROUTER_SINK_DOWN: (_SUBJECT, _SINK, _REASON, _COUNT, _SINCE),
+    _T.ROUTER_DEAD_LETTERS: (_SUBJECT, _SINK, _COUNT, _CAUSES),
+    _T.ROUTER_BACKLOG: (_SUBJECT, _SINK, _COUNT, _SINCE, _MINUTES),
+    _T.ROUTER_SPOOLING: (_SUBJECT, _HOST, _COUNT, _SINCE),
+    _T.ROUTER_RECOVERED: (_SUBJECT, _SINK, _HOST, _TROUBLE, _SINCE, _MINUTES),
+}
+
 
 @cache
 def fields_of(transition: Transition) -> Mapping[str, RuleField]:
     """What can be told when *transition* happens, by name. What is placeholder while a call goes on is left out."""
+    if transition in ALARMS:
+        return {field.name: field for field in _own_fields(transition)}
     kinds = _KINDS[transition]
     left_out = {"changes"} | (PLACEHOLDERS if transition in GOING_ON else set())
     told = [
@@ -96,6 +121,9 @@ def fields_of(transition: Transition) -> Mapping[str, RuleField]:
 
 
 def _own_fields(transition: Transition) -> Iterable[RuleField]:
+    if transition in ALARMS:
+        yield from _OF_ALARMS[transition]
+        return
     if _KINDS[transition] == _OUTBOUND:
         yield _OUTBOUND_OUTCOME
     elif Kind.POST_CALL in _KINDS[transition] and transition is not Transition.UNKNOWN_RECEIVED:

@@ -31,6 +31,13 @@ _WHEN = {
     Transition.ASSIST_COMPLETED: "the assistant has finished its questions",
     Transition.ASSIST_ANSWERED: "the voice assistant has answered a call",
     Transition.UNKNOWN_RECEIVED: "a webhook comes in that is not understood",
+    Transition.SOURCE_BAD_SIGNATURE: "webhooks come that no key of the company proves",
+    Transition.SOURCE_RECOVERED: "the company's webhooks are proved again",
+    Transition.ROUTER_SINK_DOWN: "a sink fails",
+    Transition.ROUTER_DEAD_LETTERS: "messages are given up",
+    Transition.ROUTER_BACKLOG: "messages or events wait too long",
+    Transition.ROUTER_SPOOLING: "webhooks went to the spool while the database was away",
+    Transition.ROUTER_RECOVERED: "a trouble is over",
 }
 _A_CALL = "a call "
 _LATE = {

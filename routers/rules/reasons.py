@@ -21,6 +21,7 @@ class Reason(StrEnum):
     ALREADY_TOLD = "already told"
     AMENDS = "amends"
     LATE = "late"
+    ABOUT_ITSELF = "through itself"
     SUPERSEDED = "superseded"
     NO_RULE = "no rule looks at this"
     NONE_FIRED = "no rule fired"
@@ -44,6 +45,7 @@ _SENTENCES = {
     Reason.ALREADY_TOLD: "The rule has already spoken of this object, and it speaks once.",
     Reason.AMENDS: "The rule has already spoken of this object; this amends what it said.",
     Reason.LATE: "It happened longer ago than max_age or expires lets anybody hear of it.",
+    Reason.ABOUT_ITSELF: "It is about the one sink that the rule sends to, and is not sent through it.",
     Reason.SUPERSEDED: "The object was already further when this became known.",
     Reason.NO_RULE: "No rule of the company looks at this.",
     Reason.NONE_FIRED: "Rules look at this, and the conditions of none were right; each has its own reason.",

@@ -14,7 +14,7 @@ from routers.lifecycle import INBOUND_OUTCOMES
 from routers.rules.compiling import Placed, some
 from routers.rules.contradictions import Warned, contradictions, covers
 from routers.rules.ruleset import OnLate, Rule, RuleSet
-from routers.transitions import Transition
+from routers.transitions import INSTALLATION, OF_THE_INSTALLATION, Transition
 
 # What the outcome is when one of these happens.
 _OUTCOMES = {transition: outcome.value for outcome, transition in INBOUND_OUTCOMES.items()}
@@ -30,9 +30,12 @@ def warn(placed: Collection[Placed], rules: RuleSet, companies: Collection[str],
             stops.before(rule),
             _without_role(rule, rules, companies),
             _without_effect(rule),
+            _unheard_alarms(rule, rules),
         ):
             complaints.complain((*rule.loc, *loc), problem, hint, warning=True)
         stops.add(rule)
+    for loc, problem, hint in _telling_of_itself(placed, rules):
+        complaints.complain(loc, problem, hint, warning=True)
     for loc, problem, hint in _unmatched_without_role(rules, companies):
         complaints.complain(loc, problem, hint, warning=True)
     for loc, problem, hint in _unused_hours(complaints.document.value):
@@ -154,7 +157,7 @@ def _behind(behind: Collection[Placed], placed: Placed) -> Warned:
 
 def _without_role(placed: Placed, rules: RuleSet, companies: Collection[str]) -> Iterator[Warned]:
     """A company that the rule is for, and that has no sink for a role the rule sends to."""
-    concerned = _companies_of(placed.rule, companies)
+    concerned = _companies_of(placed.rule, companies) if placed.rule.when - OF_THE_INSTALLATION else set()
     for position, to in enumerate(placed.rule.send):
         without = [company for company in concerned if to.is_role and to.name not in rules.roles.get(company, {})]
         if without:
@@ -171,6 +174,34 @@ def _unmatched_without_role(rules: RuleSet, companies: Collection[str]) -> Itera
             verb = "has" if len(without) == 1 else "have"
             hint = f"nobody is told there; write {to.name}: SINK in the company or under companies.defaults"
             yield ("unmatched", sort), f"{some(without)} {verb} no role '{to.name}'", hint
+
+
+# --- alarms ----------------------------------------------------------------------------------------------------------
+
+
+def _unheard_alarms(placed: Placed, rules: RuleSet) -> Iterator[Warned]:
+    """Alarms of the installation that the rule names and cannot hear, or cannot tell: they belong to no company."""
+    rule = placed.rule
+    named = [position for position, name in enumerate(placed.written.when) if name in OF_THE_INSTALLATION]
+    if named and rule.companies is not None:
+        problem = f"'{placed.written.when[named[0]]}' belongs to no company, and this rule is for some: it never fires"
+        yield ("when", named[0]), problem, "write companies: all, in a rule of its own"
+    elif named:
+        roles = rules.roles.get(INSTALLATION, {})
+        for position, to in enumerate(rule.send):
+            if to.is_role and to.name not in roles:
+                hint = f"alarms belong to no company; write {to.name}: SINK under companies.defaults, or send to a sink"
+                yield ("send", position, "to"), f"companies.defaults has no role '{to.name}'", hint
+
+
+def _telling_of_itself(placed: Collection[Placed], rules: RuleSet) -> Iterator[Warned]:
+    """The one sink by which anybody hears that a sink is down: that it is down itself nobody would hear."""
+    listening = [one for one in placed if one.rule.looks_at(INSTALLATION, Transition.ROUTER_SINK_DOWN)]
+    told = {send.sink for one in listening for send in rules.sends_of(one.rule, INSTALLATION)}
+    if len(told) == 1:
+        (sink,) = told
+        hint = "nothing is sent through the sink it is about; send to a second one too"
+        yield (*listening[0].loc, "send"), f"that '{sink}' is down itself is told nobody", hint
 
 
 # --- hours -----------------------------------------------------------------------------------------------------------

@@ -93,6 +93,10 @@ _ASSIST: dict[str, Any] = {
 }
 _OUTBOUND = {**_RECORDED, "direction": "outbound", "source": None, "source_name": None, "first_call": False}
 
+_SINCE = "2026-03-10T18:05:00+00:00"
+_CRM = {"subject": "crm", "sink": "crm"}
+_ACME = {"subject": "acme", "company": "acme"}
+
 _BY_TRANSITION: dict[Transition, dict[str, Any]] = {
     Transition.CALL_ANSWERED: {**_RECORDED, "outcome": "answered"},
     Transition.CALL_ENDED: {**_RECORDED, "outcome": "answered"},
@@ -119,6 +123,18 @@ _BY_TRANSITION: dict[Transition, dict[str, Any]] = {
     Transition.ASSIST_COMPLETED: _ASSIST,
     Transition.ASSIST_ANSWERED: {**_COMPANY, "call_id": "CAL1", "tracking_number": "+17705550102"},
     Transition.UNKNOWN_RECEIVED: {**_COMPANY, "new_field": "x"},
+    Transition.SOURCE_BAD_SIGNATURE: {
+        **_ACME,
+        "count": 12,
+        "causes": ["signature wrong", "signature missing"],
+        "since": _SINCE,
+    },
+    Transition.SOURCE_RECOVERED: {**_ACME, "since": _SINCE, "minutes": 70},
+    Transition.ROUTER_SINK_DOWN: {**_CRM, "reason": "not authorised: HTTP 401", "count": 12, "since": _SINCE},
+    Transition.ROUTER_DEAD_LETTERS: {**_CRM, "count": 3, "causes": ["rejected: HTTP 422", "gave up: HTTP 500"]},
+    Transition.ROUTER_BACKLOG: {**_CRM, "count": 40, "minutes": 6, "since": _SINCE},
+    Transition.ROUTER_SPOOLING: {"subject": "web-1", "host": "web-1", "count": 12, "since": _SINCE},
+    Transition.ROUTER_RECOVERED: {**_CRM, "trouble": "router.sink_down", "minutes": 12, "since": _SINCE},
 }
 
 

@@ -19,7 +19,7 @@ from routers.config import Configuration, check_config, read_config
 from routers.demo import example_config
 from routers.rules.ruleset import OnLate, To
 from routers.sinks.config import Audience
-from routers.transitions import Transition
+from routers.transitions import INSTALLATION, Transition
 from tests.fakes.receiver_of_webhooks import SECRET
 
 BAD = Path(__file__).parent / "bad_config"
@@ -231,6 +231,7 @@ def test_defaults_hold_where_a_company_does_not_say_otherwise(tmp_path: Path) ->
     assert configuration.rules.roles == {
         "acme": {"alerts": "crm", "records": "crm"},
         "globex": {"alerts": "terminal"},
+        INSTALLATION: {"alerts": "terminal", "records": "crm"},
     }
     assert configuration.rules.hours.get("acme") == configuration.schedules["late"]
     assert configuration.rules.hours.get("globex") is None
@@ -238,6 +239,7 @@ def test_defaults_hold_where_a_company_does_not_say_otherwise(tmp_path: Path) ->
     assert configuration.rules.zones.get("acme") == "America/New_York"
     assert configuration.rules.zones.get("globex") is None
     assert configuration.rules.zones.get("nobody") is None
+    assert configuration.rules.zones[INSTALLATION] == "America/New_York"
 
 
 def test_a_send_leads_to_the_sink_of_the_company(tmp_path: Path) -> None:
@@ -334,6 +336,7 @@ def test_the_example_is_right() -> None:
     assert configuration.rules.roles == {
         "example-plumbing": {"alerts": "plumbing-calls", "records": "office-mail"},
         "example-heating": {"alerts": "heating-calls", "records": "office-mail"},
+        INSTALLATION: {"records": "office-mail"},
     }
     assert {name: sink.type for name, sink in configuration.sink_configs.items()} == {
         "plumbing-calls": "slack",

@@ -155,6 +155,21 @@ ALERTS = "  - {id: a, companies: [acme], when: [call.missed], send: [{to: alerts
             id="max-age-for-nothing",
         ),
         pytest.param(
+            f"  - {{id: r, companies: [acme], when: [router.sink_down], {SEND}}}\n",
+            "(rules[1].when[0]): 'router.sink_down' belongs to no company, and this rule is for some: it never fires",
+            id="alarm-of-no-company",
+        ),
+        pytest.param(
+            "  - {id: r, when: [router.spooling], send: [{to: alerts}]}\n",
+            "companies.defaults has no role 'alerts'; alarms belong to no company; write alerts: SINK under",
+            id="alarm-without-role",
+        ),
+        pytest.param(
+            f"  - {{id: r, when: [router.sink_down], {SEND}}}\n",
+            "(rules[1].send): that 'crm' is down itself is told nobody",
+            id="alarm-by-one-sink",
+        ),
+        pytest.param(
             "  - {id: r, when: [call.missed], send: [{to: alerts}]}\n",
             "globex has no role 'alerts'",
             id="company-without-role",
@@ -194,6 +209,12 @@ def test_a_rule_that_cannot_be_meant_is_warned_of_once(tmp_path: Path, rules: st
             f"  - {{id: first, when: [call.missed], if: {{spam: true}}, stop: true, {SEND}}}\n"
             f"  - {{id: r, when: [call.missed], {SEND}}}\n",
             id="stop-with-a-condition",
+        ),
+        pytest.param(
+            "  - {id: r, when: [router.sink_down], send: [{to: records}, {to: terminal}]}\n", id="alarm-by-two-sinks"
+        ),
+        pytest.param(
+            f"  - {{id: r, companies: [acme], when: [source.bad_signature], {SEND}}}\n", id="alarm-of-a-company"
         ),
         pytest.param(
             f"  - {{id: first, when: [call.missed], {SEND}}}\n  - {{id: r, when: [call.missed], {SEND}}}\n",

@@ -58,6 +58,9 @@ def run(capsys: pytest.CaptureFixture[str], *args: object) -> tuple[int, str, st
     return left.value.code, out, err
 
 
+NOBODY_HEARS = "No rule looks at router.sink_down: nobody is told when a sink fails (docs/rules.md, Alarms)."
+
+
 # --- check -----------------------------------------------------------------------------------------------------------
 
 
@@ -72,7 +75,20 @@ def test_a_right_file_is_counted_and_its_warnings_do_not_change_the_exit_code(
 
     assert (code, out) == (0, f"{config} is right: 2 companies, 2 sinks, 4 rules.\n")
     assert err.startswith(f"Warning: {config}:20:52 (rules[3].if.outcome): outcome is never so here: it is missed; ")
-    assert err.count("\n") == 1
+    assert err.splitlines()[1:] == [NOBODY_HEARS]
+
+
+def test_nothing_is_said_of_alarms_where_a_rule_tells_them(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that sees them, which a rule for some companies does not."""
+    rule = "  - {{id: alarms, companies: {}, when: [router.sink_down], send: [{{to: crm}}, {{to: terminal}}]}}\n"
+    said = []
+    for companies in ("all", "[acme]"):
+        config.write_text(FILE.replace("unmatched:", f"{rule.format(companies)}unmatched:"))
+        said.append(run(capsys, "rules", "check", "--config", config)[2])
+
+    assert said[0] == ""
+    assert NOBODY_HEARS in said[1]
+    assert "'router.sink_down' belongs to no company" in said[1]
 
 
 def test_mistakes_are_rows_for_machines(capsys: pytest.CaptureFixture[str]) -> None:

@@ -138,6 +138,16 @@ def test_a_corrected_call_shows_what_it_was_thought_to_be() -> None:
     check(composed)
 
 
+def test_an_outage_that_is_over_says_so_on_top() -> None:
+    """The message that told of the sink becomes one that tells that it works."""
+    composed = compose(message_of(*story(Transition.ROUTER_SINK_DOWN, Transition.ROUTER_RECOVERED)))
+
+    assert shown(composed)[0].startswith("*crm works again, after 12 min*")
+    assert shown(composed)[-1].startswith("sink down <!date^")
+    assert composed.text.startswith("crm works again, after 12 min")
+    check(composed)
+
+
 def test_a_correction_alone_says_what_it_was_as_well() -> None:
     """Where it is a message of its own, the story still tells."""
     composed = compose(message_of(*story(Transition.CALL_MISSED, Transition.CALL_CORRECTED)), whole=False)
