@@ -38,6 +38,11 @@ def record_id(record: bytes) -> str:
     return str(orjson.loads(record)["row"]["id"])
 
 
+def body_of(record: bytes) -> bytes:
+    """The body of the webhook that *record* holds."""
+    return b64decode(orjson.loads(record)["row"]["body"])
+
+
 def insert_records(conn: Connection, records: Sequence[bytes]) -> None:
     """Bring *records* into the database, in their order. One that is there already is left as it is."""
     read = [_read(record) for record in records]

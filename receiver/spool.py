@@ -69,7 +69,7 @@ class Backlog:
         self._position_file = os.open(directory / "position", os.O_RDWR | os.O_CREAT, 0o600)
         self._position = Position()
         try:
-            self._position = self._read_position()
+            self._position = _position_in(os.pread(self._position_file, _POSITION.size, 0))
             self._write_position()  # its room on the disk is taken now
             self.count = self._count()
         except OSError:
@@ -134,20 +134,7 @@ class Backlog:
 
     def _waiting(self) -> Iterator[tuple[bytes, int, Position]]:
         """Each waiting record, where it starts in its segment, and its end."""
-        for number in self._segments():
-            if number < self._position.segment:
-                continue
-            start = self._position.offset if number == self._position.segment else 0
-            with self._path(number).open("rb") as file:
-                for frame in frames(file, start):
-                    yield frame.payload, frame.start, Position(number, frame.end)
-
-    def _read_position(self) -> Position:
-        told = os.pread(self._position_file, _POSITION.size, 0)
-        if len(told) < _POSITION.size:
-            return Position()
-        segment, offset, checksum = _POSITION.unpack(told)
-        return Position(segment, offset) if crc32(told[:-4]) == checksum else Position()
+        return _waiting_in(self.directory, self._position)
 
     def _write_position(self) -> None:
         position = struct.pack(">QQ", self._position.segment, self._position.offset)
@@ -156,10 +143,10 @@ class Backlog:
             _sync(self._position_file)
 
     def _segments(self) -> list[int]:
-        return sorted(int(path.stem) for path in self.directory.glob("*.segment"))
+        return _segments_of(self.directory)
 
     def _path(self, number: int) -> Path:
-        return self.directory / f"{number:06}.segment"
+        return _segment_path(self.directory, number)
 
 
 class Spool(Backlog):
@@ -306,6 +293,24 @@ def open_spool(parent: Path, *, segment_size: int = SEGMENT_SIZE) -> Spool:
         return spool
 
 
+def waiting_in(parent: Path) -> Iterator[bytes]:
+    """All that waits below *parent*, whoever holds it, without touching it.
+
+    What is brought back while one reads may be missed.
+    """
+    for directory in sorted(parent.glob(f"{Prefix.INSTANCE}_*")):
+        with contextlib.suppress(FileNotFoundError):  # emptied meanwhile
+            position = _position_in((directory / "position").read_bytes())
+            for record, _, _ in _waiting_in(directory, position):
+                yield record
+
+
+def refused_in(parent: Path) -> Iterator[tuple[Path, bytes]]:
+    """The records below *parent* that were set aside, each in a file of its own."""
+    for path in sorted((parent / "refused").glob("*.json")):
+        yield path, path.read_bytes()
+
+
 def take_over(parent: Path) -> list[Backlog]:
     """The directories below *parent* that dead processes left, oldest first. They are ours from now on.
 
@@ -331,6 +336,32 @@ def _taken_over(directory: Path) -> Backlog:
     except OSError:
         os.close(lock)
         raise
+
+
+def _waiting_in(directory: Path, position: Position) -> Iterator[tuple[bytes, int, Position]]:
+    """Each record after *position*, where it starts in its segment, and its end."""
+    for number in _segments_of(directory):
+        if number < position.segment:
+            continue
+        with _segment_path(directory, number).open("rb") as file:
+            for frame in frames(file, position.offset if number == position.segment else 0):
+                yield frame.payload, frame.start, Position(number, frame.end)
+
+
+def _position_in(told: bytes) -> Position:
+    """The position that is written so; the beginning where none is, or a spoiled one."""
+    if len(told) < _POSITION.size:
+        return Position()
+    segment, offset, checksum = _POSITION.unpack(told)
+    return Position(segment, offset) if crc32(told[:-4]) == checksum else Position()
+
+
+def _segments_of(directory: Path) -> list[int]:
+    return sorted(int(path.stem) for path in directory.glob("*.segment"))
+
+
+def _segment_path(directory: Path, number: int) -> Path:
+    return directory / f"{number:06}.segment"
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -23,7 +24,9 @@ from callrail.payload import Fields, read_payload
 from callrail.phones import spellings
 from receiver.columns import Json
 from receiver.database import Database
+from receiver.records import body_of
 from receiver.schema import EventState, events, metadata, quarantine
+from receiver.spool import refused_in, waiting_in
 from routers.facts import contact_of, number_of
 from routers.forgetting import happened_at, keyed_hash, read_erased
 from routers.objects import identity_of
@@ -110,6 +113,21 @@ def search(database: Database, number: str, *, tell: Tell = lambda _: None) -> F
                 tell(table.name)
                 found.rows[str(table.name)] = list(_mentioning(conn, table, columns, mentions))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """What of a spool mentions a person: the bodies of webhooks that wait, and files that were set aside."""
+
+    waiting: list[bytes]
+    set_aside: list[Path]
+
+
+def spooled(folder: Path, person: Person) -> Spooled:
+    """What in the spool in *folder* mentions *person*. A server may be at work there; nothing is changed."""
+    mentions = person.mentions()
+    waiting = [body for record in waiting_in(folder) if mentions.search(_text_of(body := body_of(record)))]
+    return Spooled(waiting, [path for path, record in refused_in(folder) if mentions.search(_text_of(body_of(record)))])
 
 
 def swept(table: Table) -> list[Column[Any]]:

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -15,15 +16,16 @@ import orjson
 
 from callrail.phones import e164
 from receiver.database import Database
+from receiver.records import body_of
 from routers.audit import note
 from routers.cli.looking import opened
-from routers.cli.options import config_option, database_option, output_option
+from routers.cli.options import config_option, database_option, output_option, spool_option
 from routers.cli.output import print_rows
 from routers.operating import clock_of
 from routers.privacy import Erased, settle, subject_of
 from routers.privacy import erase as erase_person
 from routers.privacy import export as export_person
-from routers.searching import Found, returned, search
+from routers.searching import Found, Spooled, returned, search, spooled
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -55,8 +57,16 @@ def _phone_option(*, required: bool = False) -> Callable[[F], F]:
 @output_option
 @config_option
 @database_option
+@spool_option
 def erase(
-    number: str | None, is_again: bool, is_plan: bool, is_sure: bool, output: str, config: Path, database_url: str
+    number: str | None,
+    is_again: bool,
+    is_plan: bool,
+    is_sure: bool,
+    output: str,
+    config: Path,
+    database_url: str,
+    spool: Path,
 ) -> int:
     """Erase the person with a number from every table, and remember to keep them erased.
 
@@ -71,7 +81,7 @@ def erase(
     with opened(database_url) as database:
         before = returned(database, key) if is_again and key is not None else {}
         persons = [search(database, one, tell=_tell) for one in ([number] if number is not None else before)]
-        counts = _counts(persons)
+        counts = _counts(persons, spool)
         if is_plan or key is None or (is_again and not persons):
             print_rows(counts, output=output, empty="Nothing is stored of that.")
             return 0
@@ -82,6 +92,7 @@ def erase(
             moment = before.get(found.person.number)
             done = erase_person(database, found, key, clock=clock_of(database), erased_at=moment, tell=_tell)
             left += _left(done)
+            left += _erase_spooled(spooled(spool, done.found.person))
         if database.is_sqlite and not settle(database):
             left.append("somebody is reading, so the file's log (-wal) still holds what was")
     click.echo("Erased. What is told of it again will not be kept.", err=True)
@@ -90,8 +101,11 @@ def erase(
     return 1 if left else 0
 
 
-def _counts(persons: Sequence[Found]) -> list[dict[str, Any]]:
+def _counts(persons: Sequence[Found], spool: Path) -> list[dict[str, Any]]:
     counts = sum((found.counts() for found in persons), Counter[str]())
+    for found in persons:
+        in_spool = spooled(spool, found.person)
+        counts["spool"] += len(in_spool.waiting) + len(in_spool.set_aside)
     return [{"table": table, "rows": rows} for table, rows in sorted(counts.items()) if rows]
 
 
@@ -127,18 +141,27 @@ def _left(done: Erased) -> Iterator[str]:
         yield f"{waiting:,} webhooks of others that mention the person are still to be routed"
 
 
+def _erase_spooled(found: Spooled) -> Iterator[str]:
+    """Delete what was set aside. What waits belongs to the server that brings it back; the database then knows."""
+    for path in found.set_aside:
+        path.unlink(missing_ok=True)
+    if found.waiting:
+        yield f"{len(found.waiting):,} webhooks that mention the person wait in the spool"
+
+
 @privacy.command()
 @_phone_option(required=True)
 @click.option("--to", "path", type=click.Path(path_type=Path, dir_okay=False), help="A new file, for its owner alone.")
 @config_option
 @database_option
-def export(number: str, path: Path | None, config: Path, database_url: str) -> None:
+@spool_option
+def export(number: str, path: Path | None, config: Path, database_url: str, spool: Path) -> None:
     """Tell all that is stored of the person with a number, as one JSON document."""
     key = _key(config)
     with opened(database_url) as database:
         found = search(database, number, tell=_tell)
         with _output(path) as out:
-            _write(out, number, database, found)
+            _write(out, number, database, found, spooled(spool, found.person))
         with database.writing.begin() as conn:
             subject = subject_of(key, number) if key is not None else "a number"
             note(conn, now=clock_of(database).now(conn), action="privacy export", subject=subject)
@@ -162,15 +185,20 @@ def _output(path: Path | None) -> Iterator[IO[bytes]]:
         yield out
 
 
-def _write(out: IO[bytes], number: str, database: Database, found: Found) -> None:
+def _write(out: IO[bytes], number: str, database: Database, found: Found, in_spool: Spooled) -> None:
     """One document, a row at a time: a person may have thousands."""
     out.write(b'{"phone": ' + orjson.dumps(number))
-    for section, rows in export_person(database, found):
+    for section, rows in chain(export_person(database, found), [("spool", _of_spool(in_spool))]):
         out.write(b',\n"' + section.encode() + b'": [')
         for n, row in enumerate(rows):
             out.write((b",\n" if n else b"\n") + _json(row))
         out.write(b"]")
     out.write(b"}\n")
+
+
+def _of_spool(found: Spooled) -> Iterator[dict[str, str]]:
+    bodies = (*found.waiting, *(body_of(path.read_bytes()) for path in found.set_aside))
+    return ({"body": body.decode("utf-8", "replace")} for body in bodies)
 
 
 def _json(row: Mapping[str, Any]) -> bytes:

@@ -13,10 +13,12 @@ import pytest
 from sqlalchemy import Connection, LargeBinary, Text, select, type_coerce, update
 
 from receiver.database import Database
-from receiver.events import ReceivedRequest, insert_quarantined
+from receiver.events import ReceivedRequest, event_row, insert_quarantined
 from receiver.ids import Prefix, new_id
 from receiver.instances import Instance, beat
+from receiver.records import event_record
 from receiver.schema import EventState, QuarantineReason, events, metadata
+from receiver.spool import open_spool, refused_in, waiting_in
 from routers.forgetting import ERASED, Forgotten, read_erased
 from routers.objects import claim_received
 from routers.operating import retry
@@ -425,6 +427,31 @@ def test_export_writes_a_new_file_for_its_owner_alone(database_url: str, config:
 
     assert run("privacy", "export", "--phone", NUMBER, "--to", file, environ=environ).code == 0
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert orjson.loads(file.read_bytes()).keys() == {"phone", "events", "quarantine", "objects"}
+    assert orjson.loads(file.read_bytes()).keys() == {"phone", "events", "quarantine", "objects", "spool"}
     assert run("privacy", "export", "--phone", NUMBER, "--to", file, environ=environ).code == 3
     assert orjson.loads(run("privacy", "export", "--phone", NUMBER, environ=environ).out)["phone"] == NUMBER
+
+
+def test_the_spool_is_searched_too(sqlite_url: str, config: Path, tmp_path: Path) -> None:
+    """What was set aside is deleted; what waits is not ours to touch, and one is told to come back."""
+    folder = tmp_path / "spool"
+    spool = open_spool(folder)
+    for number, name in ((NUMBER, "Ann"), ("+14045550188", "Bob")):
+        body = orjson.dumps({"customer_phone_number": number, "customer_name": name})
+        request = ReceivedRequest(datetime.now(UTC), "acme", "post_call", "application/json", {}, body)
+        record = event_record(event_row(new_id(Prefix.EVENT), request, b"", None))
+        assert spool.append([record]) is None
+        spool.refuse(name, record)
+    spool.close()
+    environ = {"CALLRAIL_ROUTER_DATABASE_URL": sqlite_url, "CALLRAIL_ROUTER_CONFIG": str(config), "PRIVACY_KEY": "k"}
+    environ["CALLRAIL_ROUTER_SPOOL"] = str(folder)
+
+    told = orjson.loads(run("privacy", "export", "--phone", NUMBER, environ=environ).out)["spool"]
+    planned = run("privacy", "erase", "--phone", NUMBER, "--plan", "-o", "json", environ=environ)
+    done = run("privacy", "erase", "--phone", NUMBER, "--yes", environ=environ)
+
+    assert [orjson.loads(one["body"])["customer_name"] for one in told] == ["Ann", "Ann"]
+    assert orjson.loads(planned.out) == [{"table": "spool", "rows": 2}]
+    assert (done.code, "1 webhooks that mention the person wait in the spool" in done.err) == (1, True)
+    assert [path.name for path, _ in refused_in(folder)] == ["Bob.json"]
+    assert len(list(waiting_in(folder))) == 2
