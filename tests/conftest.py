@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.postgresql import RunServer, ServerUnavailable, fresh_database, new_run
+from tests.postgresql import OTHER_SERVER, RunServer, ServerUnavailable, fresh_database, new_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,3 +112,30 @@ def unmigrated_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'unmigrated.db'}"
     url: str = request.getfixturevalue("unmigrated_postgresql_url")
     return url
+
+
+@pytest.fixture
+def own_server() -> Iterator[RunServer]:
+    """A PostgreSQL that a test may stop."""
+    if os.environ.get(OTHER_SERVER):
+        pytest.skip("the server of this run is not ours to stop")
+    server = RunServer(new_run())
+    try:
+        try:
+            server.url()
+        except ServerUnavailable as error:
+            if os.environ.get("CI") == "true":
+                raise
+            pytest.skip(f"no PostgreSQL: {error}")
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def own_url(own_server: RunServer) -> str:
+    """A migrated database on it."""
+    from routers import migrate
+
+    name = own_server.migrated_template(migrate.upgrade)
+    return own_server.url().set(database=name).render_as_string(hide_password=False)

@@ -81,6 +81,8 @@ def test_an_unproved_request_is_kept_whole(conn: Connection, reason: QuarantineR
         "content_type": "application/json",
         "headers": {"user-agent": "CallRail Webhook/1.0"},
         "body": b"\x00\xff",
+        "bytes": 39,
+        "tried_with": None,
     }
 
 

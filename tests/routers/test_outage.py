@@ -7,20 +7,18 @@ import json
 import os
 import signal
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, literal_column, select
 
 from receiver.schema import EventState, events, instances
-from routers import migrate
 from routers.schema import DeliveryState, deliveries
 from routers.serve import Role
 from tests.client import get, post_signed
 from tests.fakes.destination import running_destination
 from tests.fakes.receiver_of_webhooks import receiver_in_a_thread, times_arrived
-from tests.postgresql import OTHER_SERVER, RunServer, ServerUnavailable, new_run
+from tests.postgresql import RunServer
 from tests.routers.running import KEY, SECRETS, config_text, running, serving_here
 from tests.routers.store import opened, rows_of
 from tests.routers.waiting import until, wait_until
@@ -28,36 +26,13 @@ from tests.routers.waiting import until, wait_until
 pytestmark = pytest.mark.anyio
 
 A_SECOND = 100
-SECONDS_AWAY = 5
+SECONDS_AWAY = int(os.environ.get("CALLRAIL_ROUTER_TEST_OUTAGE", "30"))
 
 
 @pytest.fixture(autouse=True)
 def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, secret in SECRETS.items():
         monkeypatch.setenv(name, secret)
-
-
-@pytest.fixture
-def own_server() -> Iterator[RunServer]:
-    """A PostgreSQL that a test may stop."""
-    if os.environ.get(OTHER_SERVER):
-        pytest.skip("the server of this run is not ours to stop")
-    server = RunServer(new_run())
-    try:
-        try:
-            server.url()
-        except ServerUnavailable as error:
-            pytest.skip(f"no PostgreSQL: {error}")
-        yield server
-    finally:
-        server.stop()
-
-
-@pytest.fixture
-def own_url(own_server: RunServer) -> str:
-    """A migrated database on it."""
-    name = own_server.migrated_template(migrate.upgrade)
-    return own_server.url().set(database=name).render_as_string(hide_password=False)
 
 
 KINDS = ("pre_call", "call_routing_complete", "post_call")
