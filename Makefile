@@ -9,7 +9,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format types reference bench clean
+.PHONY: help run test torture lint format types reference bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ run: .venv/.run ## Start the router on SQLite with the example rules, and play c
 
 test: .venv/.dev ## Run all tests, on SQLite and on a real PostgreSQL
 	$(BIN)/pytest -n $(WORKERS) $(ARGS)
+
+torture: .venv/.dev ## Kill it a hundred times, and take its database away for five minutes
+	CALLRAIL_ROUTER_TEST_KILLS=100 CALLRAIL_ROUTER_TEST_OUTAGE=300 $(BIN)/pytest -n $(WORKERS) tests/crash tests/routers/test_outage.py $(ARGS)
 
 lint: .venv/.dev ## Check style and format
 	$(BIN)/ruff check

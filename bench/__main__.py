@@ -10,7 +10,21 @@ from pathlib import Path
 
 import click
 
-from bench import delivery, e2e, footprint, hanging, held, history, intake, order, routing, rules
+from bench import (
+    delivery,
+    e2e,
+    footprint,
+    hanging,
+    held,
+    history,
+    intake,
+    million,
+    order,
+    outage,
+    replay,
+    routing,
+    rules,
+)
 from bench.checks import CheckFailed
 from bench.report import Figure, conditions, print_table, write_json
 from bench.servers import Kind, ServerFailed, Workspace, workspace
@@ -28,6 +42,7 @@ class _Extent:
     seconds: float
     stored: int
     events: int
+    away: float
 
 
 @dataclass(frozen=True)
@@ -51,6 +66,9 @@ _PARTS: dict[str, _Part] = {
     "history": lambda b, kind: history.measure(b.space, kind, rounds=b.extent.rounds, stored=b.extent.stored),
     "start": lambda b, kind: footprint.measure_start(b.space, kind, rounds=b.extent.rounds),
     "memory": lambda b, kind: footprint.measure_memory(b.space, b.sink, kind, events=b.extent.events),
+    "million": lambda b, kind: million.measure(b.space, kind, rounds=b.extent.rounds, stored=b.extent.stored),
+    "replay": lambda b, kind: replay.measure(b.space, kind, rounds=b.extent.rounds),
+    "outage": lambda b, kind: outage.measure(b.space, kind, away=b.extent.away),
     "rules": lambda b, _kind: rules.measure(b.space, rounds=b.extent.rounds),
 }
 
@@ -73,8 +91,11 @@ def _several(*allowed: str) -> click.ParamType[tuple[str, ...]]:
 @click.option("--database", type=_several(*Kind), default=",".join(Kind), show_default=True, help="Which databases.")
 @click.option("--rounds", type=click.IntRange(1), default=7, show_default=True, help="Interleaved rounds a figure.")
 @click.option("--seconds", type=float, default=3.0, show_default=True, help="Length of a round.")
-@click.option("--stored", type=int, default=1_000_000, show_default=True, help="Events stored before, in history.")
+@click.option(
+    "--stored", type=int, default=1_000_000, show_default=True, help="Events stored before, in history and million."
+)
 @click.option("--events", type=int, default=100_000, show_default=True, help="Events taken in, in memory.")
+@click.option("--away", type=float, default=30.0, show_default=True, help="Seconds without a database, in outage.")
 @click.option("--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="Also write the figures here.")
 def main(
     only: tuple[str, ...],
@@ -83,6 +104,7 @@ def main(
     seconds: float,
     stored: int,
     events: int,
+    away: float,
     file: Path | None,
 ) -> None:
     """Measure the installed router and print one table.
@@ -90,7 +112,7 @@ def main(
     Exit code 1 if anything was lost or came twice, or a server failed. A missed target is only shown: machines differ.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers, databases and folders go too
-    extent = _Extent(rounds, seconds, stored, events)
+    extent = _Extent(rounds, seconds, stored, events, away)
     kinds = [Kind(name) for name in database]
     with running_sink() as sink, workspace(sink.url) as space:
         bench = _Bench(space, sink, extent)

@@ -1,6 +1,8 @@
-"""A long history, made by SQL: events of 1 kB, each routed, told and done with."""
+"""A year of history, made by SQL: events of 1 kB, each routed, told and done with, the last an hour ago."""
 
 from __future__ import annotations
+
+import time
 
 from sqlalchemy import Table, text
 
@@ -91,24 +93,36 @@ _ROWS: dict[Table, dict[str, str]] = {
 _SQLITE = {
     "numbers": "(WITH RECURSIVE numbers(n) AS (SELECT {first} UNION ALL SELECT n + 1 FROM numbers WHERE n < {last})"
     " SELECT n FROM numbers)",
-    "id": "printf('%026d', n)",
-    "at": "strftime('%Y-%m-%dT%H:%M:%f000Z', 1767225600 + n, 'unixepoch')",
+    "rest": "printf('%016d', n)",
+    "at": "strftime('%Y-%m-%dT%H:%M:%f000Z', ({ms}) / 1000.0, 'unixepoch')",
     "kilobyte": "randomblob(1000)",
     "hash": "randomblob(32)",
 }
 _POSTGRESQL = {
     "numbers": "generate_series({first}, {last}) AS numbers(n)",
-    "id": "lpad(n::text, 26, '0')",
-    "at": "to_timestamp(1767225600 + n)",
+    "rest": "lpad(n::text, 16, '0')",
+    "at": "to_timestamp(({ms}) / 1000.0)",
     "kilobyte": "decode(repeat(md5(n::text), 62), 'hex')",
     "hash": "decode(md5(n::text) || md5((-n)::text), 'hex')",
 }
 
 
+_YEAR = 365 * 24 * 3600 * 1000  # ms
+_DIGITS = "0123456789abcdefghijklmnopqrstuv"
+# As `receiver.ids` writes the 48 bits of milliseconds that an id begins with: ten digits of five.
+_TIME = " || ".join(
+    f"substr('{_DIGITS}', CAST(((({{ms}}) {shift}) & 31) AS integer) + 1, 1)"
+    for shift in (*(f">> {bits}" for bits in range(43, -1, -5)), "<< 2")
+)
+
+
 def preload(url: str, count: int) -> None:
     """Store *count* events and what follows from each. Their ids are older than all that are made from now on."""
     database = open_database(url)
-    dialect = _SQLITE if database.is_sqlite else _POSTGRESQL
+    last = round((time.time() - 3600) * 1000)
+    ms = f"{last - _YEAR} + {_YEAR // count} * n"
+    dialect = {name: sql.replace("{ms}", ms) for name, sql in (_SQLITE if database.is_sqlite else _POSTGRESQL).items()}
+    dialect["id"] = f"({_TIME.format(ms=ms)} || {dialect['rest']})"
     with database.writing.connect() as conn:
         for first in range(1, count + 1, _AT_ONCE):
             numbers = dialect["numbers"].format(first=first, last=min(first + _AT_ONCE - 1, count))
