@@ -91,9 +91,7 @@ def _several(*allowed: str) -> click.ParamType[tuple[str, ...]]:
 @click.option("--database", type=_several(*Kind), default=",".join(Kind), show_default=True, help="Which databases.")
 @click.option("--rounds", type=click.IntRange(1), default=7, show_default=True, help="Interleaved rounds a figure.")
 @click.option("--seconds", type=float, default=3.0, show_default=True, help="Length of a round.")
-@click.option(
-    "--stored", type=int, default=1_000_000, show_default=True, help="Events stored before, in history and million."
-)
+@click.option("--stored", type=int, default=1_000_000, show_default=True, help="Events stored before.")
 @click.option("--events", type=int, default=100_000, show_default=True, help="Events taken in, in memory.")
 @click.option("--away", type=float, default=30.0, show_default=True, help="Seconds without a database, in outage.")
 @click.option("--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="Also write the figures here.")

@@ -28,7 +28,7 @@ from receiver.events import ReceivedRequest, event_row, insert_events
 from receiver.ids import Prefix, new_id
 from receiver.writer import MAX_BATCH, Writer
 from routers.lanes import open_lane
-from routers.outbox import Delivery, Tried, claim_due, record
+from routers.leases import Delivery, Tried, claim_due, record
 from routers.schema import DeliveryState
 
 _EVENTS = 6_000

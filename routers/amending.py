@@ -15,9 +15,10 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, or_, select
 
+from routers.leases import Delivery, Tried
 from routers.messages import Amend
 from routers.ordering import Pair
-from routers.outbox import UNSENT, Delivery, NewDelivery, Tried, end, insert_deliveries
+from routers.outbox import UNSENT, NewDelivery, end, insert_deliveries
 from routers.rules.ruleset import Amending
 from routers.schema import DeliveryState, deliveries, transitions, versions
 from routers.transitions import Transition

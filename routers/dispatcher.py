@@ -23,12 +23,12 @@ from sqlalchemy import Connection
 from receiver.clock import Clock
 from receiver.exceptions import DatabaseUnavailable
 from receiver.writer import Writer
-from routers import lanes, outbox
+from routers import lanes, leases, outbox
 from routers.amending import tell_with_firsts, with_stories
 from routers.hours import time_zone
 from routers.lanes import Condition
+from routers.leases import Delivery, Tried
 from routers.ordering import let_pass, promote_forgotten
-from routers.outbox import Delivery, Tried
 from routers.outcomes import Delivered, Outcome, Rejected, Uncertain
 from routers.rates import Rate
 from routers.retries import GONE, NOT_AUTHORISED, Policy, Step, next_step
@@ -125,7 +125,7 @@ class Dispatcher:
 
     def _return_leases(self, conn: Connection, now: datetime, *, everything: bool = False) -> int:
         on_uncertain = {lane.name: lane.limits.policy.on_uncertain for lane in self._lanes}
-        return outbox.return_leases(conn, now=now, everything=everything, on_uncertain=on_uncertain)
+        return leases.return_leases(conn, now=now, everything=everything, on_uncertain=on_uncertain)
 
     def _tidy_up(self, conn: Connection) -> bool:
         """One transaction's worth of it; whether there is more."""
@@ -293,7 +293,7 @@ class Lane:
         room = self._room(conn, condition, on_the_way)
         if not room:  # while nothing may be sent, nobody loses their turn
             return _Turn([], self._wait(conn, condition, now), self._had_its_turn)
-        claimed = outbox.claim_due(
+        claimed = leases.claim_due(
             conn,
             sink=self.name,
             now=now,
@@ -317,7 +317,7 @@ class Lane:
         return free if condition.tokens is None else min(free, max(int(condition.tokens), 0))
 
     def _wait(self, conn: Connection, condition: Condition, now: datetime) -> timedelta:
-        due = outbox.next_due(conn, self.name)
+        due = leases.next_due(conn, self.name)
         if due is None:
             return POLL
         wait = max(due - now, condition.next_token(self.limits.rate))
@@ -341,7 +341,7 @@ class Lane:
             )
             tried.append(self._tried(result, step, now))
             condition = _after(condition, step, now)
-        outbox.record(conn, tried, now=now)
+        leases.record(conn, tried, now=now)
         tell_with_firsts(conn, tried, now=now)
         return condition
 

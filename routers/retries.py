@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from routers.outcomes import AuthFailed, Delivered, Gone, Outcome, Rejected, Retry, Uncertain
 from routers.schema import DeliveryState
-from routers.sinks.config import OnUncertain
+from routers.uncertain import OnUncertain
 
 # Jitter only lengthens a wait: nobody is asked sooner than the schedule or the destination says.
 _JITTER = 0.1

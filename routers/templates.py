@@ -18,8 +18,8 @@ from callrail.fields import FIELDS
 from routers.escapes import Escape, plain
 from routers.filters import KEY_MARK, ZONE, holds_access_key, join, link, ordinal, phone, truncate
 from routers.hours import time_zone
+from routers.leases import Delivery
 from routers.messages import Amend, Chapter, First, Message, Text
-from routers.outbox import Delivery
 from routers.sandbox import (
     RESERVED_MARK,
     Compiled,

@@ -18,7 +18,8 @@ from routers.durations import written_duration
 from routers.outcomes import Outcome, Retry
 from routers.retries import OWN_TROUBLE, PAUSE, REPEAT_AFTER, Policy, next_step
 from routers.schema import DeliveryState
-from routers.sinks.config import SCHEDULES, Audience, OnUncertain
+from routers.sinks.config import SCHEDULES, Audience
+from routers.uncertain import OnUncertain
 from tests.contract.test_contract import ROWS, Row
 from tests.routers.store import NOW
 

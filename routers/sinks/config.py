@@ -29,6 +29,7 @@ from routers.durations import Duration
 from routers.messages import Amend
 from routers.rates import WrittenRate
 from routers.rules.ruleset import Amending
+from routers.uncertain import OnUncertain
 
 
 class Audience(StrEnum):
@@ -36,14 +37,6 @@ class Audience(StrEnum):
 
     PEOPLE = "people"
     SYSTEMS = "systems"
-
-
-class OnUncertain(StrEnum):
-    """What follows a send of which it is not known whether it arrived."""
-
-    RETRY = "retry"
-    REPEAT = "repeat"
-    HOLD = "hold"
 
 
 def _schedule(text: str) -> tuple[timedelta, ...]:

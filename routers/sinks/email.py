@@ -26,10 +26,11 @@ from receiver.secrets import SecretRef
 from routers.escapes import plain
 from routers.messages import Amend, Message
 from routers.outcomes import AuthFailed, Delivered, Outcome, Rejected, Retry, outcome_of_error
-from routers.sinks.config import Audience, OnUncertain, RemoteSinkConfig
+from routers.sinks.config import Audience, RemoteSinkConfig
 from routers.sinks.mail import Letterhead, compose, message_id
 from routers.sinks.sink import Check
 from routers.sinks.smtp import CLOSING, Post, Probe, Refused, Reply, Server, Stage, Tls
+from routers.uncertain import OnUncertain
 
 PORTS = {Tls.STARTTLS: 587, Tls.IMPLICIT: 465, Tls.NONE: 25}
 

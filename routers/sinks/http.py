@@ -31,7 +31,6 @@ from routers.sinks.config import (
     Audience,
     HeaderName,
     HttpSinkConfig,
-    OnUncertain,
     WrittenHeaders,
     WrittenUrl,
     checked_headers,
@@ -41,6 +40,7 @@ from routers.sinks.config import (
 )
 from routers.sinks.reaching import check_reached
 from routers.sinks.sink import Check
+from routers.uncertain import OnUncertain
 
 # What these templates may name beside all that a message's template may.
 OWN_NAMES: dict[str, str] = {

@@ -24,10 +24,11 @@ from routers.messages import Amend, First, Message
 from routers.outcomes import Delivered, Outcome, Retry, Uncertain, outcome_of_error
 from routers.rates import Rate, WrittenRate
 from routers.rules.ruleset import Amending
-from routers.sinks.config import Audience, HttpSinkConfig, OnUncertain
+from routers.sinks.config import Audience, HttpSinkConfig
 from routers.sinks.sink import Check
 from routers.sinks.slack_answers import FIRST_IS_LOST, Reply, read_hook, read_reply
 from routers.sinks.slack_blocks import Composed, compose
+from routers.uncertain import OnUncertain
 
 _CHANNEL = re.compile(r"[CGD][A-Z0-9]{2,}")
 _NEEDS_AN_ID = frozenset({Amend.EDIT, Amend.THREAD})

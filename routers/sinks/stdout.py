@@ -8,8 +8,9 @@ from typing import Literal, TextIO
 
 from routers.messages import Message
 from routers.outcomes import Delivered, Outcome
-from routers.sinks.config import Audience, OnUncertain, SinkConfig
+from routers.sinks.config import Audience, SinkConfig
 from routers.sinks.sink import Check
+from routers.uncertain import OnUncertain
 
 
 class StdoutConfig(SinkConfig):

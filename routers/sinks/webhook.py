@@ -28,7 +28,6 @@ from routers.rules.fields import did_you_mean, own_fields
 from routers.sinks.config import (
     Audience,
     HttpSinkConfig,
-    OnUncertain,
     WrittenHeaders,
     WrittenUrl,
     checked_headers,
@@ -37,6 +36,7 @@ from routers.sinks.config import (
 )
 from routers.sinks.reaching import check_reached
 from routers.sinks.sink import Check
+from routers.uncertain import OnUncertain
 
 _SECRET_BYTES = range(24, 65)
 

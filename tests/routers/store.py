@@ -17,7 +17,8 @@ from receiver.database import Database, open_database
 from receiver.events import ReceivedRequest, event_row, insert_events
 from receiver.ids import Prefix, new_id
 from routers.lanes import open_lane
-from routers.outbox import Delivery, NewDelivery, Tried, insert_deliveries, shift_open_times
+from routers.leases import Delivery, Tried
+from routers.outbox import NewDelivery, insert_deliveries, shift_open_times
 from routers.rules.conditions import Condition, compile_conditions
 from routers.rules.ruleset import Rule, RuleSet, To
 from routers.schema import DeliveryState, deliveries, objects, transitions, versions

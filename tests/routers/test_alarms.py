@@ -25,9 +25,9 @@ from routers.alarms import AT_MOST_EVERY, CALM, watch
 from routers.cli import main
 from routers.config import read_config
 from routers.lanes import hold, lock_lane, open_lane, save_lane
+from routers.leases import claim_due, record
 from routers.messages import Amend
 from routers.objects import record_failure
-from routers.outbox import claim_due, record
 from routers.routing import route
 from routers.rules.reasons import Reason
 from routers.rules.ruleset import Amending, RuleSet, To

@@ -18,7 +18,7 @@ import pytest
 from sqlalchemy import Row, text
 
 from receiver.database import Database
-from routers import outbox
+from routers import leases, outbox
 from routers.amending import EDITS_APART, TOLD_WITH_FIRST, TOLD_WITH_LATER
 from routers.config import Configuration, read_config
 from routers.dispatcher import Dispatcher
@@ -398,7 +398,7 @@ async def test_a_correction_waits_for_who_is_about_to_send_what_is_wrong(
         with opened(postgresql_url) as other, ThreadPoolExecutor(1) as pool:
             with other.writing.begin() as conn:
                 over = NOW + timedelta(minutes=1)
-                held = outbox.claim_due(conn, sink="sales", now=NOW, lease_until=over, instance="in_2", limit=9)
+                held = leases.claim_due(conn, sink="sales", now=NOW, lease_until=over, instance="in_2", limit=9)
                 assert len(held) == 1
                 routing = pool.submit(calls.hears, "call_modified", ANSWERED)
                 wait_until(lambda: _somebody_waits_for_a_lock(calls.database))
@@ -422,7 +422,7 @@ def dies_sending(calls: Office) -> None:
     """A process claims what is due and marks it, its request arrives or does not, and nobody hears of it again."""
     with calls.database.writing.begin() as conn:
         over = calls.clock.moment - timedelta(seconds=1)
-        held = outbox.claim_due(
+        held = leases.claim_due(
             conn, sink="sales", now=calls.clock.moment, lease_until=over, instance="in_dead", limit=9
         )
         assert len(held) == 1

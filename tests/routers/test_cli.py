@@ -18,7 +18,7 @@ import pytest
 from callrail.payload import read_payload
 from receiver.database import open_database
 from receiver.schema import events
-from routers import outbox
+from routers import leases
 from routers.cli import cli
 from routers.lanes import open_lane
 from routers.routing import route
@@ -279,11 +279,11 @@ def looked(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> L
         )
         route(conn, FixedClock(), rules, limit=100)
         open_lane(conn, "crm")
-        (held,) = outbox.claim_due(conn, sink="crm", now=NOW, lease_until=NOW, instance="in_1", limit=9)
-        outbox.record(conn, [tried(held, DeliveryState.PENDING, reason="HTTP 500: oops")], now=NOW)
-        outbox.record(conn, [tried(held, DeliveryState.DELIVERED, reason="HTTP 200")], now=NOW)
-        (form,) = outbox.claim_due(conn, sink="terminal", now=NOW, lease_until=NOW, instance="in_1", limit=9)
-        outbox.record(conn, [tried(form, DeliveryState.DEAD, reason="rejected: HTTP 400")], now=NOW)
+        (held,) = leases.claim_due(conn, sink="crm", now=NOW, lease_until=NOW, instance="in_1", limit=9)
+        leases.record(conn, [tried(held, DeliveryState.PENDING, reason="HTTP 500: oops")], now=NOW)
+        leases.record(conn, [tried(held, DeliveryState.DELIVERED, reason="HTTP 200")], now=NOW)
+        (form,) = leases.claim_due(conn, sink="terminal", now=NOW, lease_until=NOW, instance="in_1", limit=9)
+        leases.record(conn, [tried(form, DeliveryState.DEAD, reason="rejected: HTTP 400")], now=NOW)
     return Looked(url, by_kind, bodies, held.id, form.id)
 
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text, update
 
-from routers import outbox
+from routers import leases
 from routers.dispatcher import Dispatcher, Limits
 from routers.lanes import SHUT_AFTER
 from routers.messages import Message
@@ -440,7 +440,7 @@ async def test_what_a_dead_process_was_sending_is_sent_once_more_under_the_same_
 
     async with world.dispatching({}):
         await until(lambda: set(world.states()) == {DeliveryState.PENDING})
-    assert {row.id: row.reason for row in world.deliveries()} == {sending: outbox.MAY_REPEAT, pending: None}
+    assert {row.id: row.reason for row in world.deliveries()} == {sending: leases.MAY_REPEAT, pending: None}
 
     async with world.dispatching({"crm": to(destination)}):
         await world.all_are(DeliveryState.DELIVERED)
@@ -455,7 +455,7 @@ async def leave_as_a_dead_process_would(world: World, *, sending: int) -> None:
             now = real_clock(world.database).now(conn)
             # PostgreSQL may have other dispatchers, so there a start returns only leases that are over.
             over = now - timedelta(seconds=1)
-            outbox.claim_due(conn, sink="crm", now=now, lease_until=over, instance="in_dead", limit=sending)
+            leases.claim_due(conn, sink="crm", now=now, lease_until=over, instance="in_dead", limit=sending)
 
     await asyncio.to_thread(claim)
 

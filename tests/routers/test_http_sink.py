@@ -18,10 +18,10 @@ from pydantic import ValidationError
 from receiver.exceptions import SecretMissing
 from routers.messages import Message, Text
 from routers.outcomes import Delivered, Outcome, Rejected, Retry, Uncertain
-from routers.sinks.config import OnUncertain
 from routers.sinks.http import OWN_NAMES, HttpConfig, HttpSink
 from routers.templates import built_in_templates, render
 from routers.transitions import Transition
+from routers.uncertain import OnUncertain
 from tests.fakes.destination import Destination, answer, port_nobody_listens_on, running_destination
 from tests.routers.store import a_delivery
 

@@ -34,8 +34,8 @@ from receiver.columns import instant_text
 from receiver.exceptions import ReceiverError
 from receiver.schema import EventState, Origin, QuarantineReason, events, key_uses, metadata, quarantine
 from routers.cli import main
+from routers.leases import return_leases
 from routers.migrate import is_current, schema_version, upgrade
-from routers.outbox import return_leases
 from routers.routing import route
 from routers.schema import SCHEMA_VERSION, DeliveryState, TransitionState, deliveries, objects, transitions, versions
 from tests.routers.store import NOW, opened, put_deliveries, receive, rows_of, rule_set

@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import Connection, Row, select, update
 
 from receiver.database import Database
-from routers import lanes, outbox
+from routers import lanes, leases
 from routers.lanes import Condition, lock_lane, save_lane
+from routers.leases import claim_due, record
 from routers.ledger import Selection
 from routers.operating import CANCELLABLE, CANCELLED, cancel, change_all, clock_of, resume, retry
-from routers.outbox import claim_due, record
 from routers.schema import RETRYABLE, DeliveryState, attempts, deliveries
 from tests.routers.store import NOW, FixedClock, opened, put_deliveries, rows_of, tried
 
@@ -41,7 +41,7 @@ def row_of(conn: Connection, delivery_id: str) -> Row[Any]:
     return conn.execute(select(deliveries).where(deliveries.c.id == delivery_id)).one()
 
 
-def claim(conn: Connection, limit: int = 10) -> list[outbox.Delivery]:
+def claim(conn: Connection, limit: int = 10) -> list[leases.Delivery]:
     return claim_due(conn, sink="crm", now=LATER, lease_until=LATER, instance="in_1", limit=limit)
 
 
@@ -258,7 +258,7 @@ def test_cancelling_beside_a_dispatcher_loses_and_doubles_nothing(database_url: 
 def send_all(url: str) -> None:
     """Turns of a lane, until nothing is open."""
     with opened(url) as database:
-        sent: list[outbox.Delivery] = []
+        sent: list[leases.Delivery] = []
         is_open = True
         while is_open or sent:
             with database.writing.begin() as conn:

@@ -13,20 +13,21 @@ from sqlalchemy import Connection, select, update
 
 from receiver.database import Database
 from receiver.ids import Prefix, new_id
-from routers import outbox
+from routers import leases, outbox
 from routers.amending import Amendment, amend, tell_with_firsts, with_stories
 from routers.corrections import Correction, correct
 from routers.dispatcher import Limits
+from routers.leases import Delivery, Tried, claim_due, record
 from routers.messages import Amend, Message
 from routers.ordering import Pair, let_pass, promote, promote_forgotten
-from routers.outbox import Delivery, NewDelivery, Tried, claim_due, insert_deliveries, record
+from routers.outbox import NewDelivery, insert_deliveries
 from routers.outcomes import AuthFailed, Delivered, Outcome, Retry
 from routers.retries import Policy
 from routers.rules.ruleset import NOT_AMENDED, Amending
 from routers.schema import DeliveryState, deliveries, transitions
-from routers.sinks.config import OnUncertain
 from routers.sinks.sink import Check
 from routers.transitions import Transition
+from routers.uncertain import OnUncertain
 from tests.routers.dispatching import HOUR, World
 from tests.routers.store import NOW, FixedClock, opened, put_deliveries, rows_of, tried
 from tests.routers.waiting import until
@@ -41,10 +42,10 @@ def states(database: Database) -> list[str]:
     return [row.state for row in rows_of(database, deliveries)]
 
 
-def claimed(conn: Connection, *, limit: int = 100) -> list[outbox.Delivery]:
+def claimed(conn: Connection, *, limit: int = 100) -> list[leases.Delivery]:
     """All that may be sent."""
     until = NOW + LEASE
-    return outbox.claim_due(conn, sink="crm", now=NOW, lease_until=until, instance="in_1", limit=limit)
+    return leases.claim_due(conn, sink="crm", now=NOW, lease_until=until, instance="in_1", limit=limit)
 
 
 def about_the_same(conn: Connection, delivery_id: str) -> NewDelivery:
@@ -75,7 +76,7 @@ def test_one_that_was_made_before_holds_nobody_back_when_it_is_made_again(databa
     with opened(database_url) as database:
         with database.writing.begin() as conn:
             (done,) = put_deliveries(conn, order_key=ANN)
-            outbox.record(conn, [tried(item, DeliveryState.DELIVERED) for item in claimed(conn)], now=NOW)
+            leases.record(conn, [tried(item, DeliveryState.DELIVERED) for item in claimed(conn)], now=NOW)
             again = about_the_same(conn, done)
             made_before = conn.execute(deliveries.select()).one().key
             insert_deliveries(conn, [replace(again, key=made_before), again], now=NOW)
@@ -87,13 +88,13 @@ def test_one_that_was_made_before_holds_nobody_back_when_it_is_made_again(databa
 
 
 def _record(state: DeliveryState) -> Callable[[Connection], Any]:
-    return lambda conn: outbox.record(conn, [tried(item, state) for item in claimed(conn)], now=NOW)
+    return lambda conn: leases.record(conn, [tried(item, state) for item in claimed(conn)], now=NOW)
 
 
 def _is_held_as_uncertain(conn: Connection) -> None:
     claimed(conn)
     policy = {"crm": OnUncertain.HOLD}
-    outbox.return_leases(conn, now=NOW, everything=True, on_uncertain=policy)
+    leases.return_leases(conn, now=NOW, everything=True, on_uncertain=policy)
 
 
 def _expires(conn: Connection) -> None:
@@ -141,7 +142,7 @@ def test_one_that_is_tried_again_lets_others_pass_when_its_time_is_over(database
             for _ in range(3):
                 put_deliveries(conn, order_key=ANN)
             again = replace(tried(claimed(conn)[0], DeliveryState.PENDING), blocks_until=until)
-            outbox.record(conn, [again], now=NOW)
+            leases.record(conn, [again], now=NOW)
             assert let_pass(conn, now=until - timedelta(microseconds=1)) == 0
         assert states(database) == ["pending", "blocked", "blocked"]
 
@@ -220,11 +221,11 @@ def test_later_news_made_while_another_transaction_ends_what_it_waits_for_is_sai
     with opened(postgresql_url) as router, opened(postgresql_url) as dispatcher:
         with router.writing.begin() as conn:
             (told,) = put_deliveries(conn, order_key=ANN)
-            outbox.record(conn, [tried(item, DeliveryState.DELIVERED) for item in claimed(conn)], now=NOW)
+            leases.record(conn, [tried(item, DeliveryState.DELIVERED) for item in claimed(conn)], now=NOW)
             put_deliveries(conn, order_key=ANN)
             (on_the_way,) = claimed(conn)
         with dispatcher.writing.begin() as ending:
-            outbox.record(ending, [tried(on_the_way, DeliveryState.DELIVERED)], now=NOW)
+            leases.record(ending, [tried(on_the_way, DeliveryState.DELIVERED)], now=NOW)
             with router.writing.begin() as conn:
                 another = about_the_same(conn, on_the_way.id).transition_id
                 later = replace(about_the_same(conn, told), transition_id=another)
@@ -248,7 +249,7 @@ def test_one_taken_up_while_another_transaction_ends_what_it_waits_for_is_said_t
             put_deliveries(conn, order_key=ANN)
             (on_the_way,) = claimed(conn)
         with dispatcher.writing.begin() as ending:
-            outbox.record(ending, [tried(on_the_way, DeliveryState.DELIVERED)], now=NOW)
+            leases.record(ending, [tried(on_the_way, DeliveryState.DELIVERED)], now=NOW)
             with router.writing.begin() as conn:
                 back = Correction(object_id, answered, missed, "tr_2", lambda *_: NOT_AMENDED)
                 waiting = correct(conn, back, now=NOW)
@@ -269,8 +270,8 @@ def test_two_that_end_at_once_let_one_go_each_time(postgresql_url: str) -> None:
             let_pass(conn, now=NOW)
             (next_one,) = claimed(conn)
         with one.writing.begin() as first, other.writing.begin() as second:
-            outbox.record(first, [tried(slow, DeliveryState.DELIVERED)], now=NOW)
-            outbox.record(second, [tried(next_one, DeliveryState.DELIVERED)], now=NOW)
+            leases.record(first, [tried(slow, DeliveryState.DELIVERED)], now=NOW)
+            leases.record(second, [tried(next_one, DeliveryState.DELIVERED)], now=NOW)
 
         assert states(one) == ["delivered", "delivered", "pending", "blocked"]
 

@@ -23,15 +23,16 @@ from sqlalchemy import Connection, delete, select
 
 from receiver.clock import WallClock
 from receiver.database import Database
-from routers import outbox
+from routers import leases, outbox
 from routers.corrections import Correction, correct
 from routers.lanes import Condition, open_lane, read_lane, save_lane
+from routers.leases import MAY_REPEAT, Delivery
 from routers.ordering import let_pass, promote_forgotten
-from routers.outbox import MAY_REPEAT, UNSENT, Delivery
+from routers.outbox import UNSENT
 from routers.rules.ruleset import NOT_AMENDED
 from routers.schema import OPEN, DeliveryState, attempts, deliveries, lanes, objects, transitions, versions
-from routers.sinks.config import OnUncertain
 from routers.transitions import Transition
+from routers.uncertain import OnUncertain
 from tests.routers.store import NOW, opened, put_deliveries, rows_of, tried
 
 LEASE = timedelta(seconds=50)
@@ -42,7 +43,7 @@ DONE = {DeliveryState.DELIVERED, DeliveryState.DEAD}
 def claim(
     conn: Connection, now: datetime, *, sink: str = "crm", limit: int = 10, instance: str = "in_1"
 ) -> list[Delivery]:
-    return outbox.claim_due(conn, sink=sink, now=now, lease_until=now + LEASE, instance=instance, limit=limit)
+    return leases.claim_due(conn, sink=sink, now=now, lease_until=now + LEASE, instance=instance, limit=limit)
 
 
 # --- leases, fences and order ----------------------------------------------------------------------------------------
@@ -177,7 +178,7 @@ class TwoHolders(RuleBasedStateMachine):
         blocks = delivery.blocks and until > self.now
         step = tried(delivery, state, due_at=self.now + wait)
         with self.database.writing.begin() as conn:
-            outbox.record(conn, [replace(step, blocks=blocks, blocks_until=until if blocks else None)], now=self.now)
+            leases.record(conn, [replace(step, blocks=blocks, blocks_until=until if blocks else None)], now=self.now)
         self.tries += 1
         row = self.expected[delivery.id]
         if row.fence != delivery.fence:  # somebody else took it over, and nothing of this is heard
@@ -201,7 +202,7 @@ class TwoHolders(RuleBasedStateMachine):
     def return_leases(self, everything: bool, on_uncertain: OnUncertain) -> None:
         with self.database.writing.begin() as conn:
             policy = {"crm": on_uncertain}
-            returned = outbox.return_leases(conn, now=self.now, everything=everything, on_uncertain=policy)
+            returned = leases.return_leases(conn, now=self.now, everything=everything, on_uncertain=policy)
         lost = [
             row
             for row in self.expected.values()
@@ -279,10 +280,10 @@ class TwoHolders(RuleBasedStateMachine):
         self.now += timedelta(minutes=5)
         for _ in self.expected:  # at most one round each, where all are about one person
             with self.database.writing.begin() as conn:
-                outbox.return_leases(conn, now=self.now, everything=True)
+                leases.return_leases(conn, now=self.now, everything=True)
                 outbox.expire(conn, now=self.now)
                 left = claim(conn, self.now, limit=1000)
-                outbox.record(conn, [tried(item, DeliveryState.DELIVERED) for item in left], now=self.now)
+                leases.record(conn, [tried(item, DeliveryState.DELIVERED) for item in left], now=self.now)
         assert not {row.state for row in rows_of(self.database, deliveries)} & set(OPEN)
 
     # --- the model ---------------------------------------------------------------------------------------------------
@@ -385,11 +386,11 @@ def test_the_next_due_time_is_that_of_the_lanes_first_pending_delivery(database_
         put_deliveries(conn, now=NOW + timedelta(hours=1))
         put_deliveries(conn, now=NOW - timedelta(hours=1), sink="slack")
 
-        assert outbox.next_due(conn, "crm") == NOW
+        assert leases.next_due(conn, "crm") == NOW
         claim(conn, NOW)
-        assert outbox.next_due(conn, "crm") == NOW + timedelta(hours=1)
+        assert leases.next_due(conn, "crm") == NOW + timedelta(hours=1)
         claim(conn, NOW + timedelta(hours=1))
-        assert outbox.next_due(conn, "crm") is None
+        assert leases.next_due(conn, "crm") is None
 
 
 # --- recording -------------------------------------------------------------------------------------------------------
@@ -402,7 +403,7 @@ def test_a_try_and_what_follows_are_stored(database_url: str) -> None:
         with database.writing.begin() as conn:
             put_deliveries(conn)
             held = claim(conn, NOW)
-            outbox.record(conn, [tried(held[0], DeliveryState.PENDING, due_at=due_at, reason="HTTP 500")], now=NOW)
+            leases.record(conn, [tried(held[0], DeliveryState.PENDING, due_at=due_at, reason="HTTP 500")], now=NOW)
 
         (row,) = rows_of(database, deliveries)
         (attempt,) = rows_of(database, attempts)
@@ -422,9 +423,9 @@ def test_what_an_earlier_holder_says_is_noted_and_changes_nothing(database_url: 
         with database.writing.begin() as conn:
             put_deliveries(conn)
             late = claim(conn, NOW)
-            outbox.return_leases(conn, now=NOW, everything=True)
+            leases.return_leases(conn, now=NOW, everything=True)
             claim(conn, NOW, instance="in_2")
-            outbox.record(conn, [tried(late[0], DeliveryState.DEAD)], now=NOW)
+            leases.record(conn, [tried(late[0], DeliveryState.DEAD)], now=NOW)
 
         (row,) = rows_of(database, deliveries)
         assert (row.state, row.leased_by, row.fence, row.attempts) == (DeliveryState.SENDING, "in_2", 2, 0)
@@ -445,8 +446,8 @@ def test_of_a_returned_lease_only_the_end_is_heard(
             for _ in range(2):
                 put_deliveries(conn, order_key="ann")
             held = claim(conn, NOW)
-            outbox.return_leases(conn, now=NOW, everything=True, on_uncertain={"crm": OnUncertain.HOLD})
-            outbox.record(conn, [tried(held[0], late)], now=NOW)
+            leases.return_leases(conn, now=NOW, everything=True, on_uncertain={"crm": OnUncertain.HOLD})
+            leases.record(conn, [tried(held[0], late)], now=NOW)
 
         assert [row.state for row in rows_of(database, deliveries)] == [state, DeliveryState.PENDING]
 
@@ -464,7 +465,7 @@ def test_what_was_being_sent_says_that_it_may_repeat(database_url: str, everythi
             held = claim(conn, NOW)
             leased = deliveries.update().where(deliveries.c.id == held[1].id)
             conn.execute(leased.values(state=DeliveryState.LEASED.value))
-            assert outbox.return_leases(conn, now=now, everything=everything) == 2
+            assert leases.return_leases(conn, now=now, everything=everything) == 2
 
         rows = {row.id: row for row in rows_of(database, deliveries)}
     assert [rows[item.id].reason for item in held] == [MAY_REPEAT, None]
@@ -478,7 +479,7 @@ def test_a_lease_that_runs_is_not_returned(database_url: str) -> None:
         put_deliveries(conn)
         claim(conn, NOW)
 
-        assert outbox.return_leases(conn, now=NOW + LEASE) == 0
+        assert leases.return_leases(conn, now=NOW + LEASE) == 0
 
 
 def test_a_clock_set_back_takes_everything_open_with_it(database_url: str) -> None:
@@ -487,7 +488,7 @@ def test_a_clock_set_back_takes_everything_open_with_it(database_url: str) -> No
     with opened(database_url) as database:
         with database.writing.begin() as conn:
             put_deliveries(conn)
-            outbox.record(conn, [tried(item, DeliveryState.DELIVERED) for item in claim(conn, NOW)], now=NOW)
+            leases.record(conn, [tried(item, DeliveryState.DELIVERED) for item in claim(conn, NOW)], now=NOW)
             put_deliveries(conn)
             claim(conn, NOW)
             put_deliveries(conn, now=NOW + timedelta(minutes=1))

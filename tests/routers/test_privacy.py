@@ -20,9 +20,9 @@ from receiver.records import event_record
 from receiver.schema import EventState, QuarantineReason, events, metadata
 from receiver.spool import open_spool, refused_in, waiting_in
 from routers.forgetting import ERASED, Forgotten, read_erased
+from routers.leases import claim_due, record
 from routers.objects import claim_received
 from routers.operating import retry
-from routers.outbox import claim_due, record
 from routers.privacy import erase, export, settle
 from routers.routing import route_claimed
 from routers.schema import DeliveryState, attempts, audit, deliveries, erased, objects, transitions, versions

@@ -18,8 +18,8 @@ from receiver.ids import Prefix, first_id, new_id
 from receiver.schema import EventState, events, metadata
 from receiver.writer import Writer
 from routers.blocks import RetentionConfig
+from routers.leases import claim_due, record
 from routers.objects import claim_received
-from routers.outbox import claim_due, record
 from routers.retention import BEGIN_ANEW, Kind, Retention, kinds_of, remove_attempts, remove_piece
 from routers.routing import route_claimed
 from routers.schema import DeliveryState, attempts, deliveries, retention, transitions, versions

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from routers.outcomes import AuthFailed, Delivered, Gone, Outcome, Rejected, Retry, Uncertain
 from routers.retries import OWN_TROUBLE, PAUSE, REPEAT_AFTER, Policy, Step, next_step
 from routers.schema import DeliveryState
-from routers.sinks.config import SCHEDULES, Audience, OnUncertain
+from routers.sinks.config import SCHEDULES, Audience
+from routers.uncertain import OnUncertain
 
 NOW = datetime(2026, 3, 10, 13, 15, tzinfo=UTC)
 SCHEDULE = (timedelta(seconds=2), timedelta(seconds=10), timedelta(minutes=1))

@@ -23,15 +23,9 @@ from receiver.schema import EventState, events
 from receiver.writer import Writer
 from routers.config import read_config
 from routers.lanes import open_lane
+from routers.leases import claim_due, record, return_leases
 from routers.objects import ObjectKey, ObjectTaken, lock_objects
-from routers.outbox import (
-    NewDelivery,
-    claim_due,
-    expire,
-    insert_deliveries,
-    record,
-    return_leases,
-)
+from routers.outbox import NewDelivery, expire, insert_deliveries
 from routers.routing import MAX_TRIES, Report, Router, route
 from routers.rules.reasons import Reason
 from routers.rules.ruleset import FIRED, RuleSet

@@ -21,10 +21,11 @@ from routers.config import check_config
 from routers.messages import Amend, First, Message
 from routers.outcomes import AuthFailed, Delivered, Gone, Outcome, Rejected, Retry, Uncertain
 from routers.rates import Rate
-from routers.sinks.config import Audience, OnUncertain
+from routers.sinks.config import Audience
 from routers.sinks.slack import SlackBot, SlackConfig, SlackHook
 from routers.sinks.slack_blocks import compose
 from routers.transitions import Transition
+from routers.uncertain import OnUncertain
 from tests.contract import slack_case, slack_hook_case
 from tests.contract.case import SinkCase
 from tests.fakes.destination import Behaviour, answer, break_off_in_the_body, hang, port_nobody_listens_on, reset

@@ -19,8 +19,8 @@ from structlog.testing import capture_logs
 from callrail.fields import FIELDS
 from routers import escapes
 from routers.filters import FILTERS
+from routers.leases import Delivery
 from routers.messages import Message, Text
-from routers.outbox import Delivery
 from routers.templates import (
     BUILT_IN_NAMES,
     OWN_NAMES,

@@ -1,0 +1,421 @@
+"""Leases: how dispatchers claim deliveries, record what came of them, and return what is held no longer.
+
+A delivery is claimed under a lease as `sending`, before its first byte leaves. Its `fence` rises with each claim, so
+what an earlier holder still has to say is not heard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from types import MappingProxyType
+from typing import Any
+
+import structlog
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    UpdateBase,
+    and_,
+    bindparam,
+    case,
+    func,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
+
+from receiver.bulk import BulkInsert, BulkQuery, BulkUpdate
+from receiver.columns import Json, fixed
+from receiver.ids import Prefix, new_id
+from routers.facts import facts_of
+from routers.lifecycle import OUTCOME_TRANSITIONS
+from routers.messages import Amend
+from routers.ordering import Pair, promote
+from routers.outbox import SUPERSEDED, end
+from routers.schema import DeliveryState, attempts, deliveries, objects, transitions, versions
+from routers.transitions import Transition
+from routers.uncertain import OnUncertain
+
+_log = structlog.get_logger(__name__)
+
+MAY_REPEAT = "may repeat: the process ended while it was being sent"
+MAY_HAVE_ARRIVED = "may have arrived: the process ended while it was being sent"
+UNCERTAIN = "uncertain"  # the cause of deliveries that are kept for a person to decide
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A claimed delivery with all that is needed to render it.
+
+    *template* is None where the rule names none; *present* are the object's fields now, None where they are the same.
+    *amends* and *remote_id* are of the first message of the same thing, *story* are those told with it or before.
+    """
+
+    id: str
+    fence: int
+    attempts: int
+    rule: str
+    sink: str
+    company: str
+    object_type: str
+    callrail_id: str
+    transition: Transition
+    occurred_at: datetime
+    stage: str
+    outcome: str | None
+    fields: dict[str, Any]
+    details: dict[str, Any] | None = None
+    template: str | None = None
+    expires_at: datetime | None = None
+    present: dict[str, Any] | None = None
+    order_key: str | None = None
+    blocks: bool = True
+    blocks_until: datetime | None = None
+    may_repeat: bool = False
+    done: str | None = None
+    cause: str | None = None
+    amend: Amend | None = None
+    amends: str | None = None
+    remote_id: str | None = None
+    replay: str | None = None
+    story: tuple[Delivery, ...] = ()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What rules saw when it was decided."""
+        return facts_of(self.company, self.object_type, self.fields, self.outcome, self.stage, self.details)
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One try and what follows from it: the delivery's next state and when it is due."""
+
+    delivery: Delivery
+    started_at: datetime
+    took: timedelta
+    outcome: str
+    state: DeliveryState
+    due_at: datetime
+    attempts: int
+    reason: str
+    remote_id: str | None = None
+    may_repeat: bool = False
+    done: str | None = None
+    cause: str | None = None
+    blocks: bool = True
+    blocks_until: datetime | None = None
+
+
+# --- claiming --------------------------------------------------------------------------------------------------------
+
+_may_go = and_(
+    deliveries.c.sink == bindparam("lane"),
+    deliveries.c.state == fixed(DeliveryState.PENDING),
+    deliveries.c.due_at <= bindparam("now"),
+    or_(deliveries.c.expires_at.is_(None), deliveries.c.expires_at > bindparam("now")),
+)
+
+
+def _claiming(*conditions: ColumnElement[bool]) -> UpdateBase:
+    due = (
+        select(deliveries.c.id)
+        .where(_may_go, *conditions)
+        .order_by(deliveries.c.due_at, deliveries.c.id)
+        .limit(bindparam("limit"))
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    return (
+        update(deliveries)
+        .where(deliveries.c.id == due.c.id)
+        .values(
+            state=DeliveryState.SENDING.value,
+            lease_until=bindparam("lease_until"),
+            leased_by=bindparam("instance"),
+            fence=deliveries.c.fence + 1,
+        )
+        .returning(deliveries.c.id)
+    )
+
+
+_claim = _claiming()
+_claim_these = _claiming(deliveries.c.id.in_(bindparam("ids", expanding=True)))
+
+_in_lane = and_(deliveries.c.sink == bindparam("lane"), deliveries.c.state == fixed(DeliveryState.PENDING))
+_companies = select(func.min(deliveries.c.company).label("company")).where(_in_lane).cte("companies", recursive=True)
+_companies = _companies.union_all(  # from one to the next by the index: what each of them has waiting is not read
+    select(
+        select(func.min(deliveries.c.company))
+        .where(_in_lane, deliveries.c.company > _companies.c.company)
+        .correlate(_companies)
+        .scalar_subquery()
+    ).where(_companies.c.company.is_not(None))
+)
+_waiting_companies = select(_companies.c.company).where(_companies.c.company.is_not(None))
+_present = versions.alias("present")
+_claimed = (
+    select(
+        deliveries.c.id,
+        deliveries.c.fence,
+        deliveries.c.attempts,
+        deliveries.c.rule,
+        deliveries.c.company,
+        deliveries.c.template,
+        deliveries.c.expires_at,
+        deliveries.c.sink,
+        deliveries.c.order_key,
+        deliveries.c.blocks,
+        deliveries.c.blocks_until,
+        deliveries.c.may_repeat,
+        deliveries.c.done,
+        deliveries.c.cause,
+        deliveries.c.amend,
+        deliveries.c.amends,
+        deliveries.c.replay,
+        objects.c.type,
+        objects.c.object_id,
+        transitions.c.name,
+        transitions.c.occurred_at,
+        transitions.c.details,
+        versions.c.stage,
+        versions.c.outcome,
+        versions.c.fields,
+        objects.c.outcome.label("present_outcome"),
+        type_coerce(case((objects.c.version == transitions.c.version, None), else_=_present.c.fields), Json).label(
+            "present"
+        ),
+    )
+    .join(transitions, transitions.c.id == deliveries.c.transition_id)
+    .join(objects, objects.c.id == deliveries.c.object_id)
+    .join(versions, and_(versions.c.object_id == objects.c.id, versions.c.version == transitions.c.version))
+    .join(_present, and_(_present.c.object_id == objects.c.id, _present.c.version == objects.c.version))
+    .where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(deliveries.c.due_at, deliveries.c.id)
+)
+
+
+def claim_due(
+    conn: Connection,
+    *,
+    sink: str,
+    now: datetime,
+    lease_until: datetime,
+    instance: str,
+    limit: int,
+    after: str | None = None,
+) -> list[Delivery]:
+    """Take up to *limit* due deliveries of one lane as `sending`, oldest first; they are to be sent after the COMMIT.
+
+    The lane must not be paused.
+    One that tells of an outcome which proved wrong meanwhile (it was being sent then) is ended instead.
+
+    Args:
+        after: Where more waits than can be sent: the company whose turn was last, so that each gets its share.
+    """
+    parameters = {"lane": sink, "now": now, "lease_until": lease_until, "instance": instance, "limit": limit}
+    in_turn = after is not None
+    ids = _claim_in_turn(conn, parameters, after or "") if in_turn else conn.execute(_claim, parameters).scalars().all()
+    if not ids:
+        return []
+    rows = conn.execute(_claimed, {"ids": ids}).all()
+    untrue = [row for row in rows if row.name in OUTCOME_TRANSITIONS and row.outcome != row.present_outcome]
+    if untrue:
+        end(conn, untrue, DeliveryState.SUPERSEDED, SUPERSEDED, now)
+    return [_delivery(row) for row in rows if row not in untrue]
+
+
+def _claim_in_turn(conn: Connection, parameters: Mapping[str, Any], after: str) -> Sequence[str]:
+    """The oldest of each company, then the next of each, those behind *after* first, until there are enough."""
+    waiting = list(conn.execute(_waiting_companies, parameters).scalars())
+    turn = [company for company in waiting if company > after] + [company for company in waiting if company <= after]
+    limit = parameters["limit"]
+    share = 1 if len(turn) >= limit else limit
+    lane, now = parameters["lane"], parameters["now"]
+    oldest = _oldest_of_each(conn.dialect.name, share)(conn, [(lane, company, now) for company in turn[:limit]])
+    places = {company: place for place, company in enumerate(turn)}
+    oldest.sort(key=lambda row: (row.nth, places[row.company]))
+    ids = [row.id for row in oldest[:limit]]
+    return conn.execute(_claim_these, {**parameters, "ids": ids}).scalars().all() if ids else []
+
+
+@cache
+def _oldest_of_each(dialect: str, share: int) -> BulkQuery:
+    """Up to *share* deliveries of each company that may go, and the place of each among those of its company."""
+    oldest = f"""SELECT d.id, d.company, d.due_at FROM deliveries AS d
+        WHERE d.sink = given.sink AND d.company = given.company AND d.state = 'pending'
+            AND d.due_at <= given.due_at AND (d.expires_at IS NULL OR d.expires_at > given.due_at)
+        ORDER BY d.due_at, d.id LIMIT {share}"""  # noqa: S608  (a number of our own)
+    of_each = "{given} CROSS JOIN LATERAL ({oldest}) AS d"
+    if dialect == "sqlite":  # it has no LATERAL, but looks up what a list names
+        of_each = "{given} JOIN deliveries AS d ON d.id IN (SELECT id FROM ({oldest}))"
+    nth = "row_number() OVER (PARTITION BY d.company ORDER BY d.due_at, d.id) AS nth"
+    return BulkQuery(
+        f"SELECT d.id, d.company, {nth} FROM {of_each.replace('{oldest}', oldest)}",  # noqa: S608
+        deliveries.c.sink,
+        deliveries.c.company,
+        deliveries.c.due_at,
+    )
+
+
+def _delivery(row: Any) -> Delivery:
+    return Delivery(
+        id=row.id,
+        fence=row.fence,
+        attempts=row.attempts,
+        rule=row.rule,
+        sink=row.sink,
+        company=row.company,
+        object_type=row.type,
+        callrail_id=row.object_id,
+        transition=Transition(row.name),
+        occurred_at=row.occurred_at,
+        stage=row.stage,
+        outcome=row.outcome,
+        fields=row.fields,
+        details=row.details,
+        present=row.present,
+        template=row.template,
+        expires_at=row.expires_at,
+        order_key=row.order_key,
+        blocks=row.blocks,
+        blocks_until=row.blocks_until,
+        may_repeat=row.may_repeat,
+        done=row.done,
+        cause=row.cause,
+        amend=Amend(row.amend) if row.amend else None,
+        amends=row.amends,
+        replay=row.replay,
+    )
+
+
+_next_due = select(func.min(deliveries.c.due_at)).where(
+    and_(deliveries.c.sink == bindparam("lane"), deliveries.c.state == fixed(DeliveryState.PENDING))
+)
+
+
+def next_due(conn: Connection, sink: str) -> datetime | None:
+    """When the next pending delivery of a lane is due, None when none is pending."""
+    found: datetime | None = conn.execute(_next_due, {"lane": sink}).scalar()
+    return found
+
+
+# --- recording -------------------------------------------------------------------------------------------------------
+
+_RECORDED = (
+    deliveries.c.state,
+    deliveries.c.due_at,
+    deliveries.c.lease_until,
+    deliveries.c.leased_by,
+    deliveries.c.attempts,
+    deliveries.c.remote_id,
+    deliveries.c.reason,
+    deliveries.c.cause,
+    deliveries.c.may_repeat,
+    deliveries.c.done,
+    deliveries.c.blocks,
+    deliveries.c.blocks_until,
+    deliveries.c.finished_at,
+)
+_record_end = BulkUpdate(deliveries, *_RECORDED, key=[deliveries.c.id, deliveries.c.fence])
+_record_again = BulkUpdate(deliveries, *_RECORDED, key=[deliveries.c.id, deliveries.c.fence, deliveries.c.state])
+_insert_attempts = BulkInsert(attempts, *attempts.c)
+FINISHED = (DeliveryState.DELIVERED, DeliveryState.DEAD, DeliveryState.UNCERTAIN)
+
+
+def record(conn: Connection, tried: Sequence[Tried], *, now: datetime) -> None:
+    """Store what came of tries, and let go whatever waited for them.
+
+    A holder whose lease was taken over changes nothing but the list of attempts. One whose lease was returned is heard
+    only if it tells the end: that the delivery is to be tried again says nothing new, and it may have ended meanwhile.
+    """
+    ended = [_recorded(item, now) for item in tried if item.state in FINISHED]
+    again = [(*_recorded(item, now), DeliveryState.SENDING) for item in tried if item.state not in FINISHED]
+    if _record_end(conn, ended) + _record_again(conn, again) < len(tried):
+        _log.warning("outbox.lease_lost", tries=len(tried))
+    let_go = [item.delivery for item in tried if item.state in FINISHED or not item.blocks]
+    promote(conn, [Pair(item.sink, item.order_key) for item in let_go if item.order_key is not None])
+    _insert_attempts(
+        conn,
+        [
+            (
+                new_id(Prefix.ATTEMPT),
+                item.delivery.id,
+                item.started_at,
+                round(item.took.total_seconds() * 1000),
+                item.outcome,
+                item.reason,
+            )
+            for item in tried
+        ],
+    )
+
+
+def _recorded(item: Tried, now: datetime) -> tuple[Any, ...]:
+    is_finished = item.state in FINISHED
+    return (
+        item.state,
+        item.due_at,
+        None,
+        None,
+        item.attempts,
+        item.remote_id,
+        item.reason,
+        item.cause,
+        item.may_repeat,
+        item.done,
+        item.blocks,
+        None if is_finished else item.blocks_until,
+        now if is_finished else None,
+        item.delivery.id,
+        item.delivery.fence,
+    )
+
+
+# --- returning -------------------------------------------------------------------------------------------------------
+
+# In these words, or SQLite does not see that its partial index fits.
+_is_held = deliveries.c.state.in_((fixed(DeliveryState.LEASED), fixed(DeliveryState.SENDING)))
+_UNCERTAIN_FOR = timedelta(seconds=60)
+
+
+def return_leases(
+    conn: Connection,
+    *,
+    now: datetime,
+    everything: bool = False,
+    on_uncertain: Mapping[str, OnUncertain] = MappingProxyType({}),
+) -> int:
+    """Put back what a dispatcher holds no longer: leases that ran out by *now*, or *everything*. How many those were.
+
+    It may have arrived, and its list of attempts says so; what follows is the sink's *on_uncertain*: sent once more
+    under the same id, or kept for a person to decide.
+    """
+    held: ColumnElement[bool] = _is_held
+    if not everything:
+        held = and_(held, deliveries.c.lease_until < now)
+    pending = {"state": DeliveryState.PENDING.value, "lease_until": None, "leased_by": None, "due_at": now}
+    claimed_only = update(deliveries).where(held, deliveries.c.state == fixed(DeliveryState.LEASED)).values(pending)
+    returned = conn.execute(claimed_only).rowcount
+    sending = select(deliveries.c.id, deliveries.c.sink, deliveries.c.order_key, deliveries.c.may_repeat)
+    interrupted = conn.execute(sending.where(held).with_for_update(skip_locked=True)).all()
+    _insert_attempts(conn, [(new_id(Prefix.ATTEMPT), row.id, now, 0, "uncertain", MAY_REPEAT) for row in interrupted])
+    kept = [row for row in interrupted if _is_kept(on_uncertain.get(row.sink, OnUncertain.RETRY), row.may_repeat)]
+    if kept:
+        end(conn, kept, DeliveryState.UNCERTAIN, MAY_HAVE_ARRIVED, now, cause=UNCERTAIN)
+    for row in interrupted:
+        if row in kept:
+            continue
+        waits = on_uncertain.get(row.sink) is OnUncertain.REPEAT
+        again: dict[str, Any] = pending | {"due_at": now + _UNCERTAIN_FOR if waits else now}
+        again |= {"may_repeat": True, "reason": MAY_REPEAT}
+        conn.execute(update(deliveries).where(deliveries.c.id == row.id).values(again))
+    return returned + len(interrupted)
+
+
+def _is_kept(on_uncertain: OnUncertain, was_uncertain: bool) -> bool:
+    """Whether a send that may have arrived is not repeated."""
+    return on_uncertain is OnUncertain.HOLD or (on_uncertain is OnUncertain.REPEAT and was_uncertain)
