@@ -26,7 +26,7 @@ from routers.schema import RETRYABLE, DeliveryState, deliveries, objects
 CANCELLED = "cancelled by an operator"
 _BATCH = 500
 
-CANCELLABLE = UNSENT
+CANCELLABLE = (*UNSENT, DeliveryState.LEASED)
 
 
 class Change(Protocol):

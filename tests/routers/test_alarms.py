@@ -603,7 +603,7 @@ async def test_a_sink_that_does_not_know_us_is_told_through_another(
     """From the missed call to the message about the sink that answers 401; and a forged alarm on the way is none."""
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("routers.serve.LOOK_EVERY", timedelta(milliseconds=50))
+    monkeypatch.setattr("routers.jobs.LOOK_EVERY", timedelta(milliseconds=50))
     async with running_destination() as crm, running_destination() as desk:
         crm.behaves(answer(401))
         config = served(tmp_path, crm.url, desk.url)

@@ -17,7 +17,7 @@ from receiver.events import ReceivedRequest, insert_quarantined
 from receiver.ids import Prefix, first_id, new_id
 from receiver.instances import Instance, beat
 from receiver.key_uses import last_uses
-from receiver.schema import QuarantineReason, events, key_uses, quarantine
+from receiver.schema import Origin, QuarantineReason, events, key_uses, quarantine
 from routers.serve import Role
 from tests.routers.running import KEY, SECRETS, Ran, config_text, run, serving_here
 from tests.routers.store import opened, rows_of
@@ -70,7 +70,7 @@ class Store:
         return {row.id for row in rows_of(self.database, quarantine)}
 
     def proved(self) -> set[str]:
-        return {row.id for row in rows_of(self.database, events)}
+        return {row.id for row in rows_of(self.database, events) if row.origin == Origin.WEBHOOK}
 
 
 @pytest.fixture
@@ -227,11 +227,12 @@ async def test_a_server_with_another_key_proves_and_routes_what_lies_there(
     made = store.keep()
 
     async with serving_here(store.config, store.url, role=Role.DISPATCH):
-        await until(lambda: [row.state for row in rows_of(store.database, events)] == ["routed"])
+        await until(lambda: store.proved() == {made})
+        await until(lambda: {row.state for row in rows_of(store.database, events)} == {"routed"})
         await until(lambda: rows_of(store.database, key_uses))
 
     assert (store.left(), store.proved()) == (set(), {made})
-    (event,) = rows_of(store.database, events)
+    (event,) = (row for row in rows_of(store.database, events) if row.id == made)
     with store.database.reading.connect() as conn:
         assert last_uses(conn) == {("acme", event.key_fingerprint): event.received_at}
 
