@@ -255,21 +255,24 @@ class Keeper:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), self._probe_every if is_busy else self._look_every)
             self._wake.clear()
-            if loop.time() >= look_at or not self._has_room:
-                await self._look()
-                look_at = loop.time() + self._look_every
-            if self.since is not None or self._leftovers:
-                await self._bring_back()
+            try:
+                if loop.time() >= look_at or not self._has_room:
+                    look_at = loop.time() + self._look_every
+                    await self._look()
+                if self.since is not None or self._leftovers:
+                    await self._bring_back()
+            except Exception:  # whatever it is, what waits must not wait for a restart
+                _log.exception("spool.failed", folder=str(self._folder))
 
     async def _look(self) -> None:
         """See that there is a spool with room, and take over what dead processes left."""
         try:
             if self._spool is None:
                 self._spool = await self._on_thread(open_spool, self._folder, segment_size=self._segment_size)
-            for backlog in await self._on_thread(take_over, self._folder):
-                if backlog.count:
-                    self._leftovers.append(backlog)
-                else:
+            found = await self._on_thread(take_over, self._folder)
+            self._leftovers.extend(backlog for backlog in found if backlog.count)
+            for backlog in found:
+                if not backlog.count:
                     await self._on_thread(backlog.remove)
             await self._on_thread(self._spool.make_room)
         except OSError as error:
@@ -286,8 +289,8 @@ class Keeper:
             await self.on_answer()
             while self._leftovers:
                 await self._drain(self._leftovers[0])
-                await self._on_thread(self._leftovers[0].remove)
-                del self._leftovers[0]
+                # Should it not let itself be removed, that holds up nothing.
+                await self._on_thread(self._leftovers.pop(0).remove)
             if self.since is not None and self._spool is not None:
                 await self._drain(self._spool, leave=BATCH)
                 await self._end(self._spool)
@@ -298,8 +301,8 @@ class Keeper:
             self._complain(error)
 
     async def _drain(self, backlog: Backlog, *, leave: int = 0) -> None:
-        """Bring *backlog* back until less than *leave* records wait."""
-        while (batch := await self._on_thread(backlog.read)).records and backlog.count >= leave:
+        """Bring *backlog* back until less than *leave* records wait, but one batch at least: it is not hurried here."""
+        while (batch := await self._on_thread(backlog.read)).records:
             try:
                 await self.writer.run(partial(insert_records, records=batch.records))
             except DatabaseUnavailable:
@@ -308,6 +311,8 @@ class Keeper:
                 await self._insert_singly(backlog, batch.records)
             await self._on_thread(backlog.forward, batch)
             self.writer.on_stored()
+            if backlog.count < leave:
+                break
 
     async def _insert_singly(self, backlog: Backlog, records: Sequence[bytes]) -> None:
         for record in records:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, LargeBinary, Table
 
 from receiver.columns import Instant
 from receiver.events import EVENT_COLUMNS, ReceivedRequest, insert_events, insert_quarantined
+from receiver.ids import Prefix, new_id
 from receiver.schema import QuarantineReason, events, quarantine
 
 _TABLES = {table.name: table for table in (events, quarantine)}
@@ -34,8 +35,11 @@ def quarantine_record(
 
 
 def record_id(record: bytes) -> str:
-    """The id of the row that *record* holds."""
-    return str(orjson.loads(record)["row"]["id"])
+    """The id of the row that *record* holds; a new one where it cannot be read."""
+    try:
+        return str(orjson.loads(record)["row"]["id"])
+    except (ValueError, LookupError, TypeError):
+        return new_id(Prefix.EVENT)
 
 
 def body_of(record: bytes) -> bytes:

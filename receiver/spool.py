@@ -207,7 +207,7 @@ class Spool(Backlog):
         Raises:
             OSError: There is no room for a fresh one.
         """
-        if not self._end:
+        if not self._end or self.read().records:  # none is ever deleted that waits
             return
         old = [number for number in self._segments() if number <= self._number]
         try:
@@ -317,25 +317,27 @@ def take_over(parent: Path) -> list[Backlog]:
     Raises:
         OSError: *parent* cannot be read.
     """
+    locks: dict[Path, int] = {}
     found = []
     with _alone(parent):
         for directory in sorted(parent.glob(f"{Prefix.INSTANCE}_*")):
             try:
-                found.append(_taken_over(directory))
+                locks[directory] = _lock(directory)
             except BlockingIOError:
                 continue  # its process lives
             except OSError as error:
-                _log.error("spool.not_taken_over", directory=str(directory), reason=error.strerror)
+                _complain_of(directory, error)
+    for directory, lock in locks.items():  # to count what waits may take seconds: not while others have to wait for us
+        try:
+            found.append(Backlog(directory, lock))
+        except OSError as error:
+            os.close(lock)
+            _complain_of(directory, error)
     return found
 
 
-def _taken_over(directory: Path) -> Backlog:
-    lock = _lock(directory)
-    try:
-        return Backlog(directory, lock)
-    except OSError:
-        os.close(lock)
-        raise
+def _complain_of(directory: Path, error: OSError) -> None:
+    _log.error("spool.not_taken_over", directory=str(directory), reason=error.strerror)
 
 
 def _waiting_in(directory: Path, position: Position) -> Iterator[tuple[bytes, int, Position]]:

@@ -36,6 +36,7 @@ MAX_BATCH = 64
 STALLED_AFTER = timedelta(seconds=1.5)
 FUNCTIONS_STALLED_AFTER = timedelta(seconds=10)
 STOP_WITHIN = timedelta(seconds=5)
+_STOP_LOOK_EVERY = 0.02  # seconds
 _RECONNECT_PAUSE = 0.2
 _SAY_AGAIN_AFTER = 10.0  # seconds until the same trouble of the database is logged again
 
@@ -101,9 +102,16 @@ class Writer:
         """Write what waits, then end; a database that does not answer is not waited for longer than `STOP_WITHIN`."""
         self._running = False
         self._wake.set()
-        await asyncio.to_thread(self._thread.join, STOP_WITHIN.total_seconds())
+        end = time.monotonic() + STOP_WITHIN.total_seconds()
+        # Not on a thread of the loop's: those may all wait for the same database.
+        while self._thread.is_alive() and not self.is_stalled and time.monotonic() < end:  # noqa: ASYNC110  (a thread)
+            await asyncio.sleep(_STOP_LOOK_EVERY)
         self._watch.cancel()
         self._give_up([*self._in_hand, *self._rows, *self._functions], "the writer has ended")
+
+    def hurry(self) -> None:
+        """The process is about to end: from now on functions are given up as soon as rows are."""
+        self._functions_stalled_after = min(self._functions_stalled_after, self._stalled_after)
 
     async def store(self, row: Row) -> None:
         """Return when *row* is durable.

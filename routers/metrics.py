@@ -23,6 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from receiver.asking import ask
 from receiver.database import Database
 from routers.latencies import Arrived, Latencies
 from routers.operating import clock_of
@@ -205,7 +206,7 @@ def metrics_app(text: Callable[[], bytes], *, fresh_for: timedelta = FRESH_FOR) 
         nonlocal asking, asked_at
         is_stale = time.monotonic() - asked_at > fresh_for.total_seconds()
         if asking is None or (asking.done() and is_stale):
-            asking, asked_at = asyncio.create_task(asyncio.to_thread(text)), time.monotonic()
+            asking, asked_at = asyncio.create_task(ask(text)), time.monotonic()
         try:
             said = await asyncio.wait_for(asyncio.shield(asking), _ANSWER_WITHIN)
         except TimeoutError:

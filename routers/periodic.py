@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import Connection, or_, update
+from sqlalchemy import Connection, Update, or_, update
 
 from receiver.bulk import BulkInsert
 from receiver.clock import Clock
@@ -23,8 +23,10 @@ from routers.schema import timers
 
 _log = structlog.get_logger(__name__)
 
-# A job that takes longer than this may be begun by another process: each piece of its work must bear that.
-LEASE = timedelta(minutes=5)
+# Who is at a job says so anew before this is over. After a crash the job rests for as long. A process that was frozen
+# for longer may find another at its job: each piece of the work must bear that.
+LEASE = timedelta(seconds=30)
+_RENEW_EVERY = LEASE / 3
 _LAST_WORDS = timedelta(seconds=5)
 
 _insert = BulkInsert(timers, timers.c.purpose, timers.c.subject, timers.c.due_at)
@@ -81,27 +83,58 @@ class Periodic:
 
     async def _round(self, job: Job) -> None:
         try:
-            if job.is_shared and not await self._writer.run(lambda conn: take_turn(conn, job, self._clock.now(conn))):
-                return
-            await job.work()
-            if job.is_shared:
-                await self._writer.run(lambda conn: end_turn(conn, job, self._clock.now(conn)))
+            if not job.is_shared:
+                await job.work()
+            elif await self._writer.run(lambda conn: take_turn(conn, job, self._clock.now(conn))):
+                await self._do(job)
         except DatabaseUnavailable:
             pass  # the writer has said so
         except Exception:  # it must not end the jobs beside it
             _log.exception("periodic.job_failed", job=job.name)
+
+    async def _do(self, job: Job) -> None:
+        """The round of a job whose turn we have."""
+        renewing = asyncio.create_task(self._renew(job))
+        try:
+            await job.work()
+        except BaseException:  # whoever finds it next tries it again; if this cannot be told either, the lease ends
+            with contextlib.suppress(DatabaseUnavailable):
+                await self._writer.run(lambda conn: leave_turn(conn, job))
+            raise
+        finally:
+            renewing.cancel()
+        await self._writer.run(lambda conn: end_turn(conn, job, self._clock.now(conn)))
+
+    async def _renew(self, job: Job) -> None:
+        while True:
+            await asyncio.sleep(_RENEW_EVERY.total_seconds())
+            with contextlib.suppress(DatabaseUnavailable):
+                await self._writer.run(lambda conn: keep_turn(conn, job, self._clock.now(conn)))
 
 
 def take_turn(conn: Connection, job: Job, now: datetime) -> bool:
     """Whether *job* is due and nobody is at it; then its timer is leased."""
     _insert(conn, [(job.name, "", now)])
     is_free = or_(timers.c.lease_until.is_(None), timers.c.lease_until < now)
-    due = update(timers).where(timers.c.purpose == job.name, timers.c.subject == "", timers.c.due_at <= now, is_free)
+    due = _timer_of(job).where(timers.c.due_at <= now, is_free)
     return conn.execute(due.values(lease_until=now + LEASE)).rowcount == 1
+
+
+def keep_turn(conn: Connection, job: Job, now: datetime) -> None:
+    """We are still at *job*."""
+    conn.execute(_timer_of(job).values(lease_until=now + LEASE))
+
+
+def leave_turn(conn: Connection, job: Job) -> None:
+    """*job* could not be done, and is as due as it was."""
+    conn.execute(_timer_of(job).values(lease_until=None))
 
 
 def end_turn(conn: Connection, job: Job, now: datetime) -> None:
     """*job* is done for this time."""
     # A little less than its interval, or the sleeper who did it now finds it not quite due at the next waking.
-    done = update(timers).where(timers.c.purpose == job.name, timers.c.subject == "")
-    conn.execute(done.values(lease_until=None, due_at=now + job.every * 0.9))
+    conn.execute(_timer_of(job).values(lease_until=None, due_at=now + job.every * 0.9))
+
+
+def _timer_of(job: Job) -> Update:
+    return update(timers).where(timers.c.purpose == job.name, timers.c.subject == "")

@@ -102,6 +102,7 @@ async def serve(plan: Plan, *, stop: asyncio.Event, on_ready: Callable[[], None]
                 _log.info("serve.ready", role=plan.role.value)
                 await stop.wait()
                 _log.info("serve.stopping")
+                service.writer.hurry()
         finally:
             await service.writer.stop()
 

@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import fcntl
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import exc
 
+from receiver.asking import ask
 from receiver.database import Database, driver_text
 from receiver.exceptions import ReceiverError
 from routers.migrate import NewerSchema, is_newer, schema_version
@@ -48,7 +50,7 @@ async def _schema_trouble(database: Database) -> str | None:
         _NotAnswering: It cannot be asked.
     """
     try:
-        version = await asyncio.wait_for(asyncio.to_thread(_version, database), _ANSWER_WITHIN)
+        version = await asyncio.wait_for(ask(partial(_version, database)), _ANSWER_WITHIN)
     except TimeoutError:
         raise _NotAnswering("no answer in time") from None
     except exc.DBAPIError as error:

@@ -9,6 +9,7 @@ import fcntl
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -100,6 +101,21 @@ class RunServer:
     def resume(self) -> None:
         """Start it again."""
         self._handle().ensure_postgres_running()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let it answer nothing and close nothing for the length of the block. For a server that nobody else uses."""
+        first = int((self._pgdata / "postmaster.pid").read_text().split()[0])
+        # It comes first, or it would make further ones meanwhile.
+        os.kill(first, signal.SIGSTOP)
+        others = [int(pid) for pid in Path(f"/proc/{first}/task/{first}/children").read_text().split()]
+        try:
+            for pid in others:
+                os.kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in (*others, first):
+                os.kill(pid, signal.SIGCONT)
 
     def _start(self) -> URL:
         server = self._handle()

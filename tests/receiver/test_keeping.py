@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import structlog
-from sqlalchemy import Connection, create_engine, func, select, text
+from sqlalchemy import Connection, create_engine, event, func, select, text
 
 from receiver.clock import WallClock
 from receiver.database import Database, open_database
@@ -314,6 +314,49 @@ async def test_a_record_that_the_database_refuses_is_set_aside(
     (kept,) = (folder / "refused").iterdir()
     assert (kept.name, str(kept)) == (f"{line['id']}.json", line["file"])
     assert "CAL3" not in str(logged)
+
+
+async def test_records_of_another_version_hold_up_no_other(database_url: str, tmp_path: Path) -> None:
+    """What this version cannot read is set aside, whole, whatever it is; what comes after it is brought back."""
+    folder = tmp_path / "spool"
+    unreadable = [b"no JSON", b"[]", b'{"table": "faxes", "row": {"id": "fx_1"}}']
+    spool = open_spool(folder, segment_size=SMALL)
+    spool.append([*unreadable, event_record(a_row())])
+    spool.close()
+    async with running_receiver(companies_of(tmp_path), database_url, spool=folder) as receiver:
+        await is_direct(receiver)
+        assert stored(receiver.database) == [b"{}"]
+    assert sorted(path.read_bytes() for path in (folder / "refused").iterdir()) == sorted(unreadable)
+
+
+async def test_a_directory_that_cannot_be_removed_holds_up_no_other(sqlite_url: str, tmp_path: Path) -> None:
+    """Somebody has put a folder into those of dead processes: what waits in them and behind them comes back."""
+    folder = tmp_path / "spool"
+    for rows in ([], [a_row()], [a_row()]):
+        spool = open_spool(folder, segment_size=SMALL)
+        spool.append([event_record(row) for row in rows])
+        (spool.directory / "strange").mkdir()
+        spool.close()
+    async with running_receiver(companies_of(tmp_path), sqlite_url, spool=folder) as receiver:
+        assert await take(receiver, 1) == 204
+        await is_direct(receiver)
+
+        assert stored(receiver.database) == [b"{}", b"{}", body(1)]
+
+
+async def test_a_slow_database_gets_back_what_waits(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One whose COMMIT takes longer than requests may wait for the last of the spool."""
+    monkeypatch.setattr("receiver.keeping._LAST_WITHIN", 0.05)
+    async with running_receiver(companies_of(tmp_path), database_url) as receiver:
+        async with away(receiver):
+            assert await take(receiver, 1) == 204
+        slowed = threading.Event()
+        event.listen(receiver.stored_through.writing, "commit", lambda _conn: slowed.wait(0.2))
+        await is_direct(receiver)
+
+        assert stored(receiver.database) == [body(1)]
 
 
 # --- processes that die ----------------------------------------------------------------------------------------------

@@ -299,6 +299,15 @@ def test_a_full_disk_takes_what_was_allocated_ahead_and_then_no_more(tiny_disk: 
         assert drained(spool) == list(range(taken + 1))
 
 
+def test_what_waits_is_not_deleted_for_a_fresh_segment(spool: Spool) -> None:
+    """Whoever takes the spool for empty may be wrong: it was answered 204."""
+    spool.append(numbered(1))
+
+    spool.renew()
+
+    assert drained(spool) == [1]
+
+
 def test_a_full_disk_lets_a_drained_spool_begin_anew_in_its_own_room(tiny_disk: Path) -> None:
     """The old segment goes first if there is no room for both."""
     with opened(tiny_disk) as spool:

@@ -562,6 +562,21 @@ async def test_stop_writes_what_waits(database_url: str) -> None:
         assert store.ids() == {row[0] for row in rows}
 
 
+async def test_a_process_that_ends_waits_for_no_frozen_database(store: Store) -> None:
+    """It gives its functions up as soon as its rows, and its end does not wait for the thread that hangs."""
+    may_end = threading.Event()
+    tasks = store.waiting(store.writer.run(lambda _conn: may_end.wait()), store.writer.run(ids_within))
+    await turn()
+
+    store.writer.hurry()
+    await asyncio.wait(tasks)
+    await store.writer.stop()
+
+    assert [type(task.exception()) for task in tasks] == [DatabaseUnavailable] * 2
+    assert store.writer._thread.is_alive()
+    may_end.set()
+
+
 async def test_a_stopped_writer_takes_nothing(sqlite_url: str) -> None:
     """After the end nobody is left waiting for a thread that is gone."""
     async with running_store(sqlite_url) as store:

@@ -13,12 +13,14 @@ import pytest
 from sqlalchemy import func, literal_column, select
 
 from receiver.schema import EventState, Origin, events, instances
+from receiver.spool import waiting_in
 from routers.schema import DeliveryState, deliveries
 from routers.serve import Role
 from tests.client import get, post_signed
 from tests.fakes.destination import running_destination
 from tests.fakes.receiver_of_webhooks import receiver_in_a_thread, times_arrived
 from tests.postgresql import RunServer
+from tests.proxies import free_port
 from tests.routers.running import KEY, SECRETS, config_text, running, serving_here
 from tests.routers.store import opened, rows_of
 from tests.routers.waiting import until, wait_until
@@ -125,6 +127,22 @@ def test_a_database_that_nobody_answers_for_is_waited_for(tmp_path: Path) -> Non
         assert process.end() == 0
     assert "Traceback" not in "".join(process.lines)
     assert sum("serve.waiting_for_database" in line for line in process.lines) == 1
+
+
+def test_a_frozen_database_keeps_no_process_from_ending(own_server: RunServer, own_url: str, tmp_path: Path) -> None:
+    """It answers nothing and closes nothing, and the metrics were asked: SIGTERM ends in order, what came is kept."""
+    config = tmp_path / "router.yaml"
+    config.write_text(config_text("http://127.0.0.1:9"))
+    metrics = free_port()
+    options = ["--config", str(config), "--database-url", own_url, "--metrics-port", str(metrics)]
+    with running("serve", "--port", "0", *options) as process:
+        process.wait_until_it_says("serve.ready")
+        assert process.post("post_call", body_of("CAL1")) == 204
+        with own_server.frozen():
+            assert process.post("post_call", body_of("CAL2")) == 204
+            asyncio.run(get(metrics, "/metrics"))
+            assert process.end(signal.SIGTERM) == 0
+    assert len(list(waiting_in(tmp_path / "spool"))) == 1
 
 
 def test_a_spool_outlives_its_process(database_url: str, tmp_path: Path) -> None:
