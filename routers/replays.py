@@ -135,6 +135,8 @@ class LeftOut(StrEnum):
     PEOPLE = "people read it, and the plan is without --to-people"
     LATE = "late: its max_age or expires is over, and the plan is without --late"
     FORGOTTEN = "what was known of it is not stored any more"
+    ERASED = "its person has been erased"
+    ALARM = "an alarm, and the plan is without its --transition"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,7 @@ class Item:
         delivery_id: The delivery to take up again; None for one to be made.
         new: What is needed to make one; nothing of a person is in it.
         reason: Why it is left out; None if it is to be sent.
+        is_again: Whether it was delivered before.
         is_late: Whether its max_age or expires is over, be it left out for that or sent all the same.
     """
 
@@ -153,6 +156,7 @@ class Item:
     delivery_id: str | None = None
     new: dict[str, Any] | None = None
     reason: LeftOut | None = None
+    is_again: bool = False
     is_late: bool = False
 
 
