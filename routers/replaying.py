@@ -32,7 +32,7 @@ from routers.ordering import Pair, promote
 from routers.outbox import NewDelivery, insert_deliveries
 from routers.periodic import Job
 from routers.rates import parse_rate
-from routers.replays import LeftOut, count_deliveries
+from routers.replays import LeftOut, count_deliveries, count_open
 from routers.schema import (
     OPEN,
     DeliveryState,
@@ -120,13 +120,12 @@ def step(conn: Connection, *, replay_id: str, clock: Clock, audiences: Mapping[s
         return Step()
     now = clock.now(conn)
     waiting = _next_items(conn, replay)
-    states = count_deliveries(conn, replay_id)
-    is_open = sum(states[state] for state in OPEN)
+    is_open = count_open(conn, replay_id)
     if not waiting:
         if is_open:
             _say(conn, replay, _waits_for(conn, replay_id))
         else:
-            _finish(conn, replay, states, now)
+            _finish(conn, replay, now)
         return Step()
     count, reason = _how_many(conn, replay, is_open, audiences, now)
     if not count:
@@ -173,8 +172,8 @@ def _waits_for(conn: Connection, replay_id: str) -> str:
     return f"{IS_FULL}: {', '.join(sorted(conn.execute(sinks).scalars()))}"
 
 
-def _finish(conn: Connection, replay: Row[Any], states: Mapping[str, int], now: datetime) -> None:
-    summary = {**replay.summary, "outcome": dict(states)}
+def _finish(conn: Connection, replay: Row[Any], now: datetime) -> None:
+    summary = {**replay.summary, "outcome": dict(count_deliveries(conn, replay.id))}
     ended = {"state": ReplayState.DONE.value, "finished_at": now, "reason": None, "summary": summary}
     conn.execute(update(replays).where(replays.c.id == replay.id).values(ended))
     _log.info("replay.done", replay=replay.id, **summary["outcome"])

@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Row, func, insert, or_, select
 
 from receiver.bulk import BulkInsert
 from receiver.clock import Clock
+from receiver.columns import fixed
 from receiver.database import Database
 from receiver.exceptions import ReceiverError
 from receiver.ids import Prefix, first_id, id_range, new_id
@@ -213,6 +214,9 @@ def _row(replay_id: str, n: int, item: Item) -> tuple[Any, ...]:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
+_FAILED = (DeliveryState.DEAD, DeliveryState.UNCERTAIN, DeliveryState.EXPIRED)
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a replay is: its items by state, and its deliveries by theirs."""
@@ -232,7 +236,7 @@ class Progress:
     @property
     def failed(self) -> int:
         """Messages that did not arrive, or may not have."""
-        return self.deliveries[DeliveryState.DEAD] + self.deliveries[DeliveryState.UNCERTAIN]
+        return sum(self.deliveries[state] for state in _FAILED)
 
     @property
     def total(self) -> int:
@@ -264,6 +268,14 @@ def count_deliveries(conn: Connection, replay_id: str) -> Counter[str]:
     """How many deliveries the replay has made or taken up, by state."""
     made = select(deliveries.c.state, func.count()).where(deliveries.c.replay == replay_id)
     return _counted(conn.execute(made.group_by(deliveries.c.state)).all())
+
+
+def count_open(conn: Connection, replay_id: str) -> int:
+    """How many of them are not sent yet: few, however many it has sent."""
+    is_open = deliveries.c.state.in_([fixed(state) for state in OPEN])
+    query = select(func.count()).where(deliveries.c.replay == replay_id, is_open)
+    found: int = conn.execute(query).scalar_one()
+    return found
 
 
 def _counted(rows: Sequence[Any]) -> Counter[str]:

@@ -73,6 +73,22 @@ def test_it_is_done_when_nothing_of_it_is_open(database_url: str) -> None:
         assert row.finished_at == world.clock.moment
 
 
+@pytest.mark.parametrize(
+    ("state", "failed"),
+    [("dead", 1), ("uncertain", 1), ("expired", 1), ("delivered", 0), ("superseded", 0), ("cancelled", 0)],
+)
+def test_what_did_not_arrive_counts_as_failed(database_url: str, state: str, failed: int) -> None:
+    """What expired in the outbox too; what was told otherwise, or taken back by an operator, was not to arrive."""
+    with a_world(database_url) as world:
+        dead_calls(world, 1)
+        replay_id = world.started()
+        world.step(replay_id)
+        world.send(DeliveryState(state))
+
+        with world.database.reading.connect() as conn:
+            assert progress_of(conn, replay_id).failed == failed
+
+
 def test_a_replay_of_nothing_is_done_at_once(database_url: str) -> None:
     """All of it is left out."""
     with a_world(database_url) as world:
