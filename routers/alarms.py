@@ -70,7 +70,7 @@ def watch(conn: Connection, now: datetime) -> int:
     if conn.dialect.name == "postgresql":  # SQLite has one writer at a time
         conn.execute(text("LOCK TABLE alarms IN SHARE ROW EXCLUSIVE MODE"))
     watcher = _Watcher(conn, now)
-    current = list(troubles(conn, now))
+    current = list(troubles(conn, now, spooled_since=watcher.spooled_since()))
     for trouble in current:
         watcher.found(trouble)
     there = {(trouble.name.value, trouble.type, trouble.subject) for trouble in current}
@@ -94,11 +94,18 @@ class _Watcher:
         self.entries = {key: _Entry(Transition(key[0]), *key[1:], *values) for key, values in self._stored.items()}
         self.raised = 0
 
+    def spooled_since(self) -> datetime | None:
+        """Since when a spool that is not empty, or was not just now, has been in use; None if there is none."""
+        spooling = (entry.since for entry in self.entries.values() if entry.name is Transition.ROUTER_SPOOLING)
+        return min((since for since in spooling if since is not None), default=None)
+
     def found(self, trouble: Trouble) -> None:
         """There is *trouble*: raise it if it is new, or if it is time to tell of it again."""
         entry, now = self._entry(trouble.name, trouble.type, trouble.subject), self._now
         entry.fine_at = None
         if trouble.is_known:
+            if entry.since is None:  # how long it lasts counts from when nobody knows of it
+                entry.found_at = None
             return
         entry.found_at = entry.found_at or now
         if now - entry.found_at < trouble.patience:

@@ -27,7 +27,6 @@ def jobs_of(
     configuration: Configuration,
     writer: Writer,
     clock: Clock,
-    sinks: Collection[str],
     hint: Callable[[Collection[str]], None],
 ) -> list[Job]:
     """All jobs. *hint* tells the lanes of some sinks that there may be something to send."""
@@ -35,11 +34,12 @@ def jobs_of(
     def look(conn: Connection) -> None:
         watch(conn, clock.now(conn))
 
+    audiences = {name: sink.audience for name, sink in configuration.sink_configs.items()}
     retention = Retention(writer, clock, configuration.retention)
     return [
         Job("alarms", LOOK_EVERY, lambda: writer.run(look)),
         Job("retention", RETAIN_EVERY, retention.run),
-        replay_job(writer, clock, sinks, hint),
+        replay_job(writer, clock, audiences, hint),
         Job("quarantine_age", timedelta(minutes=10), lambda: drop_old_quarantined(writer, clock)),
         *_verifying_jobs(configuration, writer),
     ]

@@ -9,16 +9,17 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, select, true
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, exists, select, true
 
 from callrail.kinds import FROM_API
+from receiver.columns import fixed
 from receiver.schema import events
 from routers.deciding import UNMATCHED, Decider, Occasion
 from routers.history import before_of, happened_of
 from routers.lifecycle import Object, Outcome, Stage
 from routers.outbox import NewDelivery
 from routers.rules.ruleset import RuleSet
-from routers.schema import deliveries, objects, transitions, versions
+from routers.schema import DeliveryState, deliveries, objects, transitions, versions
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _BATCH = 200  # objects at once: all their versions are in memory
@@ -78,6 +79,7 @@ _lives = (
         transitions.c.details,
         objects.c.type,
         objects.c.outcome.label("present_outcome"),
+        objects.c.erased_at,
         versions.c.stage,
         versions.c.outcome,
         versions.c.fields,
@@ -90,13 +92,45 @@ _lives = (
     .where(transitions.c.object_id.in_(bindparam("ids", expanding=True)))
     .order_by(transitions.c.object_id, transitions.c.id)
 )
-_made = (
-    select(deliveries, transitions.c.name, versions.c.outcome, objects.c.outcome.label("present_outcome"))
+_earlier = deliveries.alias("earlier")
+_was_delivered = and_(
+    deliveries.c.generation > 0,
+    exists().where(
+        _earlier.c.transition_id == deliveries.c.transition_id,
+        _earlier.c.rule == deliveries.c.rule,
+        _earlier.c.send == deliveries.c.send,
+        _earlier.c.generation < deliveries.c.generation,
+        _earlier.c.state == fixed(DeliveryState.DELIVERED),
+    ),
+)
+# Deliveries as a replay looks at them, with what they tell of, and whether an earlier generation was delivered.
+MADE: Select[Any] = (
+    select(
+        deliveries.c.id,
+        deliveries.c.key,
+        deliveries.c.transition_id,
+        deliveries.c.rule,
+        deliveries.c.send,
+        deliveries.c.sink,
+        deliveries.c.generation,
+        deliveries.c.template,
+        deliveries.c.amend,
+        deliveries.c.amends,
+        deliveries.c.state,
+        deliveries.c.expires_at,
+        _was_delivered.label("was_delivered"),
+        transitions.c.object_id,
+        transitions.c.name,
+        versions.c.outcome,
+        objects.c.outcome.label("present_outcome"),
+        objects.c.erased_at,
+    )
     .join(transitions, transitions.c.id == deliveries.c.transition_id)
     .join(objects, objects.c.id == transitions.c.object_id)
     .join(versions, and_(versions.c.object_id == objects.c.id, versions.c.version == transitions.c.version))
-    .where(transitions.c.object_id.in_(bindparam("ids", expanding=True)))
-    .order_by(transitions.c.object_id, deliveries.c.generation, deliveries.c.id)
+)
+_made = MADE.where(transitions.c.object_id.in_(bindparam("ids", expanding=True))).order_by(
+    transitions.c.object_id, deliveries.c.generation, deliveries.c.id
 )
 
 

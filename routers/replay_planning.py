@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, exists, select
+from sqlalchemy import Connection, Row, exists
 
 from receiver.columns import instant_text
 from routers.lifecycle import OUTCOME_TRANSITIONS
 from routers.messages import Amend
-from routers.redeciding import Said, redecide
+from routers.outbox import NewDelivery
+from routers.redeciding import MADE, Said, redecide
 from routers.replays import Item, LeftOut, Options, Plan, Routing, Scope
 from routers.rules.ruleset import RuleSet
-from routers.schema import OPEN, DeliveryState, deliveries, objects, transitions, versions
+from routers.schema import OPEN, DeliveryState, deliveries, transitions
 from routers.sinks.config import Audience
+from routers.transitions import ALARMS
 from routers.zones import told_zones
 
 
@@ -34,7 +37,7 @@ def plan_replay(
     Args:
         audiences: Who is at each sink of router.yaml.
     """
-    judge = _Judge(options, audiences, now)
+    judge = _Judge(options, audiences, now, tells_alarms=scope.transition in ALARMS)
     difference: dict[str, Counter[tuple[str, str]]] = {"says_now": Counter(), "silent_now": Counter()}
     if options.routing is Routing.TODAY:
         items = list(_today(conn, scope, judge, rules, difference))
@@ -47,25 +50,18 @@ def plan_replay(
 # --- which ------------------------------------------------------------------------------------------------------------
 
 _later = deliveries.alias("later")
-_made = (
-    select(deliveries, transitions.c.name, versions.c.outcome, objects.c.outcome.label("present_outcome"))
-    .join(transitions, transitions.c.id == deliveries.c.transition_id)
-    .join(objects, objects.c.id == transitions.c.object_id)
-    .join(versions, and_(versions.c.object_id == objects.c.id, versions.c.version == transitions.c.version))
-    .where(
-        ~exists().where(  # of each message its newest generation
-            _later.c.transition_id == deliveries.c.transition_id,
-            _later.c.rule == deliveries.c.rule,
-            _later.c.send == deliveries.c.send,
-            _later.c.generation > deliveries.c.generation,
-        )
+_newest = MADE.where(
+    ~exists().where(  # of each message its newest generation
+        _later.c.transition_id == deliveries.c.transition_id,
+        _later.c.rule == deliveries.c.rule,
+        _later.c.send == deliveries.c.send,
+        _later.c.generation > deliveries.c.generation,
     )
-    .order_by(transitions.c.id, deliveries.c.id)
-)
+).order_by(transitions.c.id, deliveries.c.id)
 
 
 def _originals(conn: Connection, scope: Scope) -> Iterable[Row[Any]]:
-    return conn.execute(_made.where(*scope.of_transitions(), *scope.of_deliveries()))
+    return conn.execute(_newest.where(*scope.of_transitions(), *scope.of_deliveries()))
 
 
 def _today(
@@ -75,12 +71,12 @@ def _today(
     asked = list(scope.of_transitions())
     for one in redecide(conn, rules, asked, told_zones=told_zones(conn)):
         for said in one.said:
-            made = said.made
-            if made is None and scope.takes(said.delivery.rule, said.delivery.sink, None):
-                difference["says_now"][said.delivery.rule, said.delivery.sink] += 1
-                yield judge.unmade(said)
-            elif made is not None and scope.takes(made.rule, made.sink, made.state):
-                yield judge.made(made)
+            item = judge.said(said)
+            if not _is_meant(scope, said, item.sink):
+                continue
+            if said.made is None and item.reason is not LeftOut.ALARM:
+                difference["says_now"][said.delivery.rule, item.sink] += 1
+            yield item
         for row in one.news:
             if scope.takes(row.rule, row.sink, row.state):
                 yield judge.made(row)
@@ -91,16 +87,27 @@ def _today(
                 yield Item(row.transition_id, row.sink, row.id, reason=LeftOut.NOT_TODAY)
 
 
+def _is_meant(scope: Scope, said: Said, sink: str) -> bool:
+    """Whether *scope* means what would go to *sink*; a rule that was renamed goes by both ids."""
+    made = said.made
+    if made is None:
+        return scope.takes(said.delivery.rule, sink, None)
+    return any(scope.takes(rule, sink, made.state) for rule in (said.delivery.rule, made.rule))
+
+
 # --- what becomes of each ---------------------------------------------------------------------------------------------
 
 
 class _Judge:
     """Says of each message what is done with it."""
 
-    def __init__(self, options: Options, audiences: Mapping[str, Audience], now: datetime) -> None:
+    def __init__(
+        self, options: Options, audiences: Mapping[str, Audience], now: datetime, *, tells_alarms: bool
+    ) -> None:
         self._options = options
         self._audiences = audiences
         self._now = now
+        self._tells_alarms = tells_alarms
 
     def made(self, row: Row[Any]) -> Item:
         """Of a delivery that was made: its newest generation."""
@@ -109,29 +116,59 @@ class _Judge:
         reason = settled or self._why_not_there(row.sink, is_late=is_late)
         if reason is not None or row.state != DeliveryState.DELIVERED:
             return Item(row.transition_id, row.sink, row.id, reason=reason, is_late=is_late)
-        return Item(row.transition_id, row.sink, new=self._next_generation(row), is_late=is_late)
+        return Item(row.transition_id, row.sink, new=self._next_generation(row), is_again=True, is_late=is_late)
 
-    def unmade(self, said: Said) -> Item:
+    def said(self, said: Said) -> Item:
+        """Of what today's rules say."""
+        made = said.made
+        if made is None:
+            return self._unmade(said)
+        # What may have arrived where its role pointed then is for a person there to decide.
+        is_moved = made.sink != said.delivery.sink and made.state != DeliveryState.UNCERTAIN
+        return self._moved(made, said.delivery) if is_moved else self.made(made)
+
+    def _moved(self, made: Row[Any], new: NewDelivery) -> Item:
+        """Of a delivery whose role points to another sink today: that one is told, as the next generation of it."""
+        settled = self._why_not(made)
+        is_late = settled is None and self._is_late(new.expires_at)
+        reason = settled or self._why_not_there(new.sink, is_late=is_late)
+        if reason is not None:
+            return Item(made.transition_id, new.sink, made.id, reason=reason, is_late=is_late)
+        written = self._next_generation(made, replace(new, rule=made.rule))
+        is_again = made.state == DeliveryState.DELIVERED
+        return Item(made.transition_id, new.sink, new=written, is_again=is_again, is_late=is_late)
+
+    def _unmade(self, said: Said) -> Item:
         """Of what nobody was told then."""
         new = said.delivery
         is_late = self._is_late(new.expires_at)
-        reason = LeftOut.SUPERSEDED if _is_untrue(said.transition) else None
+        reason = self._why_not_of_that(said.transition)
+        reason = reason or (LeftOut.SUPERSEDED if _is_untrue(said.transition) else None)
         reason = reason or self._why_not_there(new.sink, is_late=is_late)
         written = self._written(said.key, new, amend=new.amend, amends=None, generation=0)
         return Item(said.transition.id, new.sink, new=written, reason=reason, is_late=is_late)
 
     def _why_not(self, row: Row[Any]) -> LeftOut | None:
         """Why it is left out for what became of it."""
+        if reason := self._why_not_of_that(row):
+            return reason
         if row.state in OPEN:
             return LeftOut.OPEN
+        # One that was to be sent again and was not, arrived all the same.
+        if not self._options.again and (row.state == DeliveryState.DELIVERED or row.was_delivered):
+            return LeftOut.DELIVERED
         if row.state == DeliveryState.DELIVERED:
-            if not self._options.again:
-                return LeftOut.DELIVERED
             # An edit or an answer belongs to the message that was sent first; systems get each news by itself.
             is_by_itself = row.amend == Amend.NEW and self._audiences.get(row.sink) is Audience.SYSTEMS
             if row.amends is not None and not is_by_itself:
                 return LeftOut.NEWS
         return LeftOut.SUPERSEDED if row.state == DeliveryState.SUPERSEDED or _is_untrue(row) else None
+
+    def _why_not_of_that(self, row: Row[Any]) -> LeftOut | None:
+        """Why it is left out for what it tells of."""
+        if row.erased_at is not None:
+            return LeftOut.ERASED
+        return LeftOut.ALARM if row.name in ALARMS and not self._tells_alarms else None
 
     def _is_late(self, expires_at: datetime | None) -> bool:
         return expires_at is not None and expires_at <= self._now
@@ -144,10 +181,11 @@ class _Judge:
             return LeftOut.PEOPLE
         return LeftOut.LATE if is_late and not self._options.late else None
 
-    def _next_generation(self, row: Row[Any]) -> dict[str, Any]:
-        generation = row.generation + 1
+    def _next_generation(self, row: Row[Any], new: NewDelivery | None = None) -> dict[str, Any]:
+        """As it was made, or *new* in its place."""
+        generation, told = row.generation + 1, new or row
         key = f"{row.key.rpartition(':')[0]}:{generation}"
-        return self._written(key, row, amend=row.amend, amends=row.amends, generation=generation)
+        return self._written(key, told, amend=told.amend, amends=told.amends, generation=generation)
 
     def _written(
         self, key: str, made: Any, *, amend: str | None, amends: str | None, generation: int
@@ -218,4 +256,4 @@ def _kind(item: Item) -> str:
         return "left_out"
     if item.new is None:
         return "taken_up"
-    return "again" if item.new["generation"] else "new"
+    return "again" if item.is_again else "new"

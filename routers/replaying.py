@@ -32,7 +32,7 @@ from routers.ordering import Pair, promote
 from routers.outbox import NewDelivery, insert_deliveries
 from routers.periodic import Job
 from routers.rates import parse_rate
-from routers.replays import LeftOut, count_deliveries
+from routers.replays import LeftOut, count_deliveries, count_open
 from routers.schema import (
     OPEN,
     DeliveryState,
@@ -46,6 +46,7 @@ from routers.schema import (
     transitions,
     versions,
 )
+from routers.sinks.config import Audience
 from routers.transitions import Transition
 
 _log = structlog.get_logger(__name__)
@@ -78,21 +79,24 @@ class Step:
 
 
 def replay_job(
-    writer: Writer, clock: Clock, sinks: Collection[str], on_deliveries: Callable[[Collection[str]], None]
+    writer: Writer,
+    clock: Clock,
+    audiences: Mapping[str, Audience],
+    on_deliveries: Callable[[Collection[str]], None],
 ) -> Job:
     """The job that carries out whatever replays are running.
 
     Each process looks for itself, at the price of a question; the rows' locks see to it that none is done twice.
 
     Args:
-        sinks: Those of this process: what waits for others says nothing of live traffic.
+        audiences: Who is at each sink of this process: what waits for others says nothing of live traffic.
         on_deliveries: Called after a COMMIT that put deliveries into the outbox, with the sinks they are for.
     """
 
     async def work() -> None:
         for replay_id in await writer.run(_running):
             while True:
-                done = await writer.run(partial(step, replay_id=replay_id, clock=clock, sinks=sinks))
+                done = await writer.run(partial(step, replay_id=replay_id, clock=clock, audiences=audiences))
                 if done.blocked:  # what those wait for may have ended in a transaction that could not see them
                     await writer.run(partial(promote, pairs=done.blocked))
                 if done.sinks:
@@ -108,7 +112,7 @@ def _running(conn: Connection) -> Sequence[str]:
     return conn.execute(query).scalars().all()
 
 
-def step(conn: Connection, *, replay_id: str, clock: Clock, sinks: Collection[str]) -> Step:
+def step(conn: Connection, *, replay_id: str, clock: Clock, audiences: Mapping[str, Audience]) -> Step:
     """Put the next items of a running replay into the outbox: as many as its rate and live traffic allow."""
     running = select(replays).where(replays.c.id == replay_id, replays.c.state == fixed(ReplayState.RUNNING))
     replay = conn.execute(running.with_for_update(skip_locked=True)).one_or_none()
@@ -116,19 +120,19 @@ def step(conn: Connection, *, replay_id: str, clock: Clock, sinks: Collection[st
         return Step()
     now = clock.now(conn)
     waiting = _next_items(conn, replay)
-    states = count_deliveries(conn, replay_id)
-    is_open = sum(states[state] for state in OPEN)
+    is_open = count_open(conn, replay_id)
     if not waiting:
-        if not is_open:
-            _finish(conn, replay, states, now)
+        if is_open:
+            _say(conn, replay, _waits_for(conn, replay_id))
+        else:
+            _finish(conn, replay, now)
         return Step()
-    count, reason = _how_many(conn, replay, is_open, sinks, now)
+    count, reason = _how_many(conn, replay, is_open, audiences, now)
     if not count:
-        if reason != replay.reason:
-            conn.execute(update(replays).where(replays.c.id == replay_id).values(reason=reason))
+        _say(conn, replay, reason)
         return Step()
     items = waiting[:count]
-    done = _queue(conn, replay, items, now)
+    done = _queue(conn, replay, items, audiences, now)
     due_at = max(_due_at(replay, now), now - _BURST) + len(items) * _interval(replay)
     moved = {"next_item": items[-1].n + 1, "due_at": due_at, "reason": None}
     conn.execute(update(replays).where(replays.c.id == replay_id).values(moved))
@@ -156,8 +160,20 @@ def _due_at(replay: Row[Any], now: datetime) -> datetime:
     return due_at if due_at <= now + MOST * _interval(replay) else now
 
 
-def _finish(conn: Connection, replay: Row[Any], states: Mapping[str, int], now: datetime) -> None:
-    summary = {**replay.summary, "outcome": dict(states)}
+def _say(conn: Connection, replay: Row[Any], reason: str | None) -> None:
+    if reason != replay.reason:
+        conn.execute(update(replays).where(replays.c.id == replay.id).values(reason=reason))
+
+
+def _waits_for(conn: Connection, replay_id: str) -> str:
+    """That its deliveries are not sent yet, and to which sinks: one that rests holds up the others."""
+    is_open = deliveries.c.state.in_([fixed(state) for state in OPEN])
+    sinks = select(deliveries.c.sink).where(deliveries.c.replay == replay_id, is_open).distinct()
+    return f"{IS_FULL}: {', '.join(sorted(conn.execute(sinks).scalars()))}"
+
+
+def _finish(conn: Connection, replay: Row[Any], now: datetime) -> None:
+    summary = {**replay.summary, "outcome": dict(count_deliveries(conn, replay.id))}
     ended = {"state": ReplayState.DONE.value, "finished_at": now, "reason": None, "summary": summary}
     conn.execute(update(replays).where(replays.c.id == replay.id).values(ended))
     _log.info("replay.done", replay=replay.id, **summary["outcome"])
@@ -167,7 +183,7 @@ def _finish(conn: Connection, replay: Row[Any], states: Mapping[str, int], now: 
 
 
 def _how_many(
-    conn: Connection, replay: Row[Any], is_open: int, sinks: Collection[str], now: datetime
+    conn: Connection, replay: Row[Any], is_open: int, audiences: Mapping[str, Audience], now: datetime
 ) -> tuple[int, str | None]:
     """How many items may go now; if none, why not, None where it is only the rate."""
     interval = _interval(replay)
@@ -176,8 +192,8 @@ def _how_many(
         return 0, None
     room = max(MOST_OPEN, math.ceil(_OPEN_FOR / interval)) - is_open
     if room <= 0:
-        return 0, IS_FULL
-    if _live_waits(conn, sinks, now):
+        return 0, _waits_for(conn, replay.id)
+    if _live_waits(conn, audiences, now):
         return (1, None) if now - due_at >= GIVES_WAY_FOR else (0, GIVES_WAY)
     return min(room, MOST, (now - max(due_at, now - _BURST)) // interval + 1), None
 
@@ -216,11 +232,17 @@ _mark = BulkUpdate(
 )
 
 
-def _queue(conn: Connection, replay: Row[Any], items: Sequence[Row[Any]], now: datetime) -> Step:
+def _queue(
+    conn: Connection, replay: Row[Any], items: Sequence[Row[Any]], audiences: Mapping[str, Audience], now: datetime
+) -> Step:
     """Put *items* into the outbox, and note on each what became of it."""
     reasons: dict[int, str] = {}
-    _take_up(conn, replay, [item for item in items if item.new is None], reasons, now)
-    blocked = _make(conn, replay, [item for item in items if item.new is not None], reasons, now)
+    for item in items:
+        if why_not := _why_not_there(replay, item.sink, audiences):
+            reasons[item.n] = why_not
+    going = [item for item in items if item.n not in reasons]
+    _take_up(conn, replay, [item for item in going if item.new is None], reasons, now)
+    blocked = _make(conn, replay, [item for item in going if item.new is not None], reasons, now)
     queued, skipped = ReplayItemState.QUEUED, ReplayItemState.SKIPPED
     rows = [(skipped if item.n in reasons else queued, reasons.get(item.n), replay.id, item.n) for item in items]
     _mark(conn, rows)
@@ -228,13 +250,22 @@ def _queue(conn: Connection, replay: Row[Any], items: Sequence[Row[Any]], now: d
     return Step(len(told), {item.sink for item in told}, blocked)
 
 
+def _why_not_there(replay: Row[Any], sink: str, audiences: Mapping[str, Audience]) -> LeftOut | None:
+    """Why nothing is sent there after all: router.yaml may have been changed since the plan."""
+    if sink not in audiences:
+        return LeftOut.NO_SINK
+    is_for_people = audiences[sink] is Audience.PEOPLE
+    return LeftOut.PEOPLE if is_for_people and not replay.options["to_people"] else None
+
+
 def _take_up(
     conn: Connection, replay: Row[Any], items: Sequence[Row[Any]], reasons: dict[int, str], now: datetime
 ) -> None:
     """Take deliveries up again under their own key. What is too late or was changed since the plan gets a reason."""
     ids = [item.delivery_id for item in items]
-    columns = (deliveries.c.id, deliveries.c.state, deliveries.c.replay, deliveries.c.expires_at)
-    query = select(*columns).where(deliveries.c.id.in_(ids))
+    columns = (deliveries.c.id, deliveries.c.state, deliveries.c.replay, deliveries.c.expires_at, objects.c.erased_at)
+    about = objects.c.id == deliveries.c.object_id
+    query = select(*columns).join(objects, about).where(deliveries.c.id.in_(ids))
     before = {row.id: row for row in conn.execute(query)}
     is_late = {row.id for row in before.values() if _is_late(replay, row.expires_at, now)}
     due = [id_ for id_ in ids if id_ not in is_late]
@@ -244,6 +275,8 @@ def _take_up(
         row = after.get(item.delivery_id)
         if row is None:
             reasons[item.n] = LeftOut.FORGOTTEN
+        elif row.erased_at is not None:
+            reasons[item.n] = LeftOut.ERASED
         elif row.id in is_late:
             reasons[item.n] = LeftOut.LATE
         elif row.replay != replay.id or row.state not in OPEN:
@@ -262,6 +295,8 @@ def _make(
         expires_at = item.new["expires_at"] and datetime.fromisoformat(item.new["expires_at"])
         if item.transition_id not in known:
             reasons[item.n] = LeftOut.FORGOTTEN
+        elif known[item.transition_id].erased_at is not None:
+            reasons[item.n] = LeftOut.ERASED
         elif _is_late(replay, expires_at, now):
             reasons[item.n] = LeftOut.LATE
         else:
@@ -280,6 +315,7 @@ _facts = (
         transitions.c.object_id,
         objects.c.type,
         objects.c.told,
+        objects.c.erased_at,
         versions.c.fields,
     )
     .join(objects, objects.c.id == transitions.c.object_id)

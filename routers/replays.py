@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Row, func, insert, or_, select
 
 from receiver.bulk import BulkInsert
 from receiver.clock import Clock
+from receiver.columns import fixed
 from receiver.database import Database
 from receiver.exceptions import ReceiverError
 from receiver.ids import Prefix, first_id, id_range, new_id
@@ -135,6 +136,8 @@ class LeftOut(StrEnum):
     PEOPLE = "people read it, and the plan is without --to-people"
     LATE = "late: its max_age or expires is over, and the plan is without --late"
     FORGOTTEN = "what was known of it is not stored any more"
+    ERASED = "its person has been erased"
+    ALARM = "an alarm, and the plan is without its --transition"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +148,7 @@ class Item:
         delivery_id: The delivery to take up again; None for one to be made.
         new: What is needed to make one; nothing of a person is in it.
         reason: Why it is left out; None if it is to be sent.
+        is_again: Whether it was delivered before.
         is_late: Whether its max_age or expires is over, be it left out for that or sent all the same.
     """
 
@@ -153,6 +157,7 @@ class Item:
     delivery_id: str | None = None
     new: dict[str, Any] | None = None
     reason: LeftOut | None = None
+    is_again: bool = False
     is_late: bool = False
 
 
@@ -209,6 +214,9 @@ def _row(replay_id: str, n: int, item: Item) -> tuple[Any, ...]:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
+_FAILED = (DeliveryState.DEAD, DeliveryState.UNCERTAIN, DeliveryState.EXPIRED)
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a replay is: its items by state, and its deliveries by theirs."""
@@ -228,7 +236,7 @@ class Progress:
     @property
     def failed(self) -> int:
         """Messages that did not arrive, or may not have."""
-        return self.deliveries[DeliveryState.DEAD] + self.deliveries[DeliveryState.UNCERTAIN]
+        return sum(self.deliveries[state] for state in _FAILED)
 
     @property
     def total(self) -> int:
@@ -260,6 +268,14 @@ def count_deliveries(conn: Connection, replay_id: str) -> Counter[str]:
     """How many deliveries the replay has made or taken up, by state."""
     made = select(deliveries.c.state, func.count()).where(deliveries.c.replay == replay_id)
     return _counted(conn.execute(made.group_by(deliveries.c.state)).all())
+
+
+def count_open(conn: Connection, replay_id: str) -> int:
+    """How many of them are not sent yet: few, however many it has sent."""
+    is_open = deliveries.c.state.in_([fixed(state) for state in OPEN])
+    query = select(func.count()).where(deliveries.c.replay == replay_id, is_open)
+    found: int = conn.execute(query).scalar_one()
+    return found
 
 
 def _counted(rows: Sequence[Any]) -> Counter[str]:

@@ -190,7 +190,7 @@ async def _dispatching(service: _Service) -> AsyncIterator[None]:
     )
     router.on_deliveries = dispatcher.hint
     writer.on_stored = router.hint
-    periodic = Periodic(writer, clock, jobs_of(plan.configuration, writer, clock, sinks, dispatcher.hint))
+    periodic = Periodic(writer, clock, jobs_of(plan.configuration, writer, clock, dispatcher.hint))
     parts = (router, dispatcher, periodic)
 
     async def begin() -> str | None:

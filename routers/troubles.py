@@ -56,13 +56,18 @@ class Trouble:
     is_known: bool = False
 
 
-def troubles(conn: Connection, now: datetime) -> Iterator[Trouble]:
-    """All that is wrong at *now* and lasts: sinks, routing, spools, signatures."""
+def troubles(conn: Connection, now: datetime, *, spooled_since: datetime | None = None) -> Iterator[Trouble]:
+    """All that is wrong at *now* and lasts: sinks, routing, spools, signatures.
+
+    Args:
+        spooled_since: What has been received since then may have come out of a spool just now; None if nothing may.
+    """
     yield from _sinks_down(conn, now)
     yield from _sinks_behind(conn, now)
     yield from _routing_behind(conn, now)
     yield from _spooling(conn, now)
-    yield from _bad_signatures(conn, now)
+    lately = now - BAD_SIGNATURES_FOR
+    yield from _bad_signatures(conn, now, min(lately, spooled_since or lately))
 
 
 # --- sinks -----------------------------------------------------------------------------------------------------------
@@ -181,21 +186,23 @@ def _is_replaced(row: Any, started: Sequence[datetime], now: datetime) -> bool:
     return row.seen_at <= now - ALIVE_FOR and any(moment > row.seen_at for moment in started)
 
 
-def _bad_signatures(conn: Connection, now: datetime) -> Iterator[Trouble]:
+def _bad_signatures(conn: Connection, now: datetime, after: datetime) -> Iterator[Trouble]:
     """Companies of which webhooks came lately that no key proves. Whatever comes for others is nobody's trouble."""
-    newest = _unproved(now - BAD_SIGNATURES_FOR).order_by(quarantine.c.id.desc()).limit(MOST_COUNTED)
+    newest = _unproved(after).order_by(quarantine.c.id.desc()).limit(MOST_COUNTED)
     since: dict[str, datetime] = {}
     for row in conn.execute(newest):
         since[row.company] = row.received_at  # the last of a company is its oldest
     for company, oldest in since.items():
-        tell = partial(_of_source, conn, company, now)
+        tell = partial(_of_source, conn, company, after, min(after, now - timedelta(hours=1)))
         yield Trouble(Transition.SOURCE_BAD_SIGNATURE, SOURCE, company, oldest, tell)
 
 
-def _of_source(conn: Connection, company: str, now: datetime, told_at: datetime | None) -> dict[str, Any]:
-    """How many came since that was told last, within the last hour."""
-    after = max(told_at or now - BAD_SIGNATURES_FOR, now - timedelta(hours=1))
-    rows = conn.execute(_unproved(after).where(quarantine.c.company == company).limit(MOST_COUNTED)).all()
+def _of_source(
+    conn: Connection, company: str, after: datetime, earliest: datetime, told_at: datetime | None
+) -> dict[str, Any]:
+    """How many came since that was told last, though not before *earliest*; *after* if it never was."""
+    told = _unproved(max(told_at or after, earliest)).where(quarantine.c.company == company)
+    rows = conn.execute(told.limit(MOST_COUNTED)).all()
     return {"count": len(rows), "causes": _most_frequent([row.reason.replace("_", " ") for row in rows])}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ from routers.schema import OPEN, DeliveryState, deliveries, replay_items, replay
 from routers.sinks.config import Audience
 from tests.routers.store import FixedClock, a_rule, opened, receive, rows_of, rule_set
 
-SYSTEM: Mapping[str, Audience] = {"crm": Audience.SYSTEMS}
+SYSTEM: Mapping[str, Audience] = {"crm": Audience.SYSTEMS, "sales": Audience.SYSTEMS}
 SECOND = timedelta(seconds=1)
 
 
@@ -79,9 +79,9 @@ class World:
             start(conn, replay_id, now=self.clock.moment)
         return replay_id
 
-    def step(self, replay_id: str, *, sinks: Collection[str] = ("crm", "sales")) -> Step:
+    def step(self, replay_id: str) -> Step:
         with self.database.writing.begin() as conn:
-            return step(conn, replay_id=replay_id, clock=self.clock, sinks=sinks)
+            return step(conn, replay_id=replay_id, clock=self.clock, audiences=self.audiences)
 
     def carry_out(self, replay_id: str) -> str:
         """Step and send until it stands still; the state it is in."""

@@ -24,7 +24,7 @@ from routers.alarm_events import KIND
 from routers.alarms import AT_MOST_EVERY, CALM, watch
 from routers.cli import main
 from routers.config import read_config
-from routers.lanes import hold, lock_lane, open_lane, save_lane
+from routers.lanes import hold, lock_lane, open_lane, release, save_lane
 from routers.leases import claim_due, record
 from routers.messages import Amend
 from routers.objects import record_failure
@@ -366,6 +366,21 @@ def test_what_may_not_be_sent_is_no_backlog(database: Database, why: str) -> Non
     assert "router.backlog" not in names(database)
 
 
+def test_a_backlog_must_last_once_the_lane_goes_on(database: Database) -> None:
+    """However long ago it was seen for a moment before an operator paused the sink."""
+    with database.writing.begin() as conn:
+        put_deliveries(conn, now=NOW - timedelta(hours=1))
+    look(database, NOW)
+    with database.writing.begin() as conn:
+        hold(conn, "crm", "lunch")
+    look(database, NOW + SECOND)
+    with database.writing.begin() as conn:
+        release(conn, "crm")
+
+    assert look(database, NOW + 60 * MINUTE) == 0
+    assert look(database, NOW + 61 * MINUTE) == 1
+
+
 def test_events_that_wait_for_long_are_a_backlog_of_routing(database: Database) -> None:
     """And that is over once they are routed."""
     with database.writing.begin() as conn:
@@ -441,6 +456,23 @@ def test_bad_signatures_are_told_at_most_once_an_hour_and_company(database: Data
     told = sorted((alarm["subject"], alarm["n"], alarm["facts"]["count"]) for alarm in raised(database))
     assert told == [("acme", 1, 4), ("acme", 2, 1), ("globex", 1, 1)]
     assert raised(database)[0]["facts"]["causes"] in (["signature wrong", "signature missing"], ["company mismatch"])
+
+
+def test_bad_signatures_that_came_out_of_a_spool_are_told(database: Database) -> None:
+    """They were received long ago, but nobody could see them."""
+    instance = Instance.of("intake")
+    with database.writing.begin() as conn:
+        beat(conn, instance, now=NOW, spooled=3, spooling_since=NOW - 90 * MINUTE)
+        quarantine(conn, at=NOW - 100 * MINUTE)
+    look(database, NOW)
+    with database.writing.begin() as conn:
+        for ago in (20, 80):
+            quarantine(conn, at=NOW - ago * MINUTE)
+        beat(conn, instance, now=NOW + SECOND)
+    look(database, NOW + 5 * SECOND)
+
+    (alarm,) = [alarm for alarm in raised(database) if alarm["name"] == "source.bad_signature"]
+    assert alarm["facts"]["count"] == 2
 
 
 def test_requests_for_companies_that_nobody_has_are_no_alarm(database: Database) -> None:

@@ -83,6 +83,7 @@ def test_what_a_receiver_refused_arrives_by_a_replay(database_url: str, tmp_path
             ran_again = store.run("run", again["id"], "--yes", "--wait")
 
         assert (ran.code, ran_again.code) == (0, 0), (ran.err, ran_again.err)
+        assert "It is running; the server sends it." in ran.err
         assert "Done: 1 delivered" in ran.err
         assert (taken_up["messages"], again["sinks"][0]["again"]) == (1, 1)
         refused, replayed, told_again = map(webhook_of, destination.requests)

@@ -7,11 +7,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from receiver.ids import Prefix, first_id, new_id
-from routers.replays import LeftOut, Routing, Scope
+from routers.alarm_events import Alarm, insert_alarm
+from routers.replays import LeftOut, Routing, Scope, call_off
+from routers.routing import route
 from routers.rules.ruleset import OnLate, RuleSet, To
-from routers.schema import OPEN, DeliveryState, deliveries, transitions
+from routers.schema import OPEN, DeliveryState, deliveries, objects, transitions
 from routers.sinks.config import Audience
 from routers.transitions import Transition
 from tests.routers.replaying import World, a_world
@@ -195,6 +198,58 @@ def test_news_that_systems_get_by_themselves_is_sent_again(database_url: str) ->
         assert world.left_out(again=True) == {None: 1}
 
 
+def test_what_was_to_be_sent_again_and_was_not_arrived_all_the_same(database_url: str) -> None:
+    """A replay of it that was called off leaves a cancelled generation, which is nothing that did not arrive."""
+    with a_world(database_url) as world:
+        world.call("CAL1")
+        world.become(DeliveryState.DELIVERED)
+        replay_id = world.started(again=True)
+        world.step(replay_id)
+        call_off(world.database, world.clock, replay_id)
+        assert [row.state for row in world.deliveries()] == ["delivered", "cancelled"]
+
+        for options in ({}, TODAY):
+            assert world.left_out(**options) == {LeftOut.DELIVERED: 1}
+            assert world.left_out(again=True, **options) == {None: 1}
+
+
+@pytest.mark.parametrize("routing", Routing)
+def test_an_erased_person_is_told_of_no_more(database_url: str, routing: Routing) -> None:
+    """Neither what was made, nor what would be, nor what was planned before."""
+    with a_world(database_url) as world:
+        world.call("CAL1")
+        world.call("CAL2")
+        world.become(DeliveryState.DELIVERED)
+        changed(world, a_rule(), a_rule("new"))
+        replay_id = world.started(routing=routing, again=True)
+        with world.database.writing.begin() as conn:
+            conn.execute(update(objects).values(erased_at=world.clock.moment))
+
+        assert set(world.left_out(routing=routing, again=True)) == {LeftOut.ERASED}
+        assert world.carry_out(replay_id) == "done"
+        assert {item.reason for item in world.items(replay_id)} == {LeftOut.ERASED}
+        assert len(world.deliveries()) == 2
+
+
+def test_alarms_are_told_again_only_where_they_are_asked_for(database_url: str) -> None:
+    """A bad hour's alarms are old news, and nothing that today's rules would add."""
+    down = Transition.ROUTER_SINK_DOWN
+    with a_world(database_url, rules=rule_set(a_rule("r", down))) as world:
+        facts = {"sink": "sales", "subject": "sales"}
+        with world.database.writing.begin() as conn:
+            insert_alarm(conn, Alarm(down, down, "sink", "sales", 1, facts), now=world.clock.moment)
+            route(conn, world.clock, world.rules, limit=10)
+        world.become(DeliveryState.DEAD)
+        changed(world, a_rule("r", down), a_rule("new", down))
+
+        assert world.left_out() == {LeftOut.ALARM: 1}
+        plan = world.plan(**TODAY)
+        assert [item.reason for item in plan.items] == [LeftOut.ALARM] * 2
+        assert plan.summary["difference"] == {"says_now": [], "silent_now": []}
+        asked = Scope(transition=down)
+        assert (world.left_out(asked), world.left_out(asked, **TODAY)) == ({None: 1}, {None: 2})
+
+
 # --- today's rules ---------------------------------------------------------------------------------------------------
 
 
@@ -302,3 +357,35 @@ def test_a_state_asks_for_what_was_made(database_url: str) -> None:
         changed(world, a_rule())
 
         assert world.plan(Scope(states=(DeliveryState.DEAD,)), **TODAY).items == []
+
+
+def test_a_role_that_points_elsewhere_today_is_told_there(database_url: str) -> None:
+    """What did not arrive goes where the rules say now, under the next generation; what arrived stays told."""
+    with a_world(database_url) as world:
+        world.call("CAL1")
+        world.call("CAL2")
+        world.become(DeliveryState.DEAD)
+        arrived = world.deliveries()[1].id
+        with world.database.writing.begin() as conn:
+            conn.execute(update(deliveries).where(deliveries.c.id == arrived).values(state="delivered"))
+        changed(world, replace(a_rule(), send=(To("crm", "sales"),)))
+
+        plan = world.plan(**TODAY)
+        assert [(item.sink, item.reason) for item in plan.items] == [("sales", None), ("sales", LeftOut.DELIVERED)]
+        assert (plan.summary["delivered_already"], plan.summary["sinks"][0]["new"]) == (1, 1)
+        assert world.carry_out(world.started(**TODAY)) == "done"
+        made = world.deliveries()[-1]
+        assert (made.sink, made.generation, made.state) == ("sales", 1, "delivered")
+        assert made.key == f"{made.transition_id}:r:crm:1"
+        assert world.left_out(**TODAY) == world.left_out() == {LeftOut.DELIVERED: 2}
+
+
+@pytest.mark.parametrize("name", ["r", "renamed"])
+def test_a_renamed_rule_is_found_by_either_id(database_url: str, name: str) -> None:
+    """By the one it has and by the one it had."""
+    with a_world(database_url) as world:
+        world.call("CAL1")
+        world.become(DeliveryState.DEAD)
+        changed(world, replace(a_rule("renamed"), previous=("r",)))
+
+        assert world.left_out(Scope(rule=name), **TODAY) == {None: 1}
