@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import orjson
 import pytest
@@ -24,10 +25,12 @@ from routers.leases import claim_due, record
 from routers.objects import claim_received
 from routers.operating import retry
 from routers.privacy import erase, export, settle
+from routers.replays import LeftOut, Routing
 from routers.routing import route_claimed
 from routers.schema import DeliveryState, attempts, audit, deliveries, erased, objects, transitions, versions
 from routers.searching import returned, search
 from routers.transitions import Transition
+from tests.routers.replaying import a_world
 from tests.routers.running import config_text, run, running
 from tests.routers.store import FixedClock, a_rule, opened, receive, rows_of, rule_set, tried
 from tests.routers.waiting import wait_until
@@ -242,6 +245,63 @@ def test_the_numbers_of_the_company_are_nobodys(database_url: str) -> None:
             route_all(conn)
 
         assert search(database, TEXT["destination_number"]).objects == []
+
+
+def test_a_part_of_others_addresses_is_not_theirs(database_url: str) -> None:
+    """Whoever types into a form what stands within everybody's data takes nothing of it away."""
+    sly = {"resource_id": "FRMsly", "form_data": {"email": "e@example.org", "phone": NUMBER}, "person_id": 7}
+    of_joe = {"resource_id": "CALjoe", "customer_phone_number": "+14045550177", "note": "joe@example.org, 17 times"}
+    with opened(database_url) as database:
+        with database.writing.begin() as conn:
+            receive(conn, "form_submission", sly)
+            receive(conn, "post_call", of_joe)
+            route_all(conn)
+
+        done = erase_ann(database)
+
+        assert (done.found.person.ids, done.found.person.emails) == ({"7"}, {"e@example.org"})
+        assert len(left_in(texts_of(database), ["joe@example.org", "17 times"])) == 2
+        assert rows_of(database, events)[1].body == orjson.dumps(of_joe)
+        assert rows_of(database, events)[0].body == b""
+
+
+@pytest.mark.parametrize("email", ["ann@example.org", "ann+cats@example.org"])
+@pytest.mark.parametrize("content_type", ["application/json", "application/x-www-form-urlencoded"])
+def test_an_address_is_found_in_bodies_of_others(database_url: str, email: str, content_type: str) -> None:
+    """In a note of several lines, in a form, with what a form would write otherwise."""
+    form = {**FORM, "form_data": {"email": email, "phone": NUMBER}}
+    note = f"asks for\n{email}"
+    of_bob = {"resource_id": "CALbob", "customer_phone_number": "+14045550188", "note": note}
+    body = orjson.dumps(of_bob) if content_type == "application/json" else urlencode(of_bob).encode()
+    with opened(database_url) as database:
+        with database.writing.begin() as conn:
+            receive(conn, "form_submission", form)
+            bobs = receive(conn, "post_call", body)
+            conn.execute(update(events).where(events.c.id == bobs).values(content_type=content_type))
+            route_all(conn)
+
+        erase_ann(database)
+
+        assert left_in(texts_of(database), [email, email.replace("@", "%40"), "ann%2Bcats"]) == []
+        assert "CALbob" in {row.object_id for row in rows_of(database, objects)}
+
+
+def test_a_replay_makes_no_message_about_who_is_erased(database_url: str) -> None:
+    """Neither one that was planned before nor one that is planned after."""
+    for is_planned_before in (True, False):
+        with a_world(database_url) as world:
+            world.call(f"CALann{is_planned_before}", customer_phone_number=NUMBER)
+            world.become(DeliveryState.DELIVERED)
+            before = world.started(again=True) if is_planned_before else None
+            erase_ann(world.database)
+            made = len(world.deliveries())
+            replay_id = before or world.started(again=True)
+            world.step(replay_id)
+
+            assert {(item.state, item.reason) for item in world.items(replay_id)} == {("skipped", LeftOut.ERASED.value)}
+            assert len(world.deliveries()) == made
+            world.rules = rule_set(a_rule("another"))
+            assert world.left_out(routing=Routing.TODAY).keys() <= {LeftOut.ERASED, LeftOut.NOT_TODAY}
 
 
 # --- against return --------------------------------------------------------------------------------------------------
