@@ -349,7 +349,7 @@ def test_who_calls_again_is_kept(database_url: str) -> None:
 
 
 def test_without_its_key_nobody_is_known_and_that_is_an_error_in_the_log(
-    database_url: str, capsys: pytest.CaptureFixture[str]
+    database_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with opened(database_url) as database:
         put_all(database)
@@ -358,7 +358,11 @@ def test_without_its_key_nobody_is_known_and_that_is_an_error_in_the_log(
             receive(conn, "post_call", {**CALL, "resource_id": "CALnew"})
             route_all(conn, key=None)
 
-        assert "privacy.key_missing" in capsys.readouterr().out
+            forgotten = Forgotten(None)
+            monkeypatch.setattr("routers.forgetting.HOLD", timedelta(0))
+            assert [forgotten.knows_any(conn) for _ in range(3)] == [True] * 3
+
+        assert capsys.readouterr().out.count("privacy.key_missing") == 2  # once by each
         assert "CALnew" in {row.object_id for row in rows_of(database, objects)}
         assert returned(database, KEY).keys() == {NUMBER}  # and `erase --again` finds it
 
