@@ -78,7 +78,6 @@ _lives = (
         transitions.c.details,
         objects.c.type,
         objects.c.outcome.label("present_outcome"),
-        objects.c.erased_at,
         versions.c.stage,
         versions.c.outcome,
         versions.c.fields,
@@ -93,7 +92,6 @@ _lives = (
 )
 _made = (
     select(deliveries, transitions.c.name, versions.c.outcome, objects.c.outcome.label("present_outcome"))
-    .add_columns(objects.c.erased_at)
     .join(transitions, transitions.c.id == deliveries.c.transition_id)
     .join(objects, objects.c.id == transitions.c.object_id)
     .join(versions, and_(versions.c.object_id == objects.c.id, versions.c.version == transitions.c.version))

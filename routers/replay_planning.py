@@ -49,7 +49,6 @@ def plan_replay(
 _later = deliveries.alias("later")
 _made = (
     select(deliveries, transitions.c.name, versions.c.outcome, objects.c.outcome.label("present_outcome"))
-    .add_columns(objects.c.erased_at)
     .join(transitions, transitions.c.id == deliveries.c.transition_id)
     .join(objects, objects.c.id == transitions.c.object_id)
     .join(versions, and_(versions.c.object_id == objects.c.id, versions.c.version == transitions.c.version))
@@ -117,15 +116,12 @@ class _Judge:
         new = said.delivery
         is_late = self._is_late(new.expires_at)
         reason = LeftOut.SUPERSEDED if _is_untrue(said.transition) else None
-        reason = LeftOut.ERASED if said.transition.erased_at is not None else reason
         reason = reason or self._why_not_there(new.sink, is_late=is_late)
         written = self._written(said.key, new, amend=new.amend, amends=None, generation=0)
         return Item(said.transition.id, new.sink, new=written, reason=reason, is_late=is_late)
 
     def _why_not(self, row: Row[Any]) -> LeftOut | None:
         """Why it is left out for what became of it."""
-        if row.erased_at is not None:
-            return LeftOut.ERASED
         if row.state in OPEN:
             return LeftOut.OPEN
         if row.state == DeliveryState.DELIVERED:

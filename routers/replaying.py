@@ -262,8 +262,6 @@ def _make(
         expires_at = item.new["expires_at"] and datetime.fromisoformat(item.new["expires_at"])
         if item.transition_id not in known:
             reasons[item.n] = LeftOut.FORGOTTEN
-        elif known[item.transition_id].erased_at is not None:
-            reasons[item.n] = LeftOut.ERASED
         elif _is_late(replay, expires_at, now):
             reasons[item.n] = LeftOut.LATE
         else:
@@ -282,7 +280,6 @@ _facts = (
         transitions.c.object_id,
         objects.c.type,
         objects.c.told,
-        objects.c.erased_at,
         versions.c.fields,
     )
     .join(objects, objects.c.id == transitions.c.object_id)

@@ -134,7 +134,6 @@ class LeftOut(StrEnum):
     NO_SINK = "router.yaml has no such sink"
     PEOPLE = "people read it, and the plan is without --to-people"
     LATE = "late: its max_age or expires is over, and the plan is without --late"
-    ERASED = "its person was erased"
     FORGOTTEN = "what was known of it is not stored any more"
 
 

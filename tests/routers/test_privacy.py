@@ -25,12 +25,10 @@ from routers.leases import claim_due, record
 from routers.objects import claim_received
 from routers.operating import retry
 from routers.privacy import erase, export, settle
-from routers.replays import LeftOut, Routing
 from routers.routing import route_claimed
 from routers.schema import DeliveryState, attempts, audit, deliveries, erased, objects, transitions, versions
 from routers.searching import returned, search
 from routers.transitions import Transition
-from tests.routers.replaying import a_world
 from tests.routers.running import config_text, run, running
 from tests.routers.store import FixedClock, a_rule, opened, receive, rows_of, rule_set, tried
 from tests.routers.waiting import wait_until
@@ -284,24 +282,6 @@ def test_an_address_is_found_in_bodies_of_others(database_url: str, email: str, 
 
         assert left_in(texts_of(database), [email, email.replace("@", "%40"), "ann%2Bcats"]) == []
         assert "CALbob" in {row.object_id for row in rows_of(database, objects)}
-
-
-def test_a_replay_makes_no_message_about_who_is_erased(database_url: str) -> None:
-    """Neither one that was planned before nor one that is planned after."""
-    for is_planned_before in (True, False):
-        with a_world(database_url) as world:
-            world.call(f"CALann{is_planned_before}", customer_phone_number=NUMBER)
-            world.become(DeliveryState.DELIVERED)
-            before = world.started(again=True) if is_planned_before else None
-            erase_ann(world.database)
-            made = len(world.deliveries())
-            replay_id = before or world.started(again=True)
-            world.step(replay_id)
-
-            assert {(item.state, item.reason) for item in world.items(replay_id)} == {("skipped", LeftOut.ERASED.value)}
-            assert len(world.deliveries()) == made
-            world.rules = rule_set(a_rule("another"))
-            assert world.left_out(routing=Routing.TODAY).keys() <= {LeftOut.ERASED, LeftOut.NOT_TODAY}
 
 
 # --- against return --------------------------------------------------------------------------------------------------
