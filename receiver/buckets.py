@@ -65,12 +65,10 @@ class Buckets:
 
     async def admit(self, company: str | None, size: int) -> bool:
         """Whether *size* bytes for the bucket of *company* (None: of the unknown ones) may be written; they count."""
-        if not self._may_write():
-            return False
         level = self._levels.setdefault(company, _Level())
         if time.monotonic() - level.read_at > self._limits.refresh.total_seconds():
             await self._read(company, level)
-        if level.bytes + size > self._limits.of(company):
+        if level.bytes + size > self._limits.of(company) or not self._may_write(company):
             return False
         level.bytes += size
         return True
@@ -85,11 +83,12 @@ class Buckets:
         if level.bytes >= self._limits.of(company) * 0.9:
             _log.warning("quarantine.nearly_full", company=company, bytes=level.bytes, of=self._limits.of(company))
 
-    def _may_write(self) -> bool:
+    def _may_write(self, company: str | None) -> bool:
+        """Whether the write budget has one left. Unknown companies leave half of it to the known ones."""
         now, rate = time.monotonic(), self._limits.writes_a_second
         self._writes = min(rate, self._writes + (now - self._counted_at) * rate)
         self._counted_at = now
-        if self._writes < 1:
+        if self._writes < 1 + (rate / 2 if company is None else 0):
             return False
         self._writes -= 1
         return True

@@ -45,12 +45,13 @@ class NotABackup(ReceiverError):
 class Restored:
     """What a restore did. *aside* is where the database before it lies, None if there was none.
 
-    *schema* is the version of what was restored, *erased* how many erasures of the database before were carried over.
+    *schema* is the version of what was restored, *erased* how many erasures of the database before were carried over,
+    None if those could not be read.
     """
 
     aside: Path | None
     schema: str
-    erased: int
+    erased: int | None
 
 
 def path_of(database: Database, command: str, instead: str) -> Path:
@@ -71,14 +72,18 @@ def back_up(source: Path, target: Path, *, force: bool = False, tell: Tell = _qu
     Args:
         tell: Told after each step how many pages are copied, of how many.
     Raises:
-        Refused: *target* is there already.
-        NotABackup: The copy is damaged, and so is the database, or the disk is full.
+        Refused: *target* is there already, or is *source* itself.
+        NotABackup: The copy is damaged, and so is the database, or *target* cannot be written.
     """
+    if target.exists() and target.samefile(source):  # a server would go on with the file that has lost its name
+        raise Refused(f"{target} is the database itself; name another file")
     if target.exists() and not force:
         raise Refused(f"{target} is there already; name a new file, or write --force to replace it")
     with _partial(target) as partial:
         _copy(source, partial, tell)
         _require_sound(partial)
+        for file in _beside(target):  # of the file before: SQLite would take its log for one of the new file
+            file.unlink(missing_ok=True)
         _put(partial, target)
 
 
@@ -90,8 +95,9 @@ def restore(
     Who was erased stays so, and the audit goes on: both are carried over.
 
     Raises:
-        Refused: A server runs, the schema is newer than ours, or a database is there and *force* is not said.
-        NotABackup: *source* is damaged, or no database of ours.
+        Refused: A server runs, the schema is newer than ours, or older than who was erased can be written into, or a
+            database is there and *force* is not said.
+        NotABackup: *source* is damaged, or no database of ours, or the disk is full.
     """
     target = path_of(database, "restore", "pg_restore --clean --dbname '{url}' FILE")
     if target.exists() and not force:
@@ -104,11 +110,11 @@ def restore(
         _require_sound(partial)
         with _opened(partial) as copy:
             schema = _require_known(copy)
-            carried = 0
+            carried = _carry_over(database, copy, schema, source) if is_there else 0
             if schema == SCHEMA_VERSION:
-                carried = _carry_over(database, copy) if is_there else 0
                 _note(copy, source)
-        aside = _put_aside(target) if is_there else None
+        database.dispose()  # or it would hold the log of what is put aside
+        aside = _put_aside(target)
         _put(partial, target)
     return Restored(aside, schema, carried)
 
@@ -118,14 +124,21 @@ def restore(
 
 @contextlib.contextmanager
 def _partial(target: Path) -> Iterator[Path]:
-    """A file beside *target* to write to, gone at the end unless it was put in its place."""
+    """A file beside *target* to write to, gone at the end unless it was put in its place.
+
+    Raises:
+        NotABackup: The disk or its rights do not let us.
+    """
     partial = target.with_name(f"{target.name}.partial")
-    _remove(partial)
     try:
-        partial.touch(mode=0o600)
-        yield partial
-    finally:
         _remove(partial)
+        partial.touch(mode=0o600)
+        try:
+            yield partial
+        finally:
+            _remove(partial)
+    except OSError as error:
+        raise NotABackup(f"{target} cannot be written: {os.strerror(error.errno or 0).lower()}") from None
 
 
 def _remove(path: Path) -> None:
@@ -185,8 +198,11 @@ def _require_idle(database: Database, target: Path) -> None:
     Raises:
         Refused: Somebody does.
     """
-    with database.reading.connect() as conn:
-        lives = bool(alive(conn, clock_of(database).now(conn))) if inspect(conn).has_table("instances") else False
+    try:
+        with database.reading.connect() as conn:
+            lives = bool(alive(conn, clock_of(database).now(conn))) if inspect(conn).has_table("instances") else False
+    except exc.DatabaseError:  # damaged; whether somebody has it open is found out all the same
+        lives = False
     database.dispose()
     try:
         with closing(sqlite3.connect(target, timeout=0)) as conn:
@@ -224,12 +240,26 @@ def _require_known(copy: Database) -> str:
     return version
 
 
-def _carry_over(database: Database, copy: Database) -> int:
-    """Put into *copy* who was erased since, and the audit. How many erasures those were."""
+def _carry_over(database: Database, copy: Database, schema: str, source: Path) -> int | None:
+    """Put into *copy* who was erased since, and the audit. How many erasures those were, None if they cannot be read.
+
+    Raises:
+        Refused: Somebody was erased, and *copy*, of an older *schema*, may have no room to say so.
+    """
     try:
         with database.reading.connect() as conn:
+            if not inspect(conn).has_table(erased.name):  # of a version that erased nobody
+                return 0
             erasures, noted = conn.execute(select(erased)).all(), conn.execute(select(audit)).all()
-    except exc.DatabaseError:  # damaged, or of an older schema
+    except exc.DatabaseError:  # damaged
+        return None
+    if schema != SCHEMA_VERSION:
+        if erasures:
+            raise Refused(
+                f"{source} has the older schema {schema}, so that persons who were erased would come back and stay; "
+                f"bring it up to date first, on a copy if you like: "
+                f"callrail-router migrate --database-url sqlite:///{source.resolve()}"
+            )
         return 0
     with copy.writing.begin() as conn:
         known = read_erased(conn)
@@ -250,10 +280,14 @@ def _note(copy: Database, source: Path) -> None:
         note(conn, now=clock_of(copy).now(conn), action="restore", subject=source.name)
 
 
-def _put_aside(target: Path) -> Path:
-    """Give the database another name, of which the answer is the path."""
+def _put_aside(target: Path) -> Path | None:
+    """Give the database another name, of which the answer is the path; None if there is none.
+
+    So do its log and its index, also such as are left over alone: SQLite would take them for those of the new file.
+    """
     aside = target.with_name(f"{target.name}.before-restore-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+    is_there = target.exists()
     for was, becomes in zip((target, *_beside(target)), (aside, *_beside(aside)), strict=True):
         if was.exists():
             was.rename(becomes)
-    return aside
+    return aside if is_there else None

@@ -19,6 +19,7 @@ from receiver.exceptions import ReceiverError
 from receiver.instances import seen_since
 from routers.config import Checked, Configuration
 from routers.durations import age_of, written_duration
+from routers.forgetting import read_erased
 from routers.migrate import is_newer, schema_version
 from routers.operating import clock_of
 from routers.overview import Overview, SinkOverview, overview
@@ -265,6 +266,7 @@ def look_at_traffic(database_url: str, configuration: Configuration | None) -> I
             yield from _events(seen)
             yield from _quarantine(seen)
             if configuration is not None:
+                yield from _privacy(conn, configuration)
                 yield from look_at_zones(configuration, told_zones(conn))
     finally:
         database.dispose()
@@ -314,6 +316,12 @@ def _quarantine(seen: Overview) -> Iterator[Finding]:
     most = max(seen.held, key=lambda held: held.rows)
     words = f"{rows:,} requests could not be proved, most of {most.company}"
     yield warning("quarantine", words, "look whether its signing key and its URL are right")
+
+
+def _privacy(conn: Connection, configuration: Configuration) -> Iterator[Finding]:
+    if configuration.privacy is None and (hashes := len(read_erased(conn))):
+        words = f"persons were erased ({hashes:,} hashes), and no key is named to know them by: they may come back"
+        yield problem("privacy", words, "write privacy: {key: ...} with the key of then, and restart the server")
 
 
 def _sink(name: str, sink: SinkOverview, seen: Overview) -> Iterator[Finding]:

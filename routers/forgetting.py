@@ -56,7 +56,7 @@ class Forgotten:
     """The erased numbers as a process knows them; asked again every `HOLD`.
 
     Args:
-        key: Without one nobody can be known again, which is logged if somebody was erased.
+        key: Without one nobody can be known again, which is logged once if somebody was erased.
     """
 
     def __init__(self, key: bytes | None) -> None:
@@ -67,9 +67,9 @@ class Forgotten:
     def knows_any(self, conn: Connection) -> bool:
         """Whether anybody was erased at all."""
         if time.monotonic() > self._holds_until:
-            self._erased = read_erased(conn)
+            known, self._erased = len(self._erased), read_erased(conn)
             self._holds_until = time.monotonic() + HOLD.total_seconds() / 2
-            if self._erased and self._key is None:
+            if self._key is None and len(self._erased) > known:
                 _log.error("privacy.key_missing", erased=len(self._erased))
         return bool(self._erased)
 

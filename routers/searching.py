@@ -47,10 +47,17 @@ class Person:
     emails: set[str] = field(default_factory=set)
 
     def mentions(self) -> re.Pattern[str]:
-        """Finds the person in a text."""
-        words = "|".join(re.escape(word) for word in sorted(self.ids | self.emails))
+        """Finds the person in a text, also in one of JSON. What is so short that it stands anywhere does not count."""
+        words = "|".join(re.escape(word) for word in sorted(self.ids | self.emails) if len(word) >= _SHORTEST)
         number = spellings(self.number).pattern
-        return re.compile(f"{number}|{words}" if words else number, re.IGNORECASE)
+        return re.compile(f"{number}|{_BEGINS}(?:{words}){_ENDS}" if words else number, re.IGNORECASE)
+
+
+# Whole words only: what somebody typed into a form as their address must not be found within those of others. In JSON
+# a word may come after an escape, whose last character is a letter or a digit.
+_BEGINS = r"(?:(?<![\w.+-])|(?<=\\[nrt])|(?<=\\u[0-9a-f]{4}))"
+_ENDS = r"(?![\w-])"
+_SHORTEST = 6
 
 
 @dataclass(slots=True)
@@ -180,7 +187,7 @@ def _is_about(person: Person, type_: str, fields: Fields, *, is_sent: bool) -> b
 
 
 def _learn(person: Person, fields: Fields) -> None:
-    if isinstance(told := fields.get("person_resource_id"), str):
+    if isinstance(told := fields.get("person_resource_id"), str) and told.strip():
         person.ids.add(told)
     if email := contact_of(fields.get("form_data"))["contact_email"]:
         person.emails.add(email)
@@ -255,6 +262,6 @@ def _mentioning(
 
 
 def _text_of(body: bytes) -> str:
-    """*body* as it reads. In a form, digits stand around what is escaped."""
+    """*body* as it reads, and as it would if it were a form's, in which digits stand around what is escaped."""
     text = body.decode("utf-8", "replace")
-    return unquote_plus(text) if "%" in text or "+" in text else text
+    return f"{text}\n{unquote_plus(text)}" if "%" in text or "+" in text else text

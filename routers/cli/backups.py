@@ -72,7 +72,9 @@ def restore(file: Path, force: bool, database_url: str) -> None:
         click.echo(f"What was there before is now {done.aside}; it still holds who was erased since.", err=True)
     if done.schema != SCHEMA_VERSION:
         click.echo(f"Its schema is {done.schema}; run: callrail-router migrate", err=True)
-    if done.erased:
+    if done.erased is None:
+        click.echo("Who was erased since could not be read from it; erase them again by their numbers.", err=True)
+    elif done.erased:
         click.echo(
             f"{done.erased:,} erasures since are remembered; run: callrail-router privacy erase --again", err=True
         )

@@ -169,6 +169,22 @@ async def test_the_write_budget_is_refilled_by_time(sqlite_url: str, monkeypatch
             assert await admitted() == 20
 
 
+@pytest.mark.parametrize("unknown_bytes", [0, 1_000_000], ids=["full", "with room"])
+async def test_strangers_do_not_use_up_the_write_budget(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch, unknown_bytes: int
+) -> None:
+    """However many come for companies that nobody knows, what comes for a known one with a wrong key is kept."""
+    monkeypatch.setattr("receiver.buckets.time.monotonic", lambda: 1000.0)
+    with opened(sqlite_url) as database:
+        async with writing(database) as writer:
+            buckets = Buckets(writer, replace(LIMITS, unknown_bytes=unknown_bytes))
+
+            strangers = sum([await buckets.admit(None, 1) for _ in range(50)])
+
+            assert strangers == (10 if unknown_bytes else 0)
+            assert sum([await buckets.admit("acme", 1) for _ in range(50)]) == 20 - strangers
+
+
 async def test_a_kept_webhook_says_its_size_and_what_it_was_tried_with(database_url: str, tmp_path: Path) -> None:
     """With the mark of the settings; one of an unknown company was tried with none."""
     companies = companies_of(tmp_path)

@@ -102,6 +102,53 @@ def test_a_damaged_database_makes_no_backup(sqlite_url: str, tmp_path: Path) -> 
     assert list(tmp_path.glob("copy.db*")) == []
 
 
+def test_a_backup_never_replaces_the_database_itself(sqlite_url: str, tmp_path: Path) -> None:
+    """A server would go on writing into the file that has lost its name."""
+    environ = {"CALLRAIL_ROUTER_DATABASE_URL": sqlite_url}
+    target, link = path_of(sqlite_url), tmp_path / "link.db"
+    link.symlink_to(target)
+    before = target.stat().st_ino
+
+    ran = [run("backup", path, "--force", environ=environ) for path in (target, link)]
+
+    assert [(one.code, "is the database itself" in one.err) for one in ran] == [(3, True), (3, True)]
+    assert target.stat().st_ino == before
+
+
+def test_where_nothing_can_be_written_is_told_plainly(sqlite_url: str, tmp_path: Path) -> None:
+    environ = {"CALLRAIL_ROUTER_DATABASE_URL": sqlite_url}
+
+    done = run("backup", tmp_path / "nowhere" / "copy.db", environ=environ)
+
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "copy.db cannot be written: no such file or directory" in done.err
+
+
+def leave_a_log(url: str) -> None:
+    """What is beside a SQLite file whose server was killed, and then the file is gone."""
+    target = path_of(url)
+    with closing(sqlite3.connect(target)) as reading:
+        reading.execute("SELECT count(*) FROM events").fetchone()
+        put(url, *(f"CALlog{n}" for n in range(20)))
+        kept = {file: file.read_bytes() for file in (Path(f"{target}-wal"), Path(f"{target}-shm"))}
+    assert len(kept[Path(f"{target}-wal")]) > 0
+    target.unlink()
+    for file, data in kept.items():
+        file.write_bytes(data)
+
+
+def test_a_log_left_beside_a_backup_is_not_taken_for_that_of_the_next(sqlite_url: str, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    put(sqlite_url, "CAL1")
+    back_up(path_of(sqlite_url), copy)
+    leave_a_log(f"sqlite:///{copy}")
+    copy.touch()
+
+    back_up(path_of(sqlite_url), copy, force=True)
+
+    assert events_in(copy) == 1
+
+
 # --- restore ---------------------------------------------------------------------------------------------------------
 
 
@@ -132,6 +179,19 @@ def test_a_restore_to_where_nothing_is_needs_no_force(sqlite_url: str, tmp_path:
     done = run("restore", copy, environ={"CALLRAIL_ROUTER_DATABASE_URL": f"sqlite:///{tmp_path}/new.db"})
 
     assert (done.code, events_in(tmp_path / "new.db")) == (0, 1), done.err
+
+
+def test_a_log_without_its_database_is_not_taken_for_that_of_the_restored(sqlite_url: str, tmp_path: Path) -> None:
+    target, copy = path_of(sqlite_url), tmp_path / "copy.db"
+    put(sqlite_url, "CAL1")
+    back_up(target, copy)
+    leave_a_log(sqlite_url)
+
+    with opened(sqlite_url) as database:
+        assert restore(copy, database).aside is None
+
+    assert events_in(target) == 1
+    assert len(list(tmp_path.glob("test.db.before-restore-*-wal"))) == 1
 
 
 def test_who_was_erased_since_the_backup_stays_so_and_the_audit_goes_on(sqlite_url: str, tmp_path: Path) -> None:
@@ -210,6 +270,34 @@ def test_an_older_backup_is_restored_and_says_what_to_run(sqlite_url: str, tmp_p
 
     with opened(sqlite_url) as database:
         assert restore(older, database, force=True).schema == "0003" != SCHEMA_VERSION
+
+
+def test_an_older_backup_must_not_lose_who_was_erased(sqlite_url: str, tmp_path: Path) -> None:
+    older = tmp_path / "older.db"
+    back_up(path_of(sqlite_url), older)
+    with closing(sqlite3.connect(older)) as raw, raw:
+        raw.execute("UPDATE alembic_version SET version_num = '0003'")
+
+    with opened(sqlite_url) as database:
+        with database.writing.begin() as conn:
+            remember(conn, KEY, ["+14045550123"], now=NOW)
+        with pytest.raises(Refused, match="callrail-router migrate --database-url"):
+            restore(older, database, force=True)
+        with database.reading.connect() as conn:
+            assert list(read_erased(conn).values()) == [NOW]
+
+
+def test_that_a_damaged_database_does_not_tell_who_was_erased_is_said(sqlite_url: str, tmp_path: Path) -> None:
+    target, copy = path_of(sqlite_url), tmp_path / "copy.db"
+    back_up(target, copy)
+    for file in (target, Path(f"{target}-wal")):
+        file.write_bytes(b"no database" * 500)
+
+    done = run("restore", copy, "--force", environ={"CALLRAIL_ROUTER_DATABASE_URL": sqlite_url})
+
+    assert done.code == 0, done.err
+    assert "could not be read" in done.err
+    assert events_in(target) == 0
 
 
 def test_postgresql_has_tools_of_its_own(postgresql_url: str, tmp_path: Path) -> None:

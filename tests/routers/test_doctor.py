@@ -18,6 +18,7 @@ from receiver.schema import EventState, QuarantineReason, events, instances
 from routers import lanes
 from routers.checkup import Finding, Verdict, look_at, look_at_keys, look_at_spool, ok
 from routers.config import read_config
+from routers.forgetting import remember
 from routers.schema import DeliveryState, deliveries
 from tests.routers.running import SECRETS, config_text, run
 from tests.routers.store import opened, put_deliveries, real_clock, receive
@@ -96,6 +97,20 @@ def test_what_is_wrong_is_told_with_what_to_do(database_url: str, config: Path) 
         assert words in told
     remedies = {one.remedy for one in findings}
     assert {"callrail-router deliveries causes --sink crm", "callrail-router sinks resume crm"} <= remedies
+
+
+def test_that_who_was_erased_cannot_be_known_is_a_problem(database_url: str, config: Path) -> None:
+    with opened(database_url) as database, database.writing.begin() as conn:
+        now = real_clock(database).now(conn)
+        beat(conn, Instance.of("all"), now=now)
+        remember(conn, b"key", ["+14045550123"], now=now)
+
+    without = doctored(database_url, config)
+    config.write_text(f"{config.read_text()}\nprivacy: {{key: env:ACME_KEY}}\n")
+    with_key = doctored(database_url, config)
+
+    assert (without[0], bad(without[1])) == (1, [("privacy", "problem")])
+    assert (with_key[0], bad(with_key[1])) == (0, [])
 
 
 def test_without_a_file_and_without_a_database_it_says_so(tmp_path: Path) -> None:

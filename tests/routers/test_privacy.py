@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import orjson
 import pytest
@@ -244,6 +245,45 @@ def test_the_numbers_of_the_company_are_nobodys(database_url: str) -> None:
         assert search(database, TEXT["destination_number"]).objects == []
 
 
+def test_a_part_of_others_addresses_is_not_theirs(database_url: str) -> None:
+    """Whoever types into a form what stands within everybody's data takes nothing of it away."""
+    sly = {"resource_id": "FRMsly", "form_data": {"email": "e@example.org", "phone": NUMBER}, "person_id": 7}
+    of_joe = {"resource_id": "CALjoe", "customer_phone_number": "+14045550177", "note": "joe@example.org, 17 times"}
+    with opened(database_url) as database:
+        with database.writing.begin() as conn:
+            receive(conn, "form_submission", sly)
+            receive(conn, "post_call", of_joe)
+            route_all(conn)
+
+        done = erase_ann(database)
+
+        assert (done.found.person.ids, done.found.person.emails) == ({"7"}, {"e@example.org"})
+        assert len(left_in(texts_of(database), ["joe@example.org", "17 times"])) == 2
+        assert rows_of(database, events)[1].body == orjson.dumps(of_joe)
+        assert rows_of(database, events)[0].body == b""
+
+
+@pytest.mark.parametrize("email", ["ann@example.org", "ann+cats@example.org"])
+@pytest.mark.parametrize("content_type", ["application/json", "application/x-www-form-urlencoded"])
+def test_an_address_is_found_in_bodies_of_others(database_url: str, email: str, content_type: str) -> None:
+    """In a note of several lines, in a form, with what a form would write otherwise."""
+    form = {**FORM, "form_data": {"email": email, "phone": NUMBER}}
+    note = f"asks for\n{email}"
+    of_bob = {"resource_id": "CALbob", "customer_phone_number": "+14045550188", "note": note}
+    body = orjson.dumps(of_bob) if content_type == "application/json" else urlencode(of_bob).encode()
+    with opened(database_url) as database:
+        with database.writing.begin() as conn:
+            receive(conn, "form_submission", form)
+            bobs = receive(conn, "post_call", body)
+            conn.execute(update(events).where(events.c.id == bobs).values(content_type=content_type))
+            route_all(conn)
+
+        erase_ann(database)
+
+        assert left_in(texts_of(database), [email, email.replace("@", "%40"), "ann%2Bcats"]) == []
+        assert "CALbob" in {row.object_id for row in rows_of(database, objects)}
+
+
 # --- against return --------------------------------------------------------------------------------------------------
 
 
@@ -289,7 +329,7 @@ def test_who_calls_again_is_kept(database_url: str) -> None:
 
 
 def test_without_its_key_nobody_is_known_and_that_is_an_error_in_the_log(
-    database_url: str, capsys: pytest.CaptureFixture[str]
+    database_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with opened(database_url) as database:
         put_all(database)
@@ -298,7 +338,11 @@ def test_without_its_key_nobody_is_known_and_that_is_an_error_in_the_log(
             receive(conn, "post_call", {**CALL, "resource_id": "CALnew"})
             route_all(conn, key=None)
 
-        assert "privacy.key_missing" in capsys.readouterr().out
+            forgotten = Forgotten(None)
+            monkeypatch.setattr("routers.forgetting.HOLD", timedelta(0))
+            assert [forgotten.knows_any(conn) for _ in range(3)] == [True] * 3
+
+        assert capsys.readouterr().out.count("privacy.key_missing") == 2  # once by each
         assert "CALnew" in {row.object_id for row in rows_of(database, objects)}
         assert returned(database, KEY).keys() == {NUMBER}  # and `erase --again` finds it
 
