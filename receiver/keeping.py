@@ -73,6 +73,7 @@ class Keeper:
 
     Attributes:
         writer: Whose the direct way is.
+        folder: As given.
         on_began: Called when spooling begins.
         on_answer: Awaited when the database answers again, before anything is brought back.
     """
@@ -87,7 +88,7 @@ class Keeper:
         look_every: timedelta = LOOK_EVERY,
     ) -> None:
         self.writer = writer
-        self._folder = folder
+        self.folder = folder
         self._segment_size = segment_size
         self._probe_every = probe_every.total_seconds()
         self._look_every = look_every.total_seconds()
@@ -130,11 +131,11 @@ class Keeper:
     # --- what comes in -----------------------------------------------------------------------------------------------
 
     async def keep(self, row: Row) -> None:
-        """Return when *row* of `events` is durable, here or there.
+        """Return when *row* of `events` is durable, here or there, or set aside if the database refuses this very row.
 
         Raises:
             DatabaseUnavailable: It is not.
-            Exception: The database refused this very row (a data error).
+            Exception: It is not, because the database refused this very row (a data error) and there is no spool.
         """
         await self._decided.wait()
         if self.since is not None:
@@ -147,6 +148,10 @@ class Keeper:
         except DatabaseUnavailable as error:
             self._begin(str(error))
             await self._append(event_record(row))
+        except Exception as error:  # it lies in this row, and nobody posts it again
+            if self._spool is None:
+                raise
+            await self._set_aside(self._spool, event_record(row), error)
 
     async def keep_unproved(self, insert: Callable[[Connection], T], record: bytes) -> T | None:
         """What *insert* returns; or None if *record* waits in the spool instead.
@@ -243,7 +248,7 @@ class Keeper:
     def _complain(self, error: OSError) -> None:
         if error.strerror != self._said:
             self._said = str(error.strerror)
-            _log.error("spool.unusable", folder=str(self._folder), reason=error.strerror)
+            _log.error("spool.unusable", folder=str(self.folder), reason=error.strerror)
 
     # --- back into the database --------------------------------------------------------------------------------------
 
@@ -262,14 +267,14 @@ class Keeper:
                 if self.since is not None or self._leftovers:
                     await self._bring_back()
             except Exception:  # whatever it is, what waits must not wait for a restart
-                _log.exception("spool.failed", folder=str(self._folder))
+                _log.exception("spool.failed", folder=str(self.folder))
 
     async def _look(self) -> None:
         """See that there is a spool with room, and take over what dead processes left."""
         try:
             if self._spool is None:
-                self._spool = await self._on_thread(open_spool, self._folder, segment_size=self._segment_size)
-            found = await self._on_thread(take_over, self._folder)
+                self._spool = await self._on_thread(open_spool, self.folder, segment_size=self._segment_size)
+            found = await self._on_thread(take_over, self.folder)
             self._leftovers.extend(backlog for backlog in found if backlog.count)
             for backlog in found:
                 if not backlog.count:
@@ -321,9 +326,12 @@ class Keeper:
             except DatabaseUnavailable:
                 raise
             except Exception as error:  # set aside, or it would hold up all that come after it
-                name = record_id(record)
-                path = await self._on_thread(backlog.refuse, name, record)
-                _log.error("spool.refused", id=name, reason=type(error).__name__, file=str(path))
+                await self._set_aside(backlog, record, error)
+
+    async def _set_aside(self, backlog: Backlog, record: bytes, error: Exception) -> None:
+        name = record_id(record)
+        path = await self._on_thread(backlog.refuse, name, record)
+        _log.error("spool.refused", id=name, reason=type(error).__name__, file=str(path))
 
     async def _end(self, spool: Spool) -> None:
         """Bring back the last records while further ones wait a moment: under load the spool would never be empty."""
