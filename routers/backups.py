@@ -123,6 +123,9 @@ def _partial(target: Path) -> Iterator[Path]:
     _remove(partial)
     try:
         partial.touch(mode=0o600)
+    except OSError as error:
+        raise NotABackup(f"{target} cannot be written: {error.strerror}") from None
+    try:
         yield partial
     finally:
         _remove(partial)

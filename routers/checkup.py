@@ -312,7 +312,7 @@ def _quarantine(seen: Overview) -> Iterator[Finding]:
         yield ok("quarantine", "empty")
         return
     most = max(seen.held, key=lambda held: held.rows)
-    words = f"{rows:,} requests could not be proved, most of {most.company}"
+    words = f"{rows:,} could not be proved to come from CallRail, most of {most.company}"
     yield warning("quarantine", words, "look whether its signing key and its URL are right")
 
 

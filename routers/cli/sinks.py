@@ -66,7 +66,21 @@ def list_sinks(config: Path, database_url: str, output: str) -> None:
         | {"last_delivered": last_delivered.get(name)}
         for name in names
     ]
-    print_rows(rows, output=output, empty="router.yaml has no sinks.")
+    print_rows(rows, output=output, empty="router.yaml has no sinks.", columns=_SHOWN_OF_A_SINK)
+
+
+# What fits a terminal.
+_SHOWN_OF_A_SINK = (
+    "sink",
+    "pending",
+    "blocked",
+    "sending",
+    "dead",
+    "uncertain",
+    "oldest_undelivered",
+    "last_delivered",
+    "state",
+)
 
 
 def _row(

@@ -22,7 +22,7 @@ from routers import leases
 from routers.cli import cli
 from routers.lanes import open_lane
 from routers.routing import route
-from routers.schema import DeliveryState, deliveries
+from routers.schema import SCHEMA_VERSION, DeliveryState, deliveries
 from routers.simulator import Story, life_cycle
 from routers.transitions import Transition
 from tests.fakes.destination import Destination, answer, hang, port_nobody_listens_on
@@ -82,7 +82,7 @@ def config(tmp_path: Path) -> Path:
         pytest.param(
             ["events", "list", "--database-url", "sqlite:///{empty}"],
             1,
-            "its tables are missing; run: callrail-router migrate",
+            "its tables are missing or those of another version; run: callrail-router migrate",
             id="no-tables",
         ),
         pytest.param(
@@ -186,8 +186,8 @@ def test_migrating_says_from_where_to_where(unmigrated_url: str) -> None:
     """And the second time that there is nothing to do."""
     environ = {"CALLRAIL_ROUTER_DATABASE_URL": unmigrated_url}
 
-    assert run("migrate", environ=environ) == Ran(0, "Migrated from empty to 0003.\n", "")
-    assert run("migrate", environ=environ) == Ran(0, "Schema 0003: nothing to do.\n", "")
+    assert run("migrate", environ=environ) == Ran(0, f"Migrated from empty to {SCHEMA_VERSION}.\n", "")
+    assert run("migrate", environ=environ) == Ran(0, f"Schema {SCHEMA_VERSION}: nothing to do.\n", "")
 
 
 def test_an_option_beats_the_environment(tmp_path: Path) -> None:
