@@ -28,8 +28,8 @@ from routers.zones import told_zones
 LONGEST_LOOK = timedelta(seconds=10)
 ENDS_SOON = timedelta(days=14)
 _CLOCKS_DIFFER = timedelta(seconds=2)
-_LITTLE_SPACE = 1_000_000_000  # bytes
-_NO_SPACE = 100_000_000
+LITTLE_SPACE = 1_000_000_000  # bytes
+NO_SPACE = 100_000_000
 _SINK_BEHIND = timedelta(minutes=15)
 _ROUTING_BEHIND = timedelta(minutes=1)
 _LOST_SIGHT_FOR = timedelta(days=1)
@@ -166,9 +166,9 @@ def look_at_space(subject: str, folder: Path) -> Finding:
     """How much room there is in *folder*."""
     free = shutil.disk_usage(folder).free
     words = f"{_size(free)} free at {folder}"
-    if free < _NO_SPACE:
+    if free < NO_SPACE:
         return problem(subject, words, "make room now: soon nothing can be stored")
-    return warning(subject, words, "make room, or move it") if free < _LITTLE_SPACE else ok(subject, words)
+    return warning(subject, words, "make room, or move it") if free < LITTLE_SPACE else ok(subject, words)
 
 
 def look_at_spool(folder: Path, database_url: str) -> Iterator[Finding]:
