@@ -134,7 +134,8 @@ def run_here(
         patch.setattr(sys, "stdin", io.StringIO(stdin))
         if cwd is not None:
             patch.chdir(cwd)
-        code = exit_code_of(lambda: cli.main(args=[str(word) for word in arguments], standalone_mode=False))
+        words = [str(word) for word in arguments]
+        code = exit_code_of(lambda: cli.main(words, prog_name="callrail-router", standalone_mode=False))
     return Ran(code, out.getvalue(), err.getvalue())
 
 
