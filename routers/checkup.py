@@ -202,7 +202,8 @@ def _size(count: float) -> str:
 def look_at_config(checked: Checked, path: Path) -> Iterator[Finding]:
     """Is the file right, and what in it is surely not meant."""
     for item in checked.problems:
-        yield problem("router.yaml", str(item), f"callrail-router rules check --config {path}")
+        remedy = f"callrail-router rules check --config {path}" if path.exists() else "name the file with --config"
+        yield problem("router.yaml", str(item), remedy)
     for item in checked.warnings:
         yield warning("router.yaml", str(item), "see docs/rules.md")
     if checked.configuration is not None and not checked.warnings:

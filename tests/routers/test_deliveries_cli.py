@@ -213,7 +213,7 @@ def test_retry_takes_up_what_failed_and_nothing_else(store: Store) -> None:
 
 
 def test_cancel_ends_what_waits_and_says_what_it_leaves(store: Store) -> None:
-    """Pending, blocked and claimed; what is on the wire is counted."""
+    """Pending and blocked; what is on the wire is counted."""
     for state in DeliveryState:
         store.put(state.value, state)
 

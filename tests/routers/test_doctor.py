@@ -105,7 +105,9 @@ def test_without_a_file_and_without_a_database_it_says_so(tmp_path: Path) -> Non
     ran = run_here("doctor", "--config", tmp_path / "none.yaml", "--database-url", f"sqlite:///{missing}")
 
     assert ran.code == 1
-    assert "none.yaml:1:1: the file cannot be read: no such file or directory" in ran.out
+    assert (
+        "none.yaml:1:1: the file cannot be read: no such file or directory\n    name the file with --config" in ran.out
+    )
     assert f"there is no file {missing}\n    callrail-router migrate" in ran.out
     assert ran.out.endswith("2 problems, no warnings.\n")
     assert "Traceback" not in ran.err
