@@ -29,8 +29,8 @@ from routers.zones import told_zones
 LONGEST_LOOK = timedelta(seconds=10)
 ENDS_SOON = timedelta(days=14)
 _CLOCKS_DIFFER = timedelta(seconds=2)
-_LITTLE_SPACE = 1_000_000_000  # bytes
-_NO_SPACE = 100_000_000
+LITTLE_SPACE = 1_000_000_000  # bytes
+NO_SPACE = 100_000_000
 _SINK_BEHIND = timedelta(minutes=15)
 _ROUTING_BEHIND = timedelta(minutes=1)
 _LOST_SIGHT_FOR = timedelta(days=1)
@@ -167,9 +167,9 @@ def look_at_space(subject: str, folder: Path) -> Finding:
     """How much room there is in *folder*."""
     free = shutil.disk_usage(folder).free
     words = f"{_size(free)} free at {folder}"
-    if free < _NO_SPACE:
+    if free < NO_SPACE:
         return problem(subject, words, "make room now: soon nothing can be stored")
-    return warning(subject, words, "make room, or move it") if free < _LITTLE_SPACE else ok(subject, words)
+    return warning(subject, words, "make room, or move it") if free < LITTLE_SPACE else ok(subject, words)
 
 
 def look_at_spool(folder: Path, database_url: str) -> Iterator[Finding]:
@@ -203,7 +203,8 @@ def _size(count: float) -> str:
 def look_at_config(checked: Checked, path: Path) -> Iterator[Finding]:
     """Is the file right, and what in it is surely not meant."""
     for item in checked.problems:
-        yield problem("router.yaml", str(item), f"callrail-router rules check --config {path}")
+        remedy = f"callrail-router rules check --config {path}" if path.exists() else "name the file with --config"
+        yield problem("router.yaml", str(item), remedy)
     for item in checked.warnings:
         yield warning("router.yaml", str(item), "see docs/rules.md")
     if checked.configuration is not None and not checked.warnings:
@@ -314,7 +315,7 @@ def _quarantine(seen: Overview) -> Iterator[Finding]:
         yield ok("quarantine", "empty")
         return
     most = max(seen.held, key=lambda held: held.rows)
-    words = f"{rows:,} requests could not be proved, most of {most.company}"
+    words = f"{rows:,} could not be proved to come from CallRail, most of {most.company}"
     yield warning("quarantine", words, "look whether its signing key and its URL are right")
 
 

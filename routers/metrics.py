@@ -53,7 +53,7 @@ _GAUGES: dict[str, tuple[tuple[str, ...], str]] = {
     "events_last_hour": (("kind",), "Events that came in the last hour; counted up to 100,000."),
     "repeats_last_hour": ((), "Events of the last hour that repeat an earlier one."),
     "quarantine_requests": (("company",), "Requests in quarantine; those of no company of yours as unknown."),
-    "quarantine_bytes": (("company",), "The size of their bodies."),
+    "quarantine_bytes": (("company",), "What they take of their buckets: bodies and headers."),
     "spooled_webhooks": ((), "Webhooks that wait in the spools of all living processes."),
     "spooling_seconds": ((), "For how long a process has taken webhooks into its spool; 0 if none does."),
     "deliveries": (("sink", "state"), "Deliveries that have not ended, and dead and uncertain ones."),
@@ -117,7 +117,12 @@ class Metrics:
                 self._values = list(self._look(conn))
         except Exception as error:  # whatever it is, the rest is still told
             _log.warning("metrics.database_not_read", error=type(error).__name__)
-            self._values = [("database_up", (), 0)]
+            return self.text_without_database()
+        return generate_latest(self._registry)
+
+    def text_without_database(self) -> bytes:
+        """What this process knows by itself, for when the database does not answer. Waits for nothing."""
+        self._values = [("database_up", (), 0)]
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
@@ -197,8 +202,18 @@ def _of_sink(name: str, sink: SinkOverview, seen: Overview) -> Values:
         yield "lane_failures", (name,), sink.condition.failures
 
 
-def metrics_app(text: Callable[[], bytes], *, fresh_for: timedelta = FRESH_FOR) -> Starlette:
-    """`GET /metrics`. *text* is called in a thread, once at a time; while what it said is fresh it is told again."""
+def metrics_app(
+    text: Callable[[], bytes],
+    instead: Callable[[], bytes],
+    *,
+    fresh_for: timedelta = FRESH_FOR,
+    answer_within: float = _ANSWER_WITHIN,
+) -> Starlette:
+    """`GET /metrics`. *text* is called in a thread, once at a time; while what it said is fresh it is told again.
+
+    Args:
+        instead: Is told where *text* takes longer than *answer_within* (seconds).
+    """
     asking: asyncio.Task[bytes] | None = None
     asked_at = 0.0
 
@@ -208,9 +223,9 @@ def metrics_app(text: Callable[[], bytes], *, fresh_for: timedelta = FRESH_FOR) 
         if asking is None or (asking.done() and is_stale):
             asking, asked_at = asyncio.create_task(ask(text)), time.monotonic()
         try:
-            said = await asyncio.wait_for(asyncio.shield(asking), _ANSWER_WITHIN)
+            said = await asyncio.wait_for(asyncio.shield(asking), answer_within)
         except TimeoutError:
-            return Response(f"# TYPE {_PREFIX}database_up gauge\n{_PREFIX}database_up 0\n", headers=_HEADERS)
+            said = instead()
         return Response(said, headers=_HEADERS)
 
     return Starlette(routes=[Route("/metrics", metrics, methods=["GET"])])

@@ -56,7 +56,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The quarantine of one company, or of whoever calls himself so."""
+    """The quarantine of one company, or of whoever calls himself so. *bytes* are what it takes of its bucket."""
 
     company: str
     rows: int
@@ -151,8 +151,8 @@ def _waiting(conn: Connection) -> Waiting:
 
 
 def held_by_company(conn: Connection) -> list[Held]:
-    """What the quarantine holds, by the name in the URL."""
-    size = func.sum(func.length(quarantine.c.body))
+    """What the quarantine holds, by the name in the URL: from the index that has the sizes, not from the bodies."""
+    size = func.coalesce(func.sum(quarantine.c.bytes), 0)
     query = select(quarantine.c.company, func.count(), size).group_by(quarantine.c.company)
     return [
         Held(company, rows, int(size)) for company, rows, size in conn.execute(query.order_by(quarantine.c.company))

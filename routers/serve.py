@@ -138,7 +138,7 @@ async def _measuring(service: _Service, listener: socket.socket) -> AsyncIterato
     from routers.metrics import Metrics, metrics_app  # few ask for them, and Prometheus's library costs start time
 
     metrics = Metrics(service.database, service.plan.configuration.company_configs)
-    async with http_server(metrics_app(metrics.text), listener, service.stop):
+    async with http_server(metrics_app(metrics.text, metrics.text_without_database), listener, service.stop):
         yield metrics.timed
 
 

@@ -10,20 +10,25 @@ from pathlib import Path
 import pytest
 
 from receiver.buckets import LIMITS
+from receiver.instances import ALIVE_FOR
 from receiver.intake import MAX_QUARANTINING
 from receiver.quarantine import KEPT_FOR, UNKNOWN_KEPT_FOR
 from receiver.schema import QuarantineReason
+from routers.checkup import LITTLE_SPACE, LONGEST_LOOK, NO_SPACE
 from routers.cli.keys import verdict_on
 from routers.durations import written_duration
 from routers.outcomes import Outcome, Retry
 from routers.retries import OWN_TROUBLE, PAUSE, REPEAT_AFTER, Policy, next_step
+from routers.routing import MAX_TRIES
 from routers.schema import DeliveryState
 from routers.sinks.config import SCHEDULES, Audience
 from routers.uncertain import OnUncertain
 from tests.contract.test_contract import ROWS, Row
+from tests.routers.running import run_here
 from tests.routers.store import NOW
 
-PAGE = (Path(__file__).parent.parent / "docs" / "operations.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 RNG = random.Random(1)
 # What the table of answers has in tests of its own, because nothing answers there.
 NO_ANSWER = {
@@ -119,6 +124,51 @@ def test_the_page_has_every_state() -> None:
 def test_the_page_has_the_schedule_of_each_audience(audience: Audience) -> None:
     """The waits between tries."""
     assert ", ".join(written_duration(wait) for wait in SCHEDULES[audience]) in PAGE
+
+
+def test_every_section_is_found_from_the_table_at_the_top() -> None:
+    """By its symptom, or as a word: who is called reads no more than the table and one section."""
+    top, *sections = re.split(r"^## ", PAGE, flags=re.MULTILINE)
+    linked = set(re.findall(r"\]\(#([a-z0-9-]+)\)", top))
+    headings = [section.partition("\n")[0] for section in sections]
+
+    assert {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings} == linked
+    assert len(headings) == len(set(headings))
+
+
+def test_the_page_knows_when_doctor_speaks_up() -> None:
+    """How long a look may take, when a process counts as gone, and how much room is little."""
+    words = " ".join(PAGE.split())
+
+    assert f"has no answer within {written_duration(LONGEST_LOOK)}, is itself a problem" in words
+    assert f"without a heartbeat for {written_duration(ALIVE_FOR)} counts as gone" in words
+    assert f"below {LITTLE_SPACE // 1_000_000_000} GB free" in words
+    assert f"below {NO_SPACE // 1_000_000} MB" in words
+
+
+def test_the_page_knows_how_often_an_event_is_tried() -> None:
+    """In words."""
+    assert MAX_TRIES == 5
+    assert "is tried five times" in PAGE
+
+
+def test_the_screens_of_the_page_are_those_of_the_program(sqlite_url: str) -> None:
+    """What `status` has in front of each line; each remedy of `doctor` is one of its own."""
+    ran = run_here("status", "--database-url", sqlite_url)
+    screen = block_that_begins("callrail-router status")
+    fronts = [front for line in ran.out.splitlines() if (front := line.partition("  ")[0].strip())]
+    source = (ROOT / "routers" / "checkup.py").read_text(encoding="utf-8")
+    remedies = re.findall(r"^    (\S.*)$", block_that_begins("callrail-router doctor"), re.MULTILINE)
+
+    shown = [line.partition("  ")[0] for line in screen.partition("\n\n")[0].splitlines()]
+
+    assert [front for front in shown if front] == fronts
+    assert [remedy for remedy in remedies if remedy.removesuffix("crm") not in source.replace("{name}", "")] == []
+
+
+def block_that_begins(command: str) -> str:
+    """The output that the page shows below a command."""
+    return PAGE.split(f"```\n$ {command}\n", 1)[1].partition("```")[0]
 
 
 def test_every_reason_of_the_quarantine_is_explained() -> None:

@@ -32,6 +32,6 @@ _NO_COLUMN = re.compile(r"no such column|has no column named|^column .* does not
 def _remedy(driver_text: str) -> str:
     if _NO_COLUMN.search(driver_text):
         return "its tables are those of another version; run: callrail-router migrate"
-    if _NO_TABLE.search(driver_text):
-        return "its tables are missing; run: callrail-router migrate"
+    if _NO_TABLE.search(driver_text):  # some of them, where it is of an older version
+        return "its tables are missing or those of another version; run: callrail-router migrate"
     return f"{driver_text.splitlines()[0]}; check --database-url"

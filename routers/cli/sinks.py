@@ -62,22 +62,36 @@ def list_sinks(config: Path, database_url: str, output: str) -> None:
         last_delivered = ledger.last_delivered(conn)
     names = [*configs, *sorted(found.keys() - configs.keys())]
     rows = [
-        _row(name, configs.get(name), found.get(name, SinkOverview()), now, for_people=output == "table")
-        | {"last_delivered": last_delivered.get(name)}
+        _row(name, configs.get(name), found.get(name, SinkOverview()), last_delivered.get(name), now, output == "table")
         for name in names
     ]
-    print_rows(rows, output=output, empty="router.yaml has no sinks.")
+    print_rows(rows, output=output, empty="router.yaml has no sinks.", columns=_SHOWN_OF_A_SINK)
+
+
+# What fits a terminal.
+_SHOWN_OF_A_SINK = (
+    "sink",
+    "pending",
+    "blocked",
+    "sending",
+    "dead",
+    "uncertain",
+    "oldest_undelivered",
+    "last_delivered",
+    "state",
+)
 
 
 def _row(
     name: str,
     config: AnySinkConfig | None,
     counted: SinkOverview,
+    last: datetime | None,
     now: datetime,
-    *,
-    for_people: bool,
+    is_for_people: bool,
 ) -> dict[str, Any]:
-    age = None if counted.oldest is None else age_of(now - counted.oldest)
+    """A table has ages, which are short and need no reckoning; programs get times."""
+    oldest = counted.oldest
     return {
         "sink": name,
         "type": config.type if config is not None else None,
@@ -87,8 +101,8 @@ def _row(
         "sending": counted.of(DeliveryState.SENDING),
         "dead": counted.of(DeliveryState.DEAD),
         "uncertain": counted.of(DeliveryState.UNCERTAIN),
-        "oldest_undelivered": age if for_people else counted.oldest,
-        "last_delivered": None,
+        "oldest_undelivered": age_of(now - oldest) if is_for_people and oldest else oldest,
+        "last_delivered": f"{age_of(now - last)} ago" if is_for_people and last else last,
         "state": state_of(counted.condition, now) + ("" if config is not None else "; router.yaml names it no longer"),
     }
 

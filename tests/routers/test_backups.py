@@ -19,7 +19,7 @@ from routers.backups import NotABackup, back_up, restore
 from routers.forgetting import read_erased, remember
 from routers.schema import SCHEMA_VERSION, audit
 from routers.starting import Refused
-from tests.routers.running import config_text, run, running
+from tests.routers.running import Ran, config_text, run, running
 from tests.routers.store import NOW, opened, receive, rows_of
 
 KEY = b"key"
@@ -240,6 +240,14 @@ def is_refused(url: str, copy: Path) -> bool:
         except Refused:
             return True
     return False
+
+
+def test_a_backup_to_where_nothing_can_be_is_one_sentence(sqlite_url: str, tmp_path: Path) -> None:
+    """The folder is not there."""
+    target = tmp_path / "none" / "today.db"
+    ran = run("backup", target, environ={"CALLRAIL_ROUTER_DATABASE_URL": sqlite_url})
+
+    assert ran == Ran(2, "", f"Error: {target} cannot be written: No such file or directory\n")
 
 
 def test_what_is_no_backup_of_ours_is_refused_and_changes_nothing(sqlite_url: str, tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from callrail.payload import read_payload
 from receiver.database import open_database
 from receiver.schema import events
 from routers import leases
-from routers.cli import cli
+from routers.cli import cli, output
+from routers.cli.output import print_rows
 from routers.lanes import open_lane
 from routers.routing import route
 from routers.schema import SCHEMA_VERSION, DeliveryState, deliveries
@@ -27,7 +28,7 @@ from routers.simulator import Story, life_cycle
 from routers.transitions import Transition
 from tests.fakes.destination import Destination, answer, hang, port_nobody_listens_on
 from tests.fakes.receiver_of_webhooks import receiver_in_a_thread, times_arrived, webhook_of
-from tests.routers.running import Process, Ran, config_text, run, running
+from tests.routers.running import Process, Ran, config_text, run, run_here, running
 from tests.routers.store import NOW, FixedClock, a_rule, opened, receive, rows_of, rule_set, tried
 from tests.routers.waiting import wait_until
 
@@ -46,7 +47,7 @@ def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tup
 @pytest.mark.parametrize("path", [*commands(cli)], ids=lambda path: "-".join(path) or "callrail-router")
 def test_every_command_explains_itself(path: tuple[str, ...]) -> None:
     """What it does and its options, on stdout, and nothing else."""
-    help_ = run(*path, "--help")
+    help_ = run_here(*path, "--help")
 
     assert (help_.code, help_.err) == (0, "")
     assert help_.out.startswith(f"Usage: {' '.join(('callrail-router', *path))}")
@@ -82,7 +83,7 @@ def config(tmp_path: Path) -> Path:
         pytest.param(
             ["events", "list", "--database-url", "sqlite:///{empty}"],
             1,
-            "its tables are missing; run: callrail-router migrate",
+            "its tables are missing or those of another version; run: callrail-router migrate",
             id="no-tables",
         ),
         pytest.param(
@@ -209,14 +210,14 @@ def test_right_rules_are_counted(config: Path) -> None:
     """Exit code 0, one line, and one beside it if nobody hears of a sink that fails."""
     hint = "No rule looks at router.sink_down: nobody is told when a sink fails (docs/rules.md, Alarms).\n"
 
-    ran = run("rules", "check", "--config", config)
+    ran = run_here("rules", "check", "--config", config)
 
     assert ran == Ran(0, f"{config} is right: 1 company, 1 sink, 1 rule.\n", hint)
 
 
 def test_a_secret_missing_while_rules_are_checked_is_a_warning(config: Path) -> None:
     """It may be set where the router runs."""
-    ran = run("rules", "check", "--config", config, environ={"CRM_SECRET": ""})
+    ran = run_here("rules", "check", "--config", config, environ={"CRM_SECRET": ""})
 
     assert ran.code == 0
     assert ran.err.startswith(f"Warning: {config}:4:8 (sinks.crm): the environment variable CRM_SECRET is empty")
@@ -226,7 +227,7 @@ def test_every_mistake_of_the_rules_is_a_line() -> None:
     """With file, line and column, and exit code 2."""
     path = Path(__file__).parent / "bad_config" / "several_mistakes.yaml"
 
-    ran = run("rules", "check", "--config", path)
+    ran = run_here("rules", "check", "--config", path)
 
     assert (ran.code, ran.out) == (2, "")
     assert [line.partition(" (")[0] for line in ran.err.splitlines()] == [
@@ -252,7 +253,7 @@ class Looked:
     dead: str
 
     def show(self, *arguments: str) -> Ran:
-        ran = run(*arguments, environ={"CALLRAIL_ROUTER_DATABASE_URL": self.url})
+        ran = run_here(*arguments, environ={"CALLRAIL_ROUTER_DATABASE_URL": self.url})
         assert ran.code == 0, ran.err
         return ran
 
@@ -322,6 +323,31 @@ def test_lists_are_narrowed(looked: Looked) -> None:
     assert len(looked.json("deliveries", "list")) == 2
 
 
+def test_a_narrow_terminal_shows_every_column_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Cells take more lines; nothing is cut off, and ids stay in one piece."""
+    monkeypatch.setattr(output, "_PIPE_WIDTH", 100)
+    made, reason = f"ev_{'0123456789' * 2}012345", "paused because the destination asked for it"
+    row = {"id": made, "company": "example-plumbing", "kind": "call_routing_complete", "object": "CAL" + "0193d57" * 5}
+
+    print_rows([row | {"at": NOW, "state": "routed", "reason": reason}], output="table", empty="")
+
+    told = capsys.readouterr().out
+    assert max(map(len, told.splitlines())) <= 100
+    assert made in told
+    assert "routed" in told
+    assert "…" not in told
+    assert "".join(column_of(told, "reason").split()) == reason.replace(" ", "")
+
+
+def column_of(table: str, name: str) -> str:
+    """All that stands below the heading of the last column."""
+    lines = table.splitlines()
+    head = next(index for index, line in enumerate(lines) if name in line)
+    return "".join(line[lines[head].index(name) :] for line in lines[head + 1 :] if "─" not in line)
+
+
 def test_an_empty_list_says_so_beside_the_data(looked: Looked) -> None:
     """On stderr for people; JSON is an empty list and ndjson nothing."""
     narrowed = ("events", "list", "--company", "globex")
@@ -356,14 +382,16 @@ def test_what_nobody_was_told_of_has_a_sentence(sqlite_url: str) -> None:
         route(conn, FixedClock(), rule_set(), limit=1)
     environ = {"CALLRAIL_ROUTER_DATABASE_URL": sqlite_url}
 
-    ended, missed, _spam = orjson.loads(run("events", "show", event_id, "-o", "json", environ=environ).out)["happened"]
-    (ringing,) = orjson.loads(run("events", "show", late, "-o", "json", environ=environ).out)["happened"]
+    ended, missed, _spam = orjson.loads(run_here("events", "show", event_id, "-o", "json", environ=environ).out)[
+        "happened"
+    ]
+    (ringing,) = orjson.loads(run_here("events", "show", late, "-o", "json", environ=environ).out)["happened"]
 
     assert ended["nobody_told"] == "No rule of the company looks at this."
     assert missed["verdicts"] == [{"rule": "r", "verdict": "unless spam", "meaning": "The exception on spam held."}]
     assert missed["nobody_told"]
     assert ringing["nobody_told"] == "The object was already further when this became known."
-    assert "The exception on spam held." in run("events", "show", event_id, environ=environ).out
+    assert "The exception on spam held." in run_here("events", "show", event_id, environ=environ).out
 
 
 def test_a_repeat_shows_what_it_repeats(looked: Looked) -> None:
@@ -392,14 +420,14 @@ def test_any_unique_beginning_of_an_id_is_taken(looked: Looked) -> None:
 
     for written in (event_id[:-1], event_id[3:], event_id.upper()):
         assert looked.json("events", "show", written)["id"] == event_id
-    several = run("events", "show", event_id[:6], environ=environ)
+    several = run_here("events", "show", event_id[:6], environ=environ)
     assert (several.code, several.err) == (
         2,
         f"Error: several events begin with {event_id[:6]}; write more of the id\n",
     )
-    absent = run("events", "show", "ev_vvvv", environ=environ)
+    absent = run_here("events", "show", "ev_vvvv", environ=environ)
     assert (absent.code, absent.err) == (1, "Error: there is no event ev_vvvv\n")
-    other = run("events", "show", looked.delivered, environ=environ)
+    other = run_here("events", "show", looked.delivered, environ=environ)
     assert (other.code, other.out) == (2, "")
     assert "is not the id of such a row; one begins with ev_" in other.err
 
@@ -436,7 +464,7 @@ def test_a_number_that_a_form_holds_as_a_number_is_masked_too(sqlite_url: str) -
             conn, "form_submission", {"resource_id": "FRM1", "form_data": {"phone": 4045550101, "call me": True}}
         )
 
-    ran = run("events", "show", event_id, "-o", "json", environ={"CALLRAIL_ROUTER_DATABASE_URL": sqlite_url})
+    ran = run_here("events", "show", event_id, "-o", "json", environ={"CALLRAIL_ROUTER_DATABASE_URL": sqlite_url})
 
     assert orjson.loads(ran.out)["body"]["form_data"] == {"phone": "…01", "call me": True}
 
@@ -456,7 +484,7 @@ def test_what_a_body_says_cannot_steer_the_terminal(sqlite_url: str) -> None:
     environ = {"CALLRAIL_ROUTER_DATABASE_URL": sqlite_url}
 
     for arguments in (["events", "show", event_id], ["events", "list"]):
-        ran = run(*arguments, environ=environ)
+        ran = run_here(*arguments, environ=environ)
         assert ran.code == 0, ran.err
         assert ran.out.replace("\n", "").isprintable()
         assert "\nid  ev_forged" not in ran.out

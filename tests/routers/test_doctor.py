@@ -20,7 +20,7 @@ from routers.checkup import Finding, Verdict, look_at, look_at_keys, look_at_spo
 from routers.config import read_config
 from routers.forgetting import remember
 from routers.schema import DeliveryState, deliveries
-from tests.routers.running import SECRETS, config_text, run
+from tests.routers.running import SECRETS, config_text, run_here
 from tests.routers.store import opened, put_deliveries, real_clock, receive
 
 TODAY = date(2026, 3, 10)
@@ -35,7 +35,7 @@ def config(tmp_path: Path) -> Path:
 
 def doctored(url: str, config: Path, *more: str | Path) -> tuple[int, list[Finding]]:
     """The exit code, and what is found."""
-    ran = run("doctor", "--config", config, "--database-url", url, "-o", "json", *more)
+    ran = run_here("doctor", "--config", config, "--database-url", url, "-o", "json", *more)
     rows = orjson.loads(ran.out)
     findings = [Finding(row["subject"], Verdict(row["verdict"]), row["found"], row["remedy"] or "") for row in rows]
     return ran.code, findings
@@ -117,10 +117,12 @@ def test_without_a_file_and_without_a_database_it_says_so(tmp_path: Path) -> Non
     """Nothing needs to be there for it to speak; it makes no empty database either."""
     missing = tmp_path / "none.db"
 
-    ran = run("doctor", "--config", tmp_path / "none.yaml", "--database-url", f"sqlite:///{missing}")
+    ran = run_here("doctor", "--config", tmp_path / "none.yaml", "--database-url", f"sqlite:///{missing}")
 
     assert ran.code == 1
-    assert "none.yaml:1:1: the file cannot be read: no such file or directory" in ran.out
+    assert (
+        "none.yaml:1:1: the file cannot be read: no such file or directory\n    name the file with --config" in ran.out
+    )
     assert f"there is no file {missing}\n    callrail-router migrate" in ran.out
     assert ran.out.endswith("2 problems, no warnings.\n")
     assert "Traceback" not in ran.err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -91,7 +92,7 @@ def test_the_gauges_are_what_the_database_has(database_url: str) -> None:
     assert [told(name) for name in ("events_waiting", "events_failed", "repeats_last_hour")] == [2, 1, 1]
     assert told("events_last_hour", kind="post_call") == 4
     assert [told("quarantine_requests", company=name) for name in ("acme", UNKNOWN)] == [2, 2]
-    assert [told("quarantine_bytes", company=name) for name in ("acme", UNKNOWN)] == [10, 10]
+    assert [told("quarantine_bytes", company=name) for name in ("acme", UNKNOWN)] == [14, 14]
     assert "15551234567" not in str(told)
     assert [told("spooled_webhooks"), told("dispatchers_alive")] == [7, 1]
     assert [told("processes_alive", role=role) for role in ("intake", "dispatch", "all")] == [1, 1, None]
@@ -192,17 +193,34 @@ async def test_many_who_scrape_cost_no_more_than_one() -> None:
         asked.append(1)
         return b"told"
 
-    async with serving(metrics_app(text)) as port:
+    async with serving(metrics_app(text, text)) as port:
         replies = await asyncio.gather(*(get(port, "/metrics") for _ in range(5)))
         replies.append(await get(port, "/metrics"))
         fresh = len(asked)
-    async with serving(metrics_app(text, fresh_for=timedelta(0))) as port:
+    async with serving(metrics_app(text, text, fresh_for=timedelta(0))) as port:
         for _ in range(2):
             await get(port, "/metrics")
 
     assert {reply.body for reply in replies} == {b"told"}
     assert [fresh, len(asked)] == [1, 3]
     assert timedelta(0) < FRESH_FOR < timedelta(seconds=15)  # a usual scrape interval sees no old numbers
+
+
+async def test_a_database_that_hangs_takes_only_its_own_numbers_away(sqlite_url: str) -> None:
+    """The answers of the intake matter most just then; whoever scrapes does not wait for the database."""
+    answers = threading.Event()
+    with opened(sqlite_url) as database:
+        metrics = Metrics(database, [])
+
+        def hangs() -> bytes:
+            answers.wait()
+            return metrics.text()
+
+        async with serving(metrics_app(hangs, metrics.text_without_database, answer_within=0.01)) as port:
+            told = parsed((await get(port, "/metrics")).body)
+            answers.set()
+
+    assert [told("database_up"), told("intake_seconds_count"), told("events_failed")] == [0, 0, None]
 
 
 def test_a_port_that_is_taken_is_said_with_the_option_that_chooses_it(sqlite_url: str, config: Path) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import insert
 from receiver.ids import Prefix, first_id, new_id
 from receiver.instances import Instance, beat
 from routers.schema import DeliveryState, attempts
-from tests.routers.running import run, running
+from tests.routers.running import run_here, running
 from tests.routers.store import opened, put_deliveries, real_clock, receive
 
 
@@ -34,7 +34,7 @@ def test_one_screen_says_what_came_in_waits_and_left(database_url: str) -> None:
     """Each number where the words say what it is."""
     fill(database_url)
 
-    ran = run("status", "--database-url", database_url)
+    ran = run_here("status", "--database-url", database_url)
 
     lines = [line.split(maxsplit=1) for line in ran.out.splitlines() if line.strip()]
     said = dict(line for line in lines if len(line) == 2)
@@ -50,7 +50,7 @@ def test_programs_get_plain_numbers(database_url: str) -> None:
     """The same as JSON."""
     fill(database_url)
 
-    told = orjson.loads(run("status", "--database-url", database_url, "-o", "json").out)
+    told = orjson.loads(run_here("status", "--database-url", database_url, "-o", "json").out)
 
     assert told["came_in"] == {"last_hour": 2, "last_day": 2, "by_kind": {"post_call": 2}}
     assert told["to_be_routed"]["events"] == 2
@@ -67,7 +67,7 @@ def test_programs_get_plain_numbers(database_url: str) -> None:
 
 def test_an_empty_database_has_little_to_say(sqlite_url: str) -> None:
     """No sink, no table."""
-    ran = run("status", "--database-url", sqlite_url)
+    ran = run_here("status", "--database-url", sqlite_url)
 
     assert (ran.code, "sink" in ran.out) == (0, False)
     assert "none has a heartbeat" in ran.out
@@ -75,7 +75,7 @@ def test_an_empty_database_has_little_to_say(sqlite_url: str) -> None:
 
 def test_without_a_database_it_says_what_to_do(tmp_path: object) -> None:
     """And makes none."""
-    ran = run("status", "--database-url", f"sqlite:///{tmp_path}/none.db")
+    ran = run_here("status", "--database-url", f"sqlite:///{tmp_path}/none.db")
 
     assert (ran.code, ran.out) == (1, "")
     assert "run: callrail-router migrate" in ran.err
