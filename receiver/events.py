@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, Row, select, update
 
 from receiver.bulk import BulkInsert
 from receiver.columns import fixed, json_text
@@ -122,6 +122,21 @@ def is_emptied(event: Row[Any]) -> bool:
 
 
 _NO_BODY = hashlib.sha256(b"").digest()
+
+
+def failed_events(conn: Connection, *, after: str, limit: int) -> Sequence[str]:
+    """The ids of the next *limit* events behind the id *after* that could not be routed, in order."""
+    failed = select(events.c.id).where(_has_failed, events.c.id > after).order_by(events.c.id).limit(limit)
+    return conn.execute(failed).scalars().all()
+
+
+def route_again(conn: Connection, ids: Sequence[str]) -> int:
+    """Let those of *ids* that could not be routed be tried as if for the first time. How many those were."""
+    again = {"state": EventState.RECEIVED.value, "attempts": 0, "reason": None}
+    return conn.execute(update(events).where(events.c.id.in_(ids), _has_failed).values(again)).rowcount
+
+
+_has_failed = events.c.state == fixed(EventState.FAILED)
 
 
 def newest_events(

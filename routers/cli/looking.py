@@ -1,4 +1,4 @@
-"""`events`: what came in, what it brought about, and who was told or why not."""
+"""`events`: what came in, what it brought about, and who was told or why not; and what failed is routed again."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from sqlalchemy import Connection, Row
 
 from callrail.payload import read_payload
 from receiver.database import Database, open_database
-from receiver.events import find_events, is_emptied, newest_events, reach_of_events
+from receiver.events import failed_events, find_events, is_emptied, newest_events, reach_of_events, route_again
 from receiver.exceptions import DatabaseUnavailable
 from receiver.ids import BadId
 from receiver.schema import EventState
 from routers import ledger
+from routers.audit import note
 from routers.cli.database_errors import told_plainly
 from routers.cli.options import database_option, limit_option, output_option
 from routers.cli.output import masked, print_one, print_rows
@@ -24,6 +25,7 @@ from routers.cli.selecting import Moment, say_how_far
 from routers.explaining import Stored, in_words, nobody_of
 from routers.history import History, history_of
 from routers.ledger import MOST_LOOKED_AT
+from routers.operating import clock_of
 from routers.schema import TransitionState
 
 personal_option = click.option("--show-personal", is_flag=True, help="Do not mask names, numbers and texts.")
@@ -146,6 +148,53 @@ def show_event(event_id: str, database_url: str, output: str, show_personal: boo
 
 
 _REMOVED = "removed, by its age (retention) or because the person was erased"
+
+
+@events.command("retry")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--all", "is_all", is_flag=True, help="All that failed.")
+@click.option("--plan", "is_plan", is_flag=True, help="Say how many those are, and change nothing.")
+@database_option
+def retry_events(ids: tuple[str, ...], is_all: bool, is_plan: bool, database_url: str) -> None:
+    """Route events after all that failed five times: each ID, or --all. After an upgrade that mends the cause.
+
+    How late a message may be is said by `max_age` and `on_late` of the rules, as ever.
+    """
+    if bool(ids) is is_all:
+        raise click.UsageError("say which events: their ids, or --all.")
+    with opened(database_url) as database:
+        with database.reading.connect() as conn:
+            found = [_failed(conn, written) for written in ids] if ids else _all_failed(conn)
+        if is_plan:
+            click.echo(f"{len(found):,} would be routed again.")
+            return
+        routed = 0
+        for first in range(0, len(found), _BATCH):
+            with database.writing.begin() as conn:
+                batch = found[first : first + _BATCH]
+                routed += route_again(conn, batch)
+                note(conn, now=clock_of(database).now(conn), action="events retry", subject=f"{len(batch)} events")
+    click.echo(f"{routed:,} to be routed again; a running server picks this up within a second.", err=True)
+
+
+_BATCH = 500
+
+
+def _failed(conn: Connection, written: str) -> str:
+    row = only(find_events(conn, written), "event", written)
+    if row.state != EventState.FAILED:
+        raise click.ClickException(
+            f"{row.id} is {row.state}; only what failed can be routed again; nothing was changed"
+        )
+    found: str = row.id
+    return found
+
+
+def _all_failed(conn: Connection) -> list[str]:
+    found: list[str] = []
+    while batch := failed_events(conn, after=found[-1] if found else "", limit=_BATCH):
+        found += batch
+    return found
 
 
 def object_shown(obj: Row[Any]) -> dict[str, Any]:
