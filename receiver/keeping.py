@@ -224,12 +224,19 @@ class Keeper:
     async def _append_all(self, spool: Spool) -> None:
         while self._queue:
             batch, self._queue = self._queue, []
-            error = await self._on_thread(spool.append, [record for record, _ in batch])
-            parts = [[waiting] for waiting in batch] if error is not None and len(batch) > 1 else [batch]
-            for part in parts:
-                if len(parts) > 1:  # perhaps only the largest found no room
-                    error = await self._on_thread(spool.append, [record for record, _ in part])
-                self._tell([future for _, future in part], error)
+            try:
+                await self._append_batch(spool, batch)
+            except Exception as error:  # a fault of ours: who waits is told that it is not kept
+                _log.exception("spool.not_appended")
+                self._tell([future for _, future in batch], OSError(0, type(error).__name__))
+
+    async def _append_batch(self, spool: Spool, batch: Sequence[tuple[bytes, asyncio.Future[None]]]) -> None:
+        error = await self._on_thread(spool.append, [record for record, _ in batch])
+        parts = [[waiting] for waiting in batch] if error is not None and len(batch) > 1 else [batch]
+        for part in parts:
+            if len(parts) > 1:  # perhaps only the largest found no room
+                error = await self._on_thread(spool.append, [record for record, _ in part])
+            self._tell([future for _, future in part], error)
 
     def _tell(self, futures: Sequence[asyncio.Future[None]], error: OSError | None) -> None:
         if error is None:

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, func, select, u
 from receiver import instances
 from receiver.columns import fixed
 from receiver.ids import Prefix, first_id
-from receiver.schema import EventState, events, quarantine
+from receiver.schema import EventState, Origin, events, quarantine
 from routers import lanes, ledger
 from routers.lanes import Condition
 from routers.schema import OPEN, DeliveryState, attempts, deliveries
@@ -127,14 +127,17 @@ def _newest(table: Table, prefix: Prefix, since: datetime, *columns: Any) -> Sel
     return stretch.order_by(table.c.id.desc()).limit(MOST_COUNTED)
 
 
+_came_in = events.c.origin != fixed(Origin.ROUTER)  # our own alarms did not
+
+
 def _kinds_since(conn: Connection, since: datetime) -> dict[str, int]:
-    newest = _newest(events, Prefix.EVENT, since, events.c.kind).subquery()
+    newest = _newest(events, Prefix.EVENT, since, events.c.kind).where(_came_in).subquery()
     query = select(newest.c.kind, func.count().label("events")).group_by(newest.c.kind).order_by(func.count().desc())
     return {row.kind: row.events for row in conn.execute(query)}
 
 
 def _count_since(conn: Connection, since: datetime) -> int:
-    newest = _newest(events, Prefix.EVENT, since, events.c.id).subquery()
+    newest = _newest(events, Prefix.EVENT, since, events.c.id).where(_came_in).subquery()
     counted: int = conn.execute(select(func.count()).select_from(newest)).scalar_one()
     return counted
 

@@ -6,6 +6,7 @@ made anew; what it had not answered CallRail never counted as taken.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -82,4 +83,5 @@ class Workers:
     def _stop(self, *_: Any) -> None:
         self._stopping = True
         for pid in list(self._started):
-            os.kill(pid, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended, and is not taken off the list yet
+                os.kill(pid, signal.SIGTERM)

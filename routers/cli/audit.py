@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from routers.audit import newest
@@ -19,7 +21,20 @@ def audit(database_url: str, output: str, limit: int) -> None:
     with reading(database_url) as conn:
         found = newest(conn, limit=limit)
     rows = [
-        {"at": row.at, "actor": row.actor, "action": row.action, "subject": row.subject, "details": row.details}
+        {
+            "at": row.at,
+            "actor": row.actor,
+            "action": row.action,
+            "subject": row.subject,
+            "details": _written(row.details) if output == "table" else row.details,
+        }
         for row in found
     ]
     print_rows(rows, output=output, empty="Nothing was done by hand yet.")
+
+
+def _written(details: Any) -> str | None:
+    """*details* in a cell: what it was about, by name."""
+    if not isinstance(details, dict):
+        return None if details is None else str(details)
+    return ", ".join(f"{name} {value}" for name, value in details.items() if value not in (None, [], ""))
