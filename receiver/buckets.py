@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -56,17 +57,20 @@ class Buckets:
     passed by as much as arrives in between, which the write budget bounds.
     """
 
-    def __init__(self, writer: Writer, limits: BucketLimits = LIMITS) -> None:
+    def __init__(
+        self, writer: Writer, limits: BucketLimits = LIMITS, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._monotonic = monotonic
         self._writer = writer
         self._limits = limits
         self._levels: dict[str | None, _Level] = {}
         self._writes = float(limits.writes_a_second)
-        self._counted_at = time.monotonic()
+        self._counted_at = self._monotonic()
 
     async def admit(self, company: str | None, size: int) -> bool:
         """Whether *size* bytes for the bucket of *company* (None: of the unknown ones) may be written; they count."""
         level = self._levels.setdefault(company, _Level())
-        if time.monotonic() - level.read_at > self._limits.refresh.total_seconds():
+        if self._monotonic() - level.read_at > self._limits.refresh.total_seconds():
             await self._read(company, level)
         if level.bytes + size > self._limits.of(company) or not self._may_write(company):
             return False
@@ -74,7 +78,7 @@ class Buckets:
         return True
 
     async def _read(self, company: str | None, level: _Level) -> None:
-        level.read_at = time.monotonic()  # before the answer: those who come meanwhile do not ask as well
+        level.read_at = self._monotonic()  # before the answer: those who come meanwhile do not ask as well
         try:
             async with asyncio.timeout(_ASK_FOR):
                 level.bytes = await self._writer.run(partial(bytes_in, company=company))
@@ -85,7 +89,7 @@ class Buckets:
 
     def _may_write(self, company: str | None) -> bool:
         """Whether the write budget has one left. Unknown companies leave half of it to the known ones."""
-        now, rate = time.monotonic(), self._limits.writes_a_second
+        now, rate = self._monotonic(), self._limits.writes_a_second
         self._writes = min(rate, self._writes + (now - self._counted_at) * rate)
         self._counted_at = now
         if self._writes < 1 + (rate / 2 if company is None else 0):

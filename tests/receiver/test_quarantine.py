@@ -151,13 +151,12 @@ async def test_the_write_budget_bounds_all_that_is_unproved(sqlite_url: str, tmp
         assert (await post_signed(receiver.port, PATH, BODY, key=ACME_KEY)).status == 204
 
 
-async def test_the_write_budget_is_refilled_by_time(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_write_budget_is_refilled_by_time(sqlite_url: str) -> None:
     """Twenty at once, then one for every twentieth of a second, and never more than twenty saved up."""
     seconds = [1000.0]
-    monkeypatch.setattr("receiver.buckets.time.monotonic", lambda: seconds[0])
     with opened(sqlite_url) as database:
         async with writing(database) as writer:
-            buckets = Buckets(writer)
+            buckets = Buckets(writer, monotonic=lambda: seconds[0])
 
             async def admitted() -> int:
                 return sum([await buckets.admit("acme", 1) for _ in range(50)])
@@ -170,14 +169,12 @@ async def test_the_write_budget_is_refilled_by_time(sqlite_url: str, monkeypatch
 
 
 @pytest.mark.parametrize("unknown_bytes", [0, 1_000_000], ids=["full", "with room"])
-async def test_strangers_do_not_use_up_the_write_budget(
-    sqlite_url: str, monkeypatch: pytest.MonkeyPatch, unknown_bytes: int
-) -> None:
+async def test_strangers_do_not_use_up_the_write_budget(sqlite_url: str, unknown_bytes: int) -> None:
     """However many come for companies that nobody knows, what comes for a known one with a wrong key is kept."""
-    monkeypatch.setattr("receiver.buckets.time.monotonic", lambda: 1000.0)
     with opened(sqlite_url) as database:
         async with writing(database) as writer:
-            buckets = Buckets(writer, replace(LIMITS, unknown_bytes=unknown_bytes))
+            limits = replace(LIMITS, unknown_bytes=unknown_bytes)
+            buckets = Buckets(writer, limits, monotonic=lambda: 1000.0)
 
             strangers = sum([await buckets.admit(None, 1) for _ in range(50)])
 
