@@ -280,7 +280,8 @@ async def test_what_finds_no_room_costs_no_other(sqlite_url: str, tmp_path: Path
             assert await asyncio.gather(*(take(receiver, number) for number in range(20))) == [204] * 20
             assert (await refused).status == 503
         await is_direct(receiver)
-        assert len(stored(receiver.database)) == 20
+        # It may be stored all the same, when the database is back; nobody was told that it is.
+        assert len([body for body in stored(receiver.database) if body != large]) == 20
 
 
 async def test_what_is_not_proved_fills_a_tenth_of_the_spool(sqlite_url: str, tmp_path: Path) -> None:

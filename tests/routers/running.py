@@ -125,18 +125,28 @@ def run_here(
     *arguments: str | Path, environ: Mapping[str, str] | None = None, cwd: Path | None = None, stdin: str = ""
 ) -> Ran:
     """The same command in this process: a start of Python less, for whoever runs many. Not where a loop runs."""
-    out, err = io.StringIO(), io.StringIO()
+    out, err = _stream(), _stream()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         for name in [name for name in os.environ if name.startswith("CALLRAIL_ROUTER_")]:
             patch.delenv(name)
         for name, value in {**SECRETS, **(environ or {})}.items():
             patch.setenv(name, value)
-        patch.setattr(sys, "stdin", io.StringIO(stdin))
+        patch.setattr(sys, "stdin", _stream(stdin))
         if cwd is not None:
             patch.chdir(cwd)
         words = [str(word) for word in arguments]
         code = exit_code_of(lambda: cli.main(words, prog_name="callrail-router", standalone_mode=False))
-    return Ran(code, out.getvalue(), err.getvalue())
+    return Ran(code, _written_to(out), _written_to(err))
+
+
+def _stream(text: str = "") -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(text.encode()), encoding="utf-8", write_through=True)
+
+
+def _written_to(stream: io.TextIOWrapper) -> str:
+    stream.flush()
+    stream.seek(0)
+    return stream.read()
 
 
 @dataclass

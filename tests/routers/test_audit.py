@@ -7,7 +7,7 @@ from pathlib import Path
 
 import orjson
 
-from tests.routers.running import config_text, run
+from tests.routers.running import config_text, run_here
 from tests.routers.store import opened, put_deliveries
 
 
@@ -19,14 +19,14 @@ def test_what_is_done_by_hand_is_listed_newest_first(database_url: str, tmp_path
     with opened(database_url) as database, database.writing.begin() as conn:
         (made,) = put_deliveries(conn)
 
-    run("sinks", "pause", "crm", "--reason", "it moves", environ=environ)
-    run("sinks", "pause", "nowhere", environ=environ)
-    run("deliveries", "cancel", made, "--plan", environ=environ)
-    run("deliveries", "cancel", made, "--yes", environ=environ)
-    run("deliveries", "retry", "--sink", "crm", "--state", "cancelled", "--yes", environ=environ)
-    run("sinks", "resume", "crm", environ=environ)
+    run_here("sinks", "pause", "crm", "--reason", "it moves", environ=environ)
+    run_here("sinks", "pause", "nowhere", environ=environ)
+    run_here("deliveries", "cancel", made, "--plan", environ=environ)
+    run_here("deliveries", "cancel", made, "--yes", environ=environ)
+    run_here("deliveries", "retry", "--sink", "crm", "--state", "cancelled", "--yes", environ=environ)
+    run_here("sinks", "resume", "crm", environ=environ)
 
-    listed = orjson.loads(run("audit", "-o", "json", environ=environ).out)
+    listed = orjson.loads(run_here("audit", "-o", "json", environ=environ).out)
     assert [(row["action"], row["subject"]) for row in listed] == [
         ("sinks resume", "crm"),
         ("deliveries retry", "states: cancelled; sink: crm"),

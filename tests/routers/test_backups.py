@@ -19,7 +19,7 @@ from routers.backups import NotABackup, back_up, restore
 from routers.forgetting import read_erased, remember
 from routers.schema import SCHEMA_VERSION, audit
 from routers.starting import Refused
-from tests.routers.running import Ran, config_text, run, running
+from tests.routers.running import Ran, config_text, run_here, running
 from tests.routers.store import NOW, opened, receive, rows_of
 
 KEY = b"key"
@@ -78,12 +78,12 @@ def test_a_backup_is_for_its_owner_and_replaces_nothing_unless_told(sqlite_url: 
     environ = {"CALLRAIL_ROUTER_DATABASE_URL": sqlite_url}
     put(sqlite_url, "CAL1")
 
-    first = run("backup", target, environ=environ)
+    first = run_here("backup", target, environ=environ)
     assert (first.code, stat.S_IMODE(target.stat().st_mode)) == (0, 0o600), first.err
     put(sqlite_url, "CAL2")
-    refused = run("backup", target, environ=environ)
+    refused = run_here("backup", target, environ=environ)
     assert (refused.code, "write --force" in refused.err, events_in(target)) == (3, True, 1)
-    assert run("backup", target, "--force", environ=environ).code == 0
+    assert run_here("backup", target, "--force", environ=environ).code == 0
     assert events_in(target) == 2
     assert list(tmp_path.glob("*.partial*")) == []
 
@@ -109,7 +109,7 @@ def test_a_backup_never_replaces_the_database_itself(sqlite_url: str, tmp_path: 
     link.symlink_to(target)
     before = target.stat().st_ino
 
-    ran = [run("backup", path, "--force", environ=environ) for path in (target, link)]
+    ran = [run_here("backup", path, "--force", environ=environ) for path in (target, link)]
 
     assert [(one.code, "is the database itself" in one.err) for one in ran] == [(3, True), (3, True)]
     assert target.stat().st_ino == before
@@ -118,7 +118,7 @@ def test_a_backup_never_replaces_the_database_itself(sqlite_url: str, tmp_path: 
 def test_where_nothing_can_be_written_is_told_plainly(sqlite_url: str, tmp_path: Path) -> None:
     environ = {"CALLRAIL_ROUTER_DATABASE_URL": sqlite_url}
 
-    done = run("backup", tmp_path / "nowhere" / "copy.db", environ=environ)
+    done = run_here("backup", tmp_path / "nowhere" / "copy.db", environ=environ)
 
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "copy.db cannot be written: no such file or directory" in done.err
@@ -159,9 +159,9 @@ def test_a_restore_brings_back_what_was_and_puts_the_rest_aside(sqlite_url: str,
     back_up(target, copy)
     put(sqlite_url, "CAL2")
 
-    refused = run("restore", copy, environ=environ)
+    refused = run_here("restore", copy, environ=environ)
     assert (refused.code, "write --force" in refused.err, events_in(target)) == (3, True, 2)
-    done = run("restore", copy, "--force", environ=environ)
+    done = run_here("restore", copy, "--force", environ=environ)
 
     assert done.code == 0, done.err
     (aside,) = tmp_path.glob("test.db.before-restore-*Z")
@@ -176,7 +176,7 @@ def test_a_restore_to_where_nothing_is_needs_no_force(sqlite_url: str, tmp_path:
     put(sqlite_url, "CAL1")
     back_up(path_of(sqlite_url), copy)
 
-    done = run("restore", copy, environ={"CALLRAIL_ROUTER_DATABASE_URL": f"sqlite:///{tmp_path}/new.db"})
+    done = run_here("restore", copy, environ={"CALLRAIL_ROUTER_DATABASE_URL": f"sqlite:///{tmp_path}/new.db"})
 
     assert (done.code, events_in(tmp_path / "new.db")) == (0, 1), done.err
 
@@ -245,9 +245,9 @@ def is_refused(url: str, copy: Path) -> bool:
 def test_a_backup_to_where_nothing_can_be_is_one_sentence(sqlite_url: str, tmp_path: Path) -> None:
     """The folder is not there."""
     target = tmp_path / "none" / "today.db"
-    ran = run("backup", target, environ={"CALLRAIL_ROUTER_DATABASE_URL": sqlite_url})
+    ran = run_here("backup", target, environ={"CALLRAIL_ROUTER_DATABASE_URL": sqlite_url})
 
-    assert ran == Ran(2, "", f"Error: {target} cannot be written: No such file or directory\n")
+    assert ran == Ran(2, "", f"Error: {target} cannot be written: no such file or directory\n")
 
 
 def test_what_is_no_backup_of_ours_is_refused_and_changes_nothing(sqlite_url: str, tmp_path: Path) -> None:
@@ -262,7 +262,9 @@ def test_what_is_no_backup_of_ours_is_refused_and_changes_nothing(sqlite_url: st
     with closing(sqlite3.connect(newer)) as conn, conn:
         conn.execute("UPDATE alembic_version SET version_num = '9999'")
 
-    ran = [run("restore", file, "--force", environ=environ) for file in (words, empty, newer, tmp_path / "none.db")]
+    ran = [
+        run_here("restore", file, "--force", environ=environ) for file in (words, empty, newer, tmp_path / "none.db")
+    ]
 
     assert [one.code for one in ran] == [2, 2, 3, 2], [one.err for one in ran]
     assert "Traceback" not in "".join(one.err for one in ran)
@@ -301,7 +303,7 @@ def test_that_a_damaged_database_does_not_tell_who_was_erased_is_said(sqlite_url
     for file in (target, Path(f"{target}-wal")):
         file.write_bytes(b"no database" * 500)
 
-    done = run("restore", copy, "--force", environ={"CALLRAIL_ROUTER_DATABASE_URL": sqlite_url})
+    done = run_here("restore", copy, "--force", environ={"CALLRAIL_ROUTER_DATABASE_URL": sqlite_url})
 
     assert done.code == 0, done.err
     assert "could not be read" in done.err
@@ -311,7 +313,7 @@ def test_that_a_damaged_database_does_not_tell_who_was_erased_is_said(sqlite_url
 def test_postgresql_has_tools_of_its_own(postgresql_url: str, tmp_path: Path) -> None:
     environ = {"CALLRAIL_ROUTER_DATABASE_URL": postgresql_url}
 
-    ran = [run(command, tmp_path / "copy", environ=environ) for command in ("backup", "restore")]
+    ran = [run_here(command, tmp_path / "copy", environ=environ) for command in ("backup", "restore")]
 
     assert [one.code for one in ran] == [3, 3]
     assert "pg_dump --format=custom" in ran[0].err

@@ -221,8 +221,8 @@ def test_cancel_ends_what_waits_and_says_what_it_leaves(store: Store) -> None:
 
     assert ran.code == 0
     assert "1 being sent at this moment, which cannot be called back." in ran.err
-    assert "2 cancelled; a running server picks this up" in ran.err
-    changed = dict.fromkeys(("pending", "blocked"), "cancelled")
+    assert "3 cancelled; a running server picks this up" in ran.err
+    changed = dict.fromkeys(("pending", "blocked", "leased"), "cancelled")
     assert store.states() == {state.value: changed.get(state.value, state.value) for state in DeliveryState}
 
 
@@ -239,7 +239,10 @@ def test_ids_are_taken_all_or_none(store: Store) -> None:
         ),
         (("retry", dead, waits), f"{waits} is pending: it will be sent, and need not be taken up again"),
         (("cancel", waits, sending), f"{sending} is being sent at this moment and cannot be called back; nothing was"),
-        (("cancel", waits, dead), f"{dead} is dead; only what is pending or blocked can be cancelled; nothing was"),
+        (
+            ("cancel", waits, dead),
+            f"{dead} is dead; only what is pending, blocked or leased can be cancelled; nothing",
+        ),
         (("retry", "dl_vvvv"), "there is no delivery dl_vvvv"),
     ]:
         ran = store.run(*words, "--yes")

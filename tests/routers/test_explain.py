@@ -32,7 +32,7 @@ from routers.rules.ruleset import FIRED, Rule, RuleSet, To
 from routers.schema import DeliveryState, deliveries, transitions, versions
 from routers.transitions import Transition
 from routers.zones import remember_zone, told_zones
-from tests.routers.running import Ran, run
+from tests.routers.running import Ran, run_here
 from tests.routers.store import FixedClock, a_rule, opened, receive, rows_of, rule_set
 
 MISSED, VOICEMAIL = Transition.CALL_MISSED, Transition.CALL_VOICEMAIL
@@ -83,7 +83,7 @@ class Asked:
     url: str
 
     def explain(self, *arguments: str | Path) -> Ran:
-        ran = run("explain", "--config", self.config, "--database-url", self.url, *arguments)
+        ran = run_here("explain", "--config", self.config, "--database-url", self.url, *arguments)
         assert "Traceback" not in ran.err
         return ran
 
@@ -289,10 +289,10 @@ def test_a_delivery_that_turned_says_what_it_was_made_for(asked: Asked) -> None:
     assert [item["transition"] for item in of_delivery["transitions"]] == ["call.voicemail"]
     notes: dict[str, list[str]] = {}
     for event_id in (first, second):
-        shown = orjson.loads(run("events", "show", event_id, "-o", "json", "--database-url", asked.url).out)
+        shown = orjson.loads(run_here("events", "show", event_id, "-o", "json", "--database-url", asked.url).out)
         notes |= {item["transition"]: [one["note"] for one in item["deliveries"]] for item in shown["happened"]}
     assert (notes["call.missed"], notes["call.voicemail"], notes["call.corrected"]) == ([made], [tells], [])
-    of_one = orjson.loads(run("deliveries", "show", delivery.id, "-o", "json", "--database-url", asked.url).out)
+    of_one = orjson.loads(run_here("deliveries", "show", delivery.id, "-o", "json", "--database-url", asked.url).out)
     assert (of_one["note"], of_one["verdict"]) == (tells, "The rule fired.")
 
 
@@ -380,7 +380,7 @@ def test_what_another_version_stored_is_shown_as_it_is(asked: Asked) -> None:
     assert asked.explain(ended.id).err == (
         "Error: call.teleported is known to another version of callrail-router only; use that one\n"
     )
-    shown = run("events", "show", event_id, "-o", "json", "--database-url", asked.url)
+    shown = run_here("events", "show", event_id, "-o", "json", "--database-url", asked.url)
     assert [item["nobody_told"] for item in orjson.loads(shown.out)["happened"]] == [
         "No rule of the company looks at this.",
         "moon phase",
@@ -462,7 +462,7 @@ def test_a_webhook_is_read_from_stdin_and_told_in_one_line(on_sqlite: Asked) -> 
     arguments = ["explain", "--config", str(on_sqlite.config), "--database-url", on_sqlite.url, "-o", "ndjson"]
     arguments += ["--file", "-", "--kind", "post_call", "--company", "acme"]
 
-    ran = run(*arguments, stdin=orjson.dumps(SATURDAY).decode())
+    ran = run_here(*arguments, stdin=orjson.dumps(SATURDAY).decode())
 
     assert (ran.code, ran.err) == (0, "")
     (line,) = ran.out.splitlines()
@@ -904,7 +904,7 @@ def test_the_page_shows_what_the_command_prints(asked: Asked, tmp_path: Path) ->
         command = text.partition("\n")[0].removeprefix("$ callrail-router explain ").split()
         arguments = [event_id if part.startswith("ev_") else part for part in command]
         options = ["--config", str(asked.config), "--database-url", asked.url]
-        ran = run("explain", *options, *arguments, cwd=tmp_path)
+        ran = run_here("explain", *options, *arguments, cwd=tmp_path)
         assert (ran.code, ran.err) == (0, "")
         printed.append(f"{text.partition(chr(10))[0]}\n{ran.out}")
 

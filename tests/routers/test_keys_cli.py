@@ -18,7 +18,7 @@ from receiver.key_uses import KeyUses, counted_since, last_uses, note_uses, uses
 from receiver.schema import QuarantineReason
 from receiver.writer import Writer
 from routers.cli.keys import QUIET, verdict_on
-from tests.routers.running import KEY, run
+from tests.routers.running import KEY, run_here
 from tests.routers.store import NOW, opened
 
 OLD, NEW, UNUSED = KEY, "the new key of acme", "a key nobody uses"
@@ -69,7 +69,7 @@ def config(tmp_path: Path) -> Path:
 
 def status(url: str, config: Path, *words: str) -> Any:
     environ = {"CALLRAIL_ROUTER_DATABASE_URL": url, "CALLRAIL_ROUTER_CONFIG": str(config)}
-    return run("keys", "status", *words, environ={**environ, "NEW_KEY": NEW, "UNUSED_KEY": UNUSED})
+    return run_here("keys", "status", *words, environ={**environ, "NEW_KEY": NEW, "UNUSED_KEY": UNUSED})
 
 
 def test_the_keys_of_a_rotation_are_told_apart(database_url: str, config: Path) -> None:

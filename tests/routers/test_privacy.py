@@ -29,7 +29,7 @@ from routers.routing import route_claimed
 from routers.schema import DeliveryState, attempts, audit, deliveries, erased, objects, transitions, versions
 from routers.searching import returned, search
 from routers.transitions import Transition
-from tests.routers.running import config_text, run, running
+from tests.routers.running import config_text, run_here, running
 from tests.routers.store import FixedClock, a_rule, opened, receive, rows_of, rule_set, tried
 from tests.routers.waiting import wait_until
 
@@ -372,19 +372,19 @@ def test_whom_a_restored_backup_brings_back_is_erased_again(sqlite_url: str, con
     environ = {"CALLRAIL_ROUTER_DATABASE_URL": sqlite_url, "CALLRAIL_ROUTER_CONFIG": str(config), "PRIVACY_KEY": "k"}
     with opened(sqlite_url) as database:
         put_all(database)
-    run("backup", tmp_path / "copy", environ=environ)
-    run("privacy", "erase", "--phone", NUMBER, "--yes", environ=environ)
+    run_here("backup", tmp_path / "copy", environ=environ)
+    run_here("privacy", "erase", "--phone", NUMBER, "--yes", environ=environ)
 
-    restored = run("restore", tmp_path / "copy", "--force", environ=environ)
+    restored = run_here("restore", tmp_path / "copy", "--force", environ=environ)
     assert "callrail-router privacy erase --again" in restored.err
     with opened(sqlite_url) as database:
         assert left_in(texts_of(database), ["Ann Lovelace"])
         before = rows_of(database, erased)
-        again = run("privacy", "erase", "--again", "--yes", environ=environ)
+        again = run_here("privacy", "erase", "--again", "--yes", environ=environ)
         assert again.code == 0, again.err
         assert left_in(texts_of(database), OF_THE_PERSON) == []
         assert rows_of(database, erased) == before
-    assert "Nothing is stored of that." in run("privacy", "erase", "--again", "--yes", environ=environ).err
+    assert "Nothing is stored of that." in run_here("privacy", "erase", "--again", "--yes", environ=environ).err
 
 
 def test_an_erasure_while_a_server_runs_is_heeded_by_it(database_url: str, config: Path) -> None:
@@ -396,7 +396,7 @@ def test_an_erasure_while_a_server_runs_is_heeded_by_it(database_url: str, confi
         with database.reading.begin() as conn:  # as a server says that it lives
             beat(conn, Instance.of("all"), now=datetime.now(UTC))
 
-        assert run("privacy", "erase", "--phone", NUMBER, "--yes", environ=environ).code in (0, 1)
+        assert run_here("privacy", "erase", "--phone", NUMBER, "--yes", environ=environ).code in (0, 1)
         process.post("post_call", orjson.dumps({**CALL, "resource_id": "CALnew"}))
         wait_until(lambda: rows_of(database, events)[-1].state == EventState.ROUTED)
 
@@ -436,17 +436,17 @@ def test_erase_asks_for_a_plan_or_a_word_and_then_does_it(database_url: str, con
     with opened(database_url) as database:
         put_all(database)
 
-        plan = run("privacy", "erase", "--phone", "(404) 555-0123", "--plan", "-o", "json", environ=environ)
+        plan = run_here("privacy", "erase", "--phone", "(404) 555-0123", "--plan", "-o", "json", environ=environ)
         assert (plan.code, {row["table"] for row in orjson.loads(plan.out)}) == (0, set(TABLES))
         assert left_in(texts_of(database), ["Ann Lovelace"])
 
-        unsure = run("privacy", "erase", "--phone", NUMBER, environ=environ)
+        unsure = run_here("privacy", "erase", "--phone", NUMBER, environ=environ)
         assert (unsure.code, "look with --plan, then write --yes" in unsure.err) == (2, True)
 
-        done = run("privacy", "erase", "--phone", NUMBER, "--yes", environ=environ)
+        done = run_here("privacy", "erase", "--phone", NUMBER, "--yes", environ=environ)
         assert (done.code, "Erased." in done.err) == (0, True), done.err
         assert left_in(texts_of(database), OF_THE_PERSON) == []
-        listed = run("audit", "-o", "json", environ=environ)
+        listed = run_here("audit", "-o", "json", environ=environ)
         assert [row["action"] for row in orjson.loads(listed.out)] == ["privacy erase"]
 
 
@@ -458,7 +458,7 @@ def test_without_a_key_erase_says_how_to_make_one(sqlite_url: str, tmp_path: Pat
     config.write_text(config_text("http://127.0.0.1:9"))
     environ = {"CALLRAIL_ROUTER_DATABASE_URL": sqlite_url, "CALLRAIL_ROUTER_CONFIG": str(config)}
 
-    refused = run("privacy", "erase", "--phone", NUMBER, "--yes", environ=environ)
+    refused = run_here("privacy", "erase", "--phone", NUMBER, "--yes", environ=environ)
 
     assert (refused.code, "openssl rand -hex 32" in refused.err) == (2, True)
 
@@ -469,11 +469,11 @@ def test_export_writes_a_new_file_for_its_owner_alone(database_url: str, config:
     with opened(database_url) as database:
         put_all(database)
 
-    assert run("privacy", "export", "--phone", NUMBER, "--to", file, environ=environ).code == 0
+    assert run_here("privacy", "export", "--phone", NUMBER, "--to", file, environ=environ).code == 0
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert orjson.loads(file.read_bytes()).keys() == {"phone", "events", "quarantine", "objects", "spool"}
-    assert run("privacy", "export", "--phone", NUMBER, "--to", file, environ=environ).code == 3
-    assert orjson.loads(run("privacy", "export", "--phone", NUMBER, environ=environ).out)["phone"] == NUMBER
+    assert run_here("privacy", "export", "--phone", NUMBER, "--to", file, environ=environ).code == 3
+    assert orjson.loads(run_here("privacy", "export", "--phone", NUMBER, environ=environ).out)["phone"] == NUMBER
 
 
 def test_the_spool_is_searched_too(sqlite_url: str, config: Path, tmp_path: Path) -> None:
@@ -490,9 +490,9 @@ def test_the_spool_is_searched_too(sqlite_url: str, config: Path, tmp_path: Path
     environ = {"CALLRAIL_ROUTER_DATABASE_URL": sqlite_url, "CALLRAIL_ROUTER_CONFIG": str(config), "PRIVACY_KEY": "k"}
     environ["CALLRAIL_ROUTER_SPOOL"] = str(folder)
 
-    told = orjson.loads(run("privacy", "export", "--phone", NUMBER, environ=environ).out)["spool"]
-    planned = run("privacy", "erase", "--phone", NUMBER, "--plan", "-o", "json", environ=environ)
-    done = run("privacy", "erase", "--phone", NUMBER, "--yes", environ=environ)
+    told = orjson.loads(run_here("privacy", "export", "--phone", NUMBER, environ=environ).out)["spool"]
+    planned = run_here("privacy", "erase", "--phone", NUMBER, "--plan", "-o", "json", environ=environ)
+    done = run_here("privacy", "erase", "--phone", NUMBER, "--yes", environ=environ)
 
     assert [orjson.loads(one["body"])["customer_name"] for one in told] == ["Ann", "Ann"]
     assert orjson.loads(planned.out) == [{"table": "spool", "rows": 2}]

@@ -19,7 +19,7 @@ from receiver.instances import Instance, beat
 from receiver.key_uses import last_uses
 from receiver.schema import Origin, QuarantineReason, events, key_uses, quarantine
 from routers.serve import Role
-from tests.routers.running import KEY, SECRETS, Ran, config_text, run, serving_here
+from tests.routers.running import KEY, SECRETS, Ran, config_text, run_here, serving_here
 from tests.routers.store import opened, rows_of
 from tests.routers.waiting import until
 
@@ -56,7 +56,7 @@ class Store:
 
     def run(self, *words: str, **options: Any) -> Ran:
         environ = {"CALLRAIL_ROUTER_DATABASE_URL": self.url, "CALLRAIL_ROUTER_CONFIG": str(self.config)}
-        return run("quarantine", *words, environ=environ, **options)
+        return run_here("quarantine", *words, environ=environ, **options)
 
     def json(self, *words: str) -> Any:
         ran = self.run(*words, "-o", "json")

@@ -17,7 +17,7 @@ from receiver.instances import Instance, beat
 from routers.schema import DeliveryState, deliveries, replays
 from tests.fakes.destination import answer
 from tests.fakes.receiver_of_webhooks import receiver_in_a_thread, webhook_of
-from tests.routers.running import Ran, config_text, run, running
+from tests.routers.running import Ran, config_text, run_here, running
 from tests.routers.store import opened, put_deliveries, rows_of
 from tests.routers.waiting import wait_until
 
@@ -41,7 +41,7 @@ class Store:
 
     def run(self, *words: str) -> Ran:
         environ = {"CALLRAIL_ROUTER_DATABASE_URL": self.url, "CALLRAIL_ROUTER_CONFIG": str(self.config)}
-        return run("replay", *words, environ=environ)
+        return run_here("replay", *words, environ=environ)
 
     def json(self, *words: str) -> Any:
         ran = self.run(*words, "-o", "json")

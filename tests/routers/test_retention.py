@@ -24,7 +24,7 @@ from routers.retention import BEGIN_ANEW, Kind, Retention, kinds_of, remove_atte
 from routers.routing import route_claimed
 from routers.schema import DeliveryState, attempts, deliveries, retention, transitions, versions
 from routers.transitions import Transition
-from tests.routers.running import config_text, run
+from tests.routers.running import config_text, run_here
 from tests.routers.store import FixedClock, a_rule, opened, receive, rows_of, rule_set, tried
 
 NUMBER = "+14045550123"
@@ -270,7 +270,7 @@ def emptied(database_url: str, tmp_path: Path) -> Callable[..., Any]:
             remove_all(database, name)
         first = rows_of(database, events)[0].id
     environ = {"CALLRAIL_ROUTER_DATABASE_URL": database_url, "CALLRAIL_ROUTER_CONFIG": str(config)}
-    return lambda *words: run(*words, first, "-o", "json", environ=environ)
+    return lambda *words: run_here(*words, first, "-o", "json", environ=environ)
 
 
 def test_what_is_emptied_is_shown_and_explained_as_such(emptied: Callable[..., Any]) -> None:

@@ -19,7 +19,7 @@ from routers.lanes import Condition, open_lane, save_lane
 from routers.schema import DeliveryState, attempts, deliveries, lanes
 from tests.fakes.destination import answer, port_nobody_listens_on, port_that_accepts_nobody
 from tests.fakes.receiver_of_webhooks import receiver_in_a_thread
-from tests.routers.running import Ran, config_text, run, running
+from tests.routers.running import Ran, config_text, run_here, running
 from tests.routers.store import NOW, opened, put_deliveries, rows_of
 from tests.routers.waiting import wait_until
 
@@ -28,7 +28,7 @@ SOON = NOW + timedelta(minutes=5)
 
 def sinks(url: str, config: Path, *words: str, **environ: str) -> Ran:
     named = {"CALLRAIL_ROUTER_DATABASE_URL": url, "CALLRAIL_ROUTER_CONFIG": str(config)}
-    return run("sinks", *words, environ={**named, **environ})
+    return run_here("sinks", *words, environ={**named, **environ})
 
 
 def listed(url: str, config: Path) -> dict[str, dict[str, Any]]:
