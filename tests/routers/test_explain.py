@@ -32,7 +32,7 @@ from routers.rules.ruleset import FIRED, Rule, RuleSet, To
 from routers.schema import DeliveryState, deliveries, transitions, versions
 from routers.transitions import Transition
 from routers.zones import remember_zone, told_zones
-from tests.routers.running import Ran, run_here
+from tests.routers.running import Ran, run, run_here
 from tests.routers.store import FixedClock, a_rule, opened, receive, rows_of, rule_set
 
 MISSED, VOICEMAIL = Transition.CALL_MISSED, Transition.CALL_VOICEMAIL
@@ -462,7 +462,7 @@ def test_a_webhook_is_read_from_stdin_and_told_in_one_line(on_sqlite: Asked) -> 
     arguments = ["explain", "--config", str(on_sqlite.config), "--database-url", on_sqlite.url, "-o", "ndjson"]
     arguments += ["--file", "-", "--kind", "post_call", "--company", "acme"]
 
-    ran = run_here(*arguments, stdin=orjson.dumps(SATURDAY).decode())
+    ran = run(*arguments, stdin=orjson.dumps(SATURDAY).decode())
 
     assert (ran.code, ran.err) == (0, "")
     (line,) = ran.out.splitlines()
