@@ -49,7 +49,8 @@ _ROWS: dict[Table, dict[str, str]] = {
         "event_id": "'ev_' || {id}",
         "stage": "'ended'",
         "outcome": "'answered'",
-        "fields": """'{{"answered":true,"call_type":"answered","duration":183}}'""",
+        "fields": """'{{"answered":true,"call_type":"answered","duration":183,'"""
+        """ || '"direction":"inbound","source":"Yelp"}}'""",
     },
     transitions: {
         "id": "'tr_' || {id}",
@@ -99,7 +100,7 @@ _SQLITE = {
     "hash": "randomblob(32)",
 }
 _POSTGRESQL = {
-    "numbers": "generate_series({first}, {last}) AS numbers(n)",
+    "numbers": "generate_series({first}::bigint, {last}::bigint) AS numbers(n)",
     "rest": "lpad(n::text, 16, '0')",
     "at": "to_timestamp(({ms}) / 1000.0)",
     "kilobyte": "decode(repeat(md5(n::text), 62), 'hex')",
