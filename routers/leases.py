@@ -17,7 +17,8 @@ import structlog
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    UpdateBase,
+    FromClause,
+    Select,
     and_,
     bindparam,
     case,
@@ -27,6 +28,7 @@ from sqlalchemy import (
     type_coerce,
     update,
 )
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from receiver.bulk import BulkInsert, BulkQuery, BulkUpdate
 from receiver.columns import Json, fixed
@@ -120,7 +122,7 @@ _may_go = and_(
 )
 
 
-def _claiming(*conditions: ColumnElement[bool]) -> UpdateBase:
+def _claiming(*conditions: ColumnElement[bool]) -> ReturningUpdate[Any]:
     due = (
         select(deliveries.c.id)
         .where(_may_go, *conditions)
@@ -138,11 +140,11 @@ def _claiming(*conditions: ColumnElement[bool]) -> UpdateBase:
             leased_by=bindparam("instance"),
             fence=deliveries.c.fence + 1,
         )
-        .returning(deliveries.c.id)
+        .returning(*deliveries.c)
     )
 
 
-_claim = _claiming()
+_claim_oldest = _claiming()
 _claim_these = _claiming(deliveries.c.id.in_(bindparam("ids", expanding=True)))
 
 _in_lane = and_(deliveries.c.sink == bindparam("lane"), deliveries.c.state == fixed(DeliveryState.PENDING))
@@ -157,45 +159,56 @@ _companies = _companies.union_all(  # from one to the next by the index: what ea
 )
 _waiting_companies = select(_companies.c.company).where(_companies.c.company.is_not(None))
 _present = versions.alias("present")
-_claimed = (
-    select(
-        deliveries.c.id,
-        deliveries.c.fence,
-        deliveries.c.attempts,
-        deliveries.c.rule,
-        deliveries.c.company,
-        deliveries.c.template,
-        deliveries.c.expires_at,
-        deliveries.c.sink,
-        deliveries.c.order_key,
-        deliveries.c.blocks,
-        deliveries.c.blocks_until,
-        deliveries.c.may_repeat,
-        deliveries.c.done,
-        deliveries.c.cause,
-        deliveries.c.amend,
-        deliveries.c.amends,
-        deliveries.c.replay,
-        objects.c.type,
-        objects.c.object_id,
-        transitions.c.name,
-        transitions.c.occurred_at,
-        transitions.c.details,
-        versions.c.stage,
-        versions.c.outcome,
-        versions.c.fields,
-        objects.c.outcome.label("present_outcome"),
-        type_coerce(case((objects.c.version == transitions.c.version, None), else_=_present.c.fields), Json).label(
-            "present"
-        ),
+
+
+def _reading(claimed: FromClause) -> Select[Any]:
+    """Deliveries of *claimed* with all that is needed to render them."""
+    own = [
+        "id",
+        "fence",
+        "attempts",
+        "rule",
+        "company",
+        "template",
+        "expires_at",
+        "sink",
+        "order_key",
+        "blocks",
+        "blocks_until",
+        "may_repeat",
+        "done",
+        "cause",
+        "amend",
+        "amends",
+        "replay",
+    ]
+    present = case((objects.c.version == transitions.c.version, None), else_=_present.c.fields)
+    return (
+        select(
+            *(claimed.c[name] for name in own),
+            objects.c.type,
+            objects.c.object_id,
+            transitions.c.name,
+            transitions.c.occurred_at,
+            transitions.c.details,
+            versions.c.stage,
+            versions.c.outcome,
+            versions.c.fields,
+            objects.c.outcome.label("present_outcome"),
+            type_coerce(present, Json).label("present"),
+        )
+        .select_from(claimed)
+        .join(transitions, transitions.c.id == claimed.c.transition_id)
+        .join(objects, objects.c.id == claimed.c.object_id)
+        .join(versions, and_(versions.c.object_id == objects.c.id, versions.c.version == transitions.c.version))
+        .join(_present, and_(_present.c.object_id == objects.c.id, _present.c.version == objects.c.version))
+        .order_by(claimed.c.due_at, claimed.c.id)
     )
-    .join(transitions, transitions.c.id == deliveries.c.transition_id)
-    .join(objects, objects.c.id == deliveries.c.object_id)
-    .join(versions, and_(versions.c.object_id == objects.c.id, versions.c.version == transitions.c.version))
-    .join(_present, and_(_present.c.object_id == objects.c.id, _present.c.version == objects.c.version))
-    .where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
-    .order_by(deliveries.c.due_at, deliveries.c.id)
-)
+
+
+_claimed = _reading(deliveries).where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
+# SQLite knows no UPDATE within a SELECT, and has no round trip to save either.
+_claim_and_read = _reading(_claim_oldest.cte("claimed"))
 
 
 def claim_due(
@@ -217,15 +230,23 @@ def claim_due(
         after: Where more waits than can be sent: the company whose turn was last, so that each gets its share.
     """
     parameters = {"lane": sink, "now": now, "lease_until": lease_until, "instance": instance, "limit": limit}
-    in_turn = after is not None
-    ids = _claim_in_turn(conn, parameters, after or "") if in_turn else conn.execute(_claim, parameters).scalars().all()
-    if not ids:
-        return []
-    rows = conn.execute(_claimed, {"ids": ids}).all()
+    rows: Sequence[Any]
+    if after is None and conn.dialect.name == "postgresql":
+        rows = conn.execute(_claim_and_read, parameters).all()
+    else:
+        ids = _claim(conn, parameters, after)
+        rows = conn.execute(_claimed, {"ids": ids}).all() if ids else []
     untrue = [row for row in rows if row.name in OUTCOME_TRANSITIONS and row.outcome != row.present_outcome]
     if untrue:
         end(conn, untrue, DeliveryState.SUPERSEDED, SUPERSEDED, now)
     return [_delivery(row) for row in rows if row not in untrue]
+
+
+def _claim(conn: Connection, parameters: Mapping[str, Any], after: str | None) -> Sequence[str]:
+    """Claim, and the ids of what was."""
+    if after is not None:
+        return _claim_in_turn(conn, parameters, after)
+    return conn.execute(_claim_oldest, parameters).scalars().all()
 
 
 def _claim_in_turn(conn: Connection, parameters: Mapping[str, Any], after: str) -> Sequence[str]:
