@@ -18,6 +18,7 @@ from receiver.exceptions import ConfigError, ConfigProblem, Place, SecretMissing
 from receiver.includes import read_with_includes, text_hash
 from receiver.positioned_yaml import Document, Loc, validated
 from receiver.secrets import SecretRef
+from routers.audience import Audience
 from routers.blocks import AccountConfig, PrivacyConfig, RetentionConfig, RouterConfig, UnmatchedConfig
 from routers.complaints import Complaints
 from routers.hours import Schedule, parse_schedule
@@ -26,7 +27,6 @@ from routers.rules.fields import did_you_mean, fields_of
 from routers.rules.ruleset import RuleSet, To
 from routers.rules.warnings import warn
 from routers.sinks import SINK_TYPES, AnySinkConfig
-from routers.sinks.config import Audience
 from routers.templates import BUILT_IN_NAMES, check_templates
 from routers.transitions import INSTALLATION
 

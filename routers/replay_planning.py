@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, exists
 
 from receiver.columns import instant_text
+from routers.audience import Audience
 from routers.lifecycle import OUTCOME_TRANSITIONS
 from routers.messages import Amend
 from routers.outbox import NewDelivery
@@ -18,7 +19,6 @@ from routers.redeciding import MADE, Said, redecide
 from routers.replays import Item, LeftOut, Options, Plan, Routing, Scope
 from routers.rules.ruleset import RuleSet
 from routers.schema import OPEN, DeliveryState, deliveries, transitions
-from routers.sinks.config import Audience
 from routers.transitions import ALARMS
 from routers.zones import told_zones
 

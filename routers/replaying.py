@@ -24,6 +24,7 @@ from receiver.clock import Clock
 from receiver.columns import fixed
 from receiver.schema import EventState, events
 from receiver.writer import Writer
+from routers.audience import Audience
 from routers.deciding import order_key_of
 from routers.lanes import SHUT_AFTER
 from routers.messages import Amend
@@ -46,7 +47,6 @@ from routers.schema import (
     transitions,
     versions,
 )
-from routers.sinks.config import Audience
 from routers.transitions import Transition
 
 _log = structlog.get_logger(__name__)

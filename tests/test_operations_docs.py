@@ -14,6 +14,7 @@ from receiver.instances import ALIVE_FOR
 from receiver.intake import MAX_QUARANTINING
 from receiver.quarantine import KEPT_FOR, UNKNOWN_KEPT_FOR
 from receiver.schema import QuarantineReason
+from routers.audience import Audience
 from routers.checkup import LITTLE_SPACE, LONGEST_LOOK, NO_SPACE
 from routers.cli.keys import verdict_on
 from routers.durations import written_duration
@@ -21,7 +22,7 @@ from routers.outcomes import Outcome, Retry
 from routers.retries import OWN_TROUBLE, PAUSE, REPEAT_AFTER, Policy, next_step
 from routers.routing import MAX_TRIES
 from routers.schema import DeliveryState
-from routers.sinks.config import SCHEDULES, Audience
+from routers.sinks.config import SCHEDULES
 from routers.uncertain import OnUncertain
 from tests.contract.test_contract import ROWS, Row
 from tests.routers.running import run_here

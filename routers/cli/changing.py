@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Row
 from receiver.database import Database
 from receiver.exceptions import ConfigError
 from routers import lanes, ledger
+from routers.audience import Audience
 from routers.audit import note
 from routers.cli.looking import only, opened
 from routers.cli.options import config_option, database_option, output_option
@@ -26,7 +27,6 @@ from routers.cli.selecting import selection_options, states_option
 from routers.ledger import Selection
 from routers.operating import CANCELLABLE, Change, cancel, change_all, clock_of, retry
 from routers.schema import OPEN, RETRYABLE, DeliveryState
-from routers.sinks.config import Audience
 
 _IDS_NOTED = 5
 FAILED = (DeliveryState.DEAD, DeliveryState.UNCERTAIN)

@@ -6,12 +6,13 @@ import inspect
 from collections.abc import Iterator
 
 from receiver.companies import DEFAULTS
+from routers.audience import Audience
 from routers.durations import written_duration
 from routers.hours import CLOSED
 from routers.reference.markdown import code, page, table
 from routers.rule_schema import Schema, router_schema
 from routers.sinks import SINK_TYPES
-from routers.sinks.config import SCHEDULES, Audience, SinkConfig
+from routers.sinks.config import SCHEDULES, SinkConfig
 from routers.transitions import Transition
 
 _HOURS_ROWS = (

@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Iterable
 from datetime import timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
@@ -25,18 +24,12 @@ from callrail.addresses import AllowList
 from callrail.http import HttpClient
 from receiver.positioned_yaml import Loc
 from receiver.secrets import SecretRef
+from routers.audience import Audience
 from routers.durations import Duration
 from routers.messages import Amend
 from routers.rates import WrittenRate
 from routers.rules.ruleset import Amending
 from routers.uncertain import OnUncertain
-
-
-class Audience(StrEnum):
-    """Who is at the other end. People are told soon or not at all; systems are told in the end."""
-
-    PEOPLE = "people"
-    SYSTEMS = "systems"
 
 
 def _schedule(text: str) -> tuple[timedelta, ...]:

@@ -23,10 +23,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, fie
 from callrail.addresses import AllowList
 from callrail.exceptions import AnswerLost, HttpError, NotSent
 from receiver.secrets import SecretRef
+from routers.audience import Audience
 from routers.escapes import plain
 from routers.messages import Amend, Message
 from routers.outcomes import AuthFailed, Delivered, Outcome, Rejected, Retry, outcome_of_error
-from routers.sinks.config import Audience, RemoteSinkConfig
+from routers.sinks.config import RemoteSinkConfig
 from routers.sinks.mail import Letterhead, compose, message_id
 from routers.sinks.sink import Check
 from routers.sinks.smtp import CLOSING, Post, Probe, Refused, Reply, Server, Stage, Tls

@@ -22,13 +22,13 @@ from callrail.exceptions import HttpError
 from callrail.http import Answer, HttpClient
 from receiver.positioned_yaml import Loc
 from receiver.secrets import SecretRef
+from routers.audience import Audience
 from routers.escapes import Escape, html, markdown, plain
 from routers.filters import ZONE
 from routers.messages import Message
 from routers.outcomes import Delivered, Outcome, Rejected, Uncertain, excerpt_of, outcome_of, outcome_of_error
 from routers.sandbox import Compiled, TemplateFailed, View, compile_template
 from routers.sinks.config import (
-    Audience,
     HeaderName,
     HttpSinkConfig,
     WrittenHeaders,

@@ -20,11 +20,12 @@ from pydantic import field_validator, model_validator
 from callrail.exceptions import HttpError
 from callrail.http import HttpClient
 from receiver.secrets import SecretRef
+from routers.audience import Audience
 from routers.messages import Amend, First, Message
 from routers.outcomes import Delivered, Outcome, Retry, Uncertain, outcome_of_error
 from routers.rates import Rate, WrittenRate
 from routers.rules.ruleset import Amending
-from routers.sinks.config import Audience, HttpSinkConfig
+from routers.sinks.config import HttpSinkConfig
 from routers.sinks.sink import Check
 from routers.sinks.slack_answers import FIRST_IS_LOST, Reply, read_hook, read_reply
 from routers.sinks.slack_blocks import Composed, compose

@@ -6,9 +6,10 @@ import sys
 from collections.abc import Sequence
 from typing import Literal, TextIO
 
+from routers.audience import Audience
 from routers.messages import Message
 from routers.outcomes import Delivered, Outcome
-from routers.sinks.config import Audience, SinkConfig
+from routers.sinks.config import SinkConfig
 from routers.sinks.sink import Check
 from routers.uncertain import OnUncertain
 

@@ -22,18 +22,11 @@ from callrail.exceptions import HttpError
 from callrail.fields import FIELDS
 from callrail.http import HttpClient
 from receiver.companies import SigningKey, SigningKeyConfig
+from routers.audience import Audience
 from routers.messages import Message
 from routers.outcomes import Outcome, outcome_of, outcome_of_error
 from routers.rules.fields import did_you_mean, own_fields
-from routers.sinks.config import (
-    Audience,
-    HttpSinkConfig,
-    WrittenHeaders,
-    WrittenUrl,
-    checked_headers,
-    resolved,
-    resolved_url,
-)
+from routers.sinks.config import HttpSinkConfig, WrittenHeaders, WrittenUrl, checked_headers, resolved, resolved_url
 from routers.sinks.reaching import check_reached
 from routers.sinks.sink import Check
 from routers.uncertain import OnUncertain

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Row, select, update
 
 from receiver.database import Database
+from routers.audience import Audience
 from routers.lanes import open_lane
 from routers.replay_planning import plan_replay
 from routers.replaying import Step, step
@@ -19,7 +20,6 @@ from routers.replays import Options, Plan, Scope, start, store_plan
 from routers.routing import route
 from routers.rules.ruleset import RuleSet
 from routers.schema import OPEN, DeliveryState, deliveries, replay_items, replays
-from routers.sinks.config import Audience
 from tests.routers.store import FixedClock, a_rule, opened, receive, rows_of, rule_set
 
 SYSTEM: Mapping[str, Audience] = {"crm": Audience.SYSTEMS, "sales": Audience.SYSTEMS}

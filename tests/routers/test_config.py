@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from receiver.exceptions import ConfigError, ConfigProblem
 from receiver.secrets import SecretRef
+from routers.audience import Audience
 from routers.config import Configuration, check_config, read_config
 from routers.demo import example_config
 from routers.rules.ruleset import OnLate, To
-from routers.sinks.config import Audience
 from routers.transitions import INSTALLATION, Transition
 from tests.fakes.receiver_of_webhooks import SECRET
 

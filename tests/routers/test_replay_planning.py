@@ -11,11 +11,11 @@ from sqlalchemy import update
 
 from receiver.ids import Prefix, first_id, new_id
 from routers.alarm_events import Alarm, insert_alarm
+from routers.audience import Audience
 from routers.replays import LeftOut, Routing, Scope, call_off
 from routers.routing import route
 from routers.rules.ruleset import OnLate, RuleSet, To
 from routers.schema import OPEN, DeliveryState, deliveries, objects, transitions
-from routers.sinks.config import Audience
 from routers.transitions import Transition
 from tests.routers.replaying import World, a_world
 from tests.routers.store import a_rule, rows_of, rule_set

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from sqlalchemy import select, update
 
 from routers import lanes, migrate
+from routers.audience import Audience
 from routers.lanes import Condition, save_lane
 from routers.operating import cancel, retry
 from routers.rates import parse_rate
 from routers.replaying import GIVES_WAY, GIVES_WAY_FOR, IS_FULL, MOST_OPEN, step
 from routers.replays import LeftOut, WrongState, call_off, pause, progress_of, resume, start
 from routers.schema import OPEN, DeliveryState, ReplayState, audit, deliveries, replays
-from routers.sinks.config import Audience
 from tests.routers.replaying import SECOND, World, a_world
 from tests.routers.store import put_deliveries, receive, rows_of
 

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from routers.audience import Audience
 from routers.outcomes import AuthFailed, Delivered, Gone, Outcome, Rejected, Retry, Uncertain
 from routers.retries import OWN_TROUBLE, PAUSE, REPEAT_AFTER, Policy, Step, next_step
 from routers.schema import DeliveryState
-from routers.sinks.config import SCHEDULES, Audience
+from routers.sinks.config import SCHEDULES
 from routers.uncertain import OnUncertain
 
 NOW = datetime(2026, 3, 10, 13, 15, tzinfo=UTC)

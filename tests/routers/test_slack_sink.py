@@ -17,11 +17,11 @@ from jsonschema import Draft7Validator
 from pydantic import ValidationError
 
 from receiver.exceptions import SecretMissing
+from routers.audience import Audience
 from routers.config import check_config
 from routers.messages import Amend, First, Message
 from routers.outcomes import AuthFailed, Delivered, Gone, Outcome, Rejected, Retry, Uncertain
 from routers.rates import Rate
-from routers.sinks.config import Audience
 from routers.sinks.slack import SlackBot, SlackConfig, SlackHook
 from routers.sinks.slack_blocks import compose
 from routers.transitions import Transition
