@@ -8,7 +8,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -59,8 +59,12 @@ class Pair:
         return process.popen.pid
 
     def end(self) -> None:
-        for stack, process in self.running.values():
+        for _, process in self.running.values():
             assert process.end() == 0
+
+    def close(self) -> None:
+        """Whatever happened, none is left: it would hold what others leave in the spool."""
+        for stack, _ in self.running.values():
             stack.close()
 
 
@@ -109,7 +113,7 @@ def test_killed_amid_all_trouble_it_loses_nothing_and_explains_every_delivery(
     common = ["--config", str(config), "--database-url", own_url]
     pair = Pair(own_url, [*common, "--spool", str(spool)], a_free_port())
     dead: set[int] = set()
-    with receiver_in_a_thread() as destination, opened(own_url) as database:
+    with receiver_in_a_thread() as destination, opened(own_url) as database, closing(pair):
         destination.behaves(slowly(answer(200), seconds=0.005))
         config.write_text(config_text(destination.url, sink="concurrency: 4, timeout: 5s, retry: [0s, 1s]"))
         load = Load([pair.port], pause=0.02)
