@@ -10,7 +10,8 @@ import asyncio
 import errno
 import socket
 import ssl
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -21,7 +22,7 @@ import httpcore2
 import httpx2
 
 from callrail.addresses import AllowList
-from callrail.exceptions import AddressRefused, AnswerLost, HttpError, NoNetwork, NotSent
+from callrail.exceptions import AddressRefused, AnswerLost, NoNetwork, NotSent
 from callrail.resolving import Resolver
 
 # The pool looks at each of its connections for each request, so its cost a request grows with its size (measured).
@@ -41,11 +42,20 @@ _UNSENT = (
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back. *body* is cut at `MAX_ANSWER_BYTES`; header names are lower case."""
+    """What came back. *body* is cut at the client's `max_answer`; header names are read in any case."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An answer whose body is read piece by piece, however long it is."""
+
+    status: int
+    headers: Mapping[str, str]
+    pieces: AsyncIterator[bytes]
 
 
 class HttpClient:
@@ -56,6 +66,7 @@ class HttpClient:
         allow_hosts: Hosts or networks to be reached although they are loopback, private or reserved.
         connections: How many connections it keeps at most.
         ca_file: Certificates (PEM) of an authority to be trusted beside those that everybody trusts.
+        max_answer: Bytes of an answer that are read; the rest is left.
 
     Raises:
         ValueError: *ca_file* cannot be read as certificates.
@@ -68,8 +79,10 @@ class HttpClient:
         allow_hosts: Iterable[str] = (),
         connections: int = MAX_CONNECTIONS,
         ca_file: Path | None = None,
+        max_answer: int = MAX_ANSWER_BYTES,
     ) -> None:
         self._deadline = timeout.total_seconds()
+        self._max_answer = max_answer
         self._backend = _GuardedBackend(AllowList(allow_hosts))
         self._tls = _tls_context(ca_file)
         # The transport alone: a client above it would add what we do not want, redirects, cookies and their cost.
@@ -82,9 +95,18 @@ class HttpClient:
         return await self.request("POST", url, content=content, headers=headers)
 
     async def request(
-        self, method: str, url: str, *, content: bytes | None = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        url: str,
+        *,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        within: float | None = None,
     ) -> Answer:
         """Send one request once.
+
+        Args:
+            within: Seconds for the whole exchange, where that is less than the client's timeout.
 
         Raises:
             NotSent: Nothing left this machine; `AddressRefused` when the address is one we do not connect to,
@@ -92,17 +114,43 @@ class HttpClient:
             AnswerLost: The request may have arrived, and no whole answer came in time.
         """
         sending = _Sending()
-        try:
+        bound = self._deadline if within is None else min(within, self._deadline)
+        with _told_plainly(sending, bound):
+            async with asyncio.timeout(bound):
+                response = await self._send(method, url, content, headers, sending)
+                stream = cast(httpx2.AsyncByteStream, response.stream)
+                try:
+                    body = await _read_capped(stream, self._max_answer)
+                finally:
+                    await stream.aclose()
+        return Answer(response.status_code, response.headers, body)
+
+    @asynccontextmanager
+    async def stream(self, url: str, *, headers: Mapping[str, str] | None = None) -> AsyncIterator[Stream]:
+        """GET *url* once, for an answer of any length. The timeout bounds each wait for a piece, not the whole.
+
+        Raises:
+            NotSent, AnswerLost: As `request`; also while the pieces are read.
+        """
+        sending = _Sending()
+        with _told_plainly(sending, self._deadline):
             async with asyncio.timeout(self._deadline):
-                return await self._exchange(method, url, content, dict(headers or {}), sending)
-        except _UNSENT as error:
-            raise _refusal(error) from None
-        except (httpx2.TransportError, httpx2.StreamError) as error:
-            raise AnswerLost(_sentence(error)) from None
-        except UnicodeError:
-            raise NotSent("a header holds a character outside ASCII") from None
-        except TimeoutError:
-            raise self._late(sending) from None
+                response = await self._send("GET", url, None, headers, sending)
+        stream = cast(httpx2.AsyncByteStream, response.stream)
+        try:
+            yield Stream(response.status_code, response.headers, self._pieces(stream, sending))
+        finally:
+            await stream.aclose()
+
+    async def _pieces(self, stream: httpx2.AsyncByteStream, sending: _Sending) -> AsyncIterator[bytes]:
+        pieces = aiter(stream)
+        while True:
+            with _told_plainly(sending, self._deadline):
+                async with asyncio.timeout(self._deadline):
+                    piece = await anext(pieces, None)
+            if piece is None:
+                return
+            yield piece
 
     async def reach(self, url: str) -> None:
         """Resolve the host of *url*, connect to it and shake hands; no request leaves.
@@ -129,22 +177,13 @@ class HttpClient:
         finally:
             await stream.aclose()
 
-    def _late(self, sending: _Sending) -> HttpError:
-        said = f"within {self._deadline:g} s"
-        return AnswerLost(f"no answer {said}") if sending.has_begun else NotSent(f"no connection {said}")
-
-    async def _exchange(
-        self, method: str, url: str, content: bytes | None, headers: dict[str, str], sending: _Sending
-    ) -> Answer:
+    async def _send(
+        self, method: str, url: str, content: bytes | None, headers: Mapping[str, str] | None, sending: _Sending
+    ) -> httpx2.Response:
         extensions = {"trace": sending.note, "timeout": self._timeout}
-        request = httpx2.Request(method, url, content=content, headers=_OUR_HEADERS | headers, extensions=extensions)
-        response = await self._transport.handle_async_request(request)
-        stream = cast(httpx2.AsyncByteStream, response.stream)
-        try:
-            body = await _read_capped(stream)
-        finally:
-            await stream.aclose()
-        return Answer(response.status_code, response.headers, body)
+        ours = _OUR_HEADERS | dict(headers or {})
+        request = httpx2.Request(method, url, content=content, headers=ours, extensions=extensions)
+        return await self._transport.handle_async_request(request)
 
     async def aclose(self) -> None:
         """Close all connections. The client cannot be used afterwards."""
@@ -177,9 +216,31 @@ def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
     return context
 
 
-async def _read_capped(stream: httpx2.AsyncByteStream) -> bytes:
+@contextmanager
+def _told_plainly(sending: _Sending, bound: float) -> Iterator[None]:
+    """Whatever goes wrong in an exchange, as `NotSent` or `AnswerLost`."""
+    try:
+        yield
+    except _UNSENT as error:
+        raise _refusal(error) from None
+    except (httpx2.TransportError, httpx2.StreamError) as error:
+        raise AnswerLost(_sentence(error)) from None
+    except UnicodeError:
+        raise NotSent("a header holds a character outside ASCII") from None
+    except TimeoutError:
+        said = f"within {bound:g} s"
+        raise (AnswerLost(f"no answer {said}") if sending.has_begun else NotSent(f"no connection {said}")) from None
+
+
+def multipart(fields: Mapping[str, str], files: Mapping[str, Path]) -> tuple[bytes, str]:
+    """The body of a form with files, and its content type."""
+    read = {name: (path.name, path.read_bytes()) for name, path in files.items()}
+    request = httpx2.Request("POST", "http://localhost/", data=dict(fields), files=read)
+    return request.read(), request.headers["content-type"]
+
+
+async def _read_capped(stream: httpx2.AsyncByteStream, room: int) -> bytes:
     parts: list[bytes] = []
-    room = MAX_ANSWER_BYTES
     async for part in stream:
         parts.append(part[:room])
         room -= len(part)

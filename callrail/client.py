@@ -1,0 +1,242 @@
+"""The client of CallRail's API: one API key, one account at a time."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, get_type_hints
+from urllib.parse import quote, urlsplit
+
+from callrail.budgets import Budgets, InMemoryBudgets
+from callrail.dates import require_dates
+from callrail.downloading import Download, download
+from callrail.exceptions import AccountUnknown, InvalidRequest, NotFound, UnexpectedAnswer
+from callrail.http import Answer, HttpClient
+from callrail.operation import Operation, Request, Resource, raw_request
+from callrail.paging import MAX_PER_PAGE, Listing
+from callrail.resources.accounts import Accounts
+from callrail.resources.calls import Calls
+from callrail.sending import Pace, Sender, elsewhere, parsed
+
+BASE_URL = "https://api.callrail.com"
+TIMEOUT = timedelta(seconds=30)
+DEADLINE = timedelta(minutes=2)
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+
+
+class CallRail:
+    """CallRail's API, version 3, for one key.
+
+    Args:
+        api_key: Belongs to a user of CallRail and sees what that user sees.
+        account_id: ``ACC...`` or the number; may be left out where the key sees one account only.
+        base_url: Where the API is, a stand-in for example: scheme, host and port.
+        budgets: Counts the account's requests; by default in memory, up to CallRail's documented limits.
+        timeout: Bound on one request.
+        deadline: Bound on an operation's request with its repetitions and waiting; on one page, for a list.
+        allow_hosts: Hosts that downloads may be redirected to although they are loopback, private or reserved.
+
+    Raises:
+        InvalidRequest: Key or URL cannot be such.
+    """
+
+    accounts: Accounts
+    calls: Calls
+
+    def __init__(
+        self,
+        api_key: str,
+        account_id: str | int | None = None,
+        *,
+        base_url: str = BASE_URL,
+        budgets: Budgets | None = None,
+        timeout: timedelta = TIMEOUT,
+        deadline: timedelta = DEADLINE,
+        allow_hosts: Iterable[str] = (),
+        pace: Pace | None = None,
+    ) -> None:
+        if not api_key or not api_key.isascii() or not api_key.isprintable() or '"' in api_key or " " in api_key:
+            raise InvalidRequest("the API key is empty or holds a character that no key has")
+        parts = urlsplit(base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
+            raise InvalidRequest("base_url takes scheme, host and port only, such as https://api.callrail.com")
+        pace = pace or Pace()
+        # Who names the host of the API means it, also where that is a stand-in on this machine.
+        allowed = (parts.hostname, *allow_hosts)
+        http = HttpClient(timeout=timeout, allow_hosts=allowed, max_answer=MAX_ANSWER_BYTES)
+        self._sender = Sender(
+            http,
+            base_url=f"{parts.scheme}://{parts.netloc}",
+            api_key=api_key,
+            budgets=budgets or InMemoryBudgets(now=pace.now),
+            pace=pace,
+        )
+        self._deadline = deadline
+        self._account = _Account(None if account_id is None else str(account_id))
+        self._bind_resources()
+
+    def _bind_resources(self) -> None:
+        for name, resource in resources().items():
+            setattr(self, name, resource(self))
+
+    def for_account(self, account_id: str | int) -> Self:
+        """The same client for another account of the key; connections and allowances are shared."""
+        other = copy.copy(self)
+        other._account = _Account(str(account_id))
+        other._bind_resources()
+        return other
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        deadline: timedelta | None = None,
+    ) -> Any:
+        """Any request to the API; the answer's JSON, None where it is empty.
+
+        Authorisation, allowances, repetitions and errors are those of the operations; parameters are not checked.
+
+        Args:
+            path: From the host on; ``{account_id}`` is put in: ``/v3/a/{account_id}/tags.json``.
+            params: The query; a list becomes ``name[]=a&name[]=b``.
+            json: The body.
+
+        Raises:
+            InvalidRequest: *path* is none of the API's.
+            AnswerError, NotSent, AnswerLost, BudgetSpent: As of every operation.
+        """
+        request = raw_request(method, path, params=params, json=json)
+        if "{account_id}" in path:
+            request = replace(request, path=path.replace("{account_id}", quote(await self._account_id(), safe="")))
+        return parsed(request, await self._send(request, deadline))
+
+    async def download(self, url: str, to: Path, *, max_bytes: int | None = None) -> Download:
+        """Save a recording or a text's media under *to*, piece by piece; nothing is left there if it fails.
+
+        Args:
+            url: As the API told it: of ``calls.recording`` or of ``media_urls``.
+            max_bytes: Refuse what is longer.
+
+        Raises:
+            AnswerError, NotSent, AnswerLost: As of every operation.
+            UnexpectedAnswer: It is longer than *max_bytes*, or was redirected too often.
+        """
+        return await download(self._sender, url, to, max_bytes=max_bytes)
+
+    async def aclose(self) -> None:
+        """Close all connections, those of `for_account` too."""
+        await self._sender.http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    # --- for operations and lists ---------------------------------------------------------------------------------
+
+    async def _call(self, operation: Operation, given: Mapping[str, Any]) -> Any:
+        self._check(operation, given)
+        request = operation.request(given, await self._account_id() if operation.is_account_bound else "")
+        if given.get("dry_run"):
+            planned = operation.answer()
+            planned._planned = request
+            return planned
+        told = parsed(request, await self._send(request, given.get("deadline")))
+        return operation.answer_adapter.validate_python({} if told is None else told)
+
+    def _list(self, operation: Operation, given: Mapping[str, Any]) -> Listing[Any]:
+        self._check(operation, given)
+        operation.request(given, "ACC")  # so that a mistake is told here, and not where the list is read
+        return Listing(self, operation, given)
+
+    async def _first_page(self, operation: Operation, given: Mapping[str, Any]) -> Request:
+        request = operation.request(given, await self._account_id() if operation.is_account_bound else "")
+        ways = {"relative_pagination": "true"} if operation.is_relative else {}
+        return request.with_query(per_page=str(given.get("per_page", MAX_PER_PAGE)), **ways)
+
+    async def _page(self, operation: Operation, request: Request, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        told = parsed(request, await self._send(request, given.get("deadline")))
+        if not isinstance(told, dict) or not isinstance(told.get(operation.rows), list):
+            raise UnexpectedAnswer(f"GET {operation.name}", 200, f"its body holds no list of {operation.rows}")
+        return told
+
+    def is_api(self, url: str) -> bool:
+        """Whether *url* is of the API's own host."""
+        return self._sender.is_ours(url)
+
+    def _check(self, operation: Operation, given: Mapping[str, Any]) -> None:
+        if operation.is_dated:
+            require_dates(operation.name, given, self._sender.pace.now().date())
+        per_page = given.get("per_page", MAX_PER_PAGE)
+        if not isinstance(per_page, int) or not 1 <= per_page <= MAX_PER_PAGE:
+            raise InvalidRequest(f"{operation.name}: per_page is {per_page!r}, but CallRail takes 1 to {MAX_PER_PAGE}")
+
+    # --- which account --------------------------------------------------------------------------------------------
+
+    async def _account_id(self) -> str:
+        if self._account.id is None:
+            seen = [account.id async for account in self.accounts.list() if account.id]
+            if len(seen) != 1:
+                found = ", ".join(seen) or "none"
+                raise AccountUnknown(
+                    f"give account_id: the key sees {'several accounts' if seen else 'none'} ({found})"
+                )
+            self._account.id = seen[0]
+        return self._account.id
+
+    async def _send(self, request: Request, deadline: timedelta | None) -> Answer:
+        """Send *request*; on a 404 under the account's other id, until one of the two has proved right.
+
+        Which of its two ids an account answers to differs by account (observed).
+        """
+        account, within = self._account, deadline or self._deadline
+        given = account.id or ""
+        sent = elsewhere(request, old=given, new=account.working_id or given)
+        try:
+            answer = await self._sender.send(sent, account=given, deadline=within)
+        except NotFound:
+            other = await self._other_id() if not account.is_proved and sent.path.startswith("/v3/a/") else None
+            if other is None:
+                raise
+            sent = elsewhere(request, old=given, new=other)
+            answer = await self._sender.send(sent, account=given, deadline=within)
+            account.working_id = other
+        account.is_proved = account.is_proved or sent.path.startswith("/v3/a/")
+        return answer
+
+    async def _other_id(self) -> str | None:
+        """The account's other id, `ACC...` or the number; None if the key does not see the account."""
+        account = self._account
+        if account.other_id is None:
+            async for seen in self.accounts.list(fields=["numeric_id"]):
+                ids = (seen.id, str(seen.numeric_id) if seen.numeric_id else None)
+                if account.id in ids:
+                    account.other_id = ids[1] if account.id == ids[0] else ids[0]
+        return account.other_id
+
+
+@functools.cache
+def resources() -> Mapping[str, type[Resource]]:
+    """All resources by name, `calls` for example; each tells its `operations`."""
+    return {name: kind for name, kind in get_type_hints(CallRail).items() if issubclass(kind, Resource)}
+
+
+@dataclass(slots=True)
+class _Account:
+    """An account's id as given, its other one, and which of them the API has answered to."""
+
+    id: str | None
+    other_id: str | None = None
+    working_id: str | None = None
+    is_proved: bool = False

@@ -1,0 +1,93 @@
+"""Recordings and media of texts: files of any size, behind redirects that are followed by hand.
+
+The key goes to the API's host alone. Media redirect to signed storage elsewhere, recordings are links with an access
+key of their own (both observed).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+from urllib.parse import urljoin, urlsplit, urlunsplit
+
+from callrail.exceptions import AnswerLost, InvalidRequest, UnexpectedAnswer
+from callrail.http import Answer, Stream
+from callrail.operation import Request
+from callrail.sending import REDIRECTS, Sender, answer_error
+
+MAX_REDIRECTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A saved file."""
+
+    path: Path
+    size: int
+    content_type: str
+
+
+async def download(sender: Sender, url: str, to: Path, *, max_bytes: int | None) -> Download:
+    """Save what *url* leads to; see `CallRail.download`."""
+    for _ in range(MAX_REDIRECTS + 1):
+        url = _address(sender, url)
+        async with sender.http.stream(url, headers=sender.headers_for(url)) as stream:
+            if stream.status in REDIRECTS and "location" in stream.headers:
+                url = urljoin(url, stream.headers["location"])
+                continue
+            if stream.status != 200:
+                raise answer_error(_REQUEST, Answer(stream.status, stream.headers, b""))
+            size = await _save(stream, to, max_bytes)
+            return Download(to, size, stream.headers.get("content-type", ""))
+    raise UnexpectedAnswer("download", 302, f"more than {MAX_REDIRECTS} redirects")
+
+
+_REQUEST = Request("download", "GET", "")
+
+
+def _address(sender: Sender, url: str) -> str:
+    """*url*, by https where the API is: links are also told as http:// (documented example)."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+        raise InvalidRequest("what is to be downloaded has no web address; give it as the API told it")
+    return urlunsplit(parts._replace(scheme="https")) if sender.base_url.startswith("https:") else url
+
+
+async def _save(stream: Stream, to: Path, max_bytes: int | None) -> int:
+    with _appearing_whole(to) as file:
+        async for piece in _whole(stream, max_bytes):
+            file.write(piece)
+        return file.tell()
+
+
+@contextmanager
+def _appearing_whole(path: Path) -> Iterator[BinaryIO]:
+    """A file that is written beside *path* first, so that whoever finds *path* finds all of it."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        beside = Path(file.name)
+        try:
+            yield cast(BinaryIO, file)
+            file.close()
+            beside.replace(path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+
+
+async def _whole(stream: Stream, max_bytes: int | None) -> AsyncIterator[bytes]:
+    told = stream.headers.get("content-length", "")
+    announced = int(told) if told.isdigit() else None
+    size = 0
+    if max_bytes is not None and announced is not None and announced > max_bytes:
+        raise UnexpectedAnswer("download", stream.status, f"{announced} bytes are more than the {max_bytes} allowed")
+    async for piece in stream.pieces:
+        size += len(piece)
+        if max_bytes is not None and size > max_bytes:
+            raise UnexpectedAnswer("download", stream.status, f"it is longer than the {max_bytes} bytes allowed")
+        yield piece
+    if announced is not None and size < announced:
+        raise AnswerLost(f"only {size} of {announced} bytes arrived")

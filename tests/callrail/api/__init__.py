@@ -1,0 +1,1 @@
+"""The client of the API against the fake CallRail, over real sockets."""
