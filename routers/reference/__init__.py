@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from routers.reference.api import api_page
 from routers.reference.commands import commands_page
 from routers.reference.fields import fields_page
 from routers.reference.markdown import page
@@ -27,6 +28,7 @@ def pages() -> dict[str, str]:
         "settings.md": settings_page,
         "reasons.md": reasons_page,
         "cli.md": commands_page,
+        "api.md": api_page,
     }
     return {name: write() for name, write in written.items()}
 
@@ -41,5 +43,6 @@ def contents_page() -> str:
         "* [Operators](operators.md): how it can ask.\n"
         "* [Settings](settings.md): every key of `router.yaml`.\n"
         "* [Reasons](reasons.md): why somebody was told, or was not.\n"
-        "* [Commands](cli.md): every command with its options, and the exit codes.",
+        "* [Commands](cli.md): every command with its options, and the exit codes.\n"
+        "* [CallRail's API](api.md): every operation, in Python and in the shell.",
     )
