@@ -12,16 +12,30 @@ from types import TracebackType
 from typing import Any, Self, get_type_hints
 from urllib.parse import quote, urlsplit
 
+from callrail.answer import Answer
 from callrail.budgets import Budgets, InMemoryBudgets
 from callrail.dates import require_dates
 from callrail.downloading import Download, download
 from callrail.exceptions import AccountUnknown, InvalidRequest, NotFound, UnexpectedAnswer
-from callrail.http import Answer, HttpClient
 from callrail.operation import Operation, Request, Resource, raw_request
 from callrail.paging import MAX_PER_PAGE, Listing
 from callrail.resources.accounts import Accounts
+from callrail.resources.caller_ids import CallerIds
 from callrail.resources.calls import Calls
-from callrail.sending import Pace, Sender, elsewhere, parsed
+from callrail.resources.companies import Companies
+from callrail.resources.form_submissions import FormSubmissions
+from callrail.resources.integration_triggers import IntegrationTriggers
+from callrail.resources.integrations import Integrations
+from callrail.resources.leads import Leads
+from callrail.resources.message_flows import MessageFlows
+from callrail.resources.notifications import Notifications
+from callrail.resources.sms_threads import SmsThreads
+from callrail.resources.summary_emails import SummaryEmails
+from callrail.resources.tags import Tags
+from callrail.resources.text_messages import TextMessages
+from callrail.resources.trackers import Trackers
+from callrail.resources.users import Users
+from callrail.sending import Pace, Sender, elsewhere, is_under, parsed
 
 BASE_URL = "https://api.callrail.com"
 TIMEOUT = timedelta(seconds=30)
@@ -46,7 +60,21 @@ class CallRail:
     """
 
     accounts: Accounts
+    caller_ids: CallerIds
     calls: Calls
+    companies: Companies
+    form_submissions: FormSubmissions
+    integration_triggers: IntegrationTriggers
+    integrations: Integrations
+    leads: Leads
+    message_flows: MessageFlows
+    notifications: Notifications
+    sms_threads: SmsThreads
+    summary_emails: SummaryEmails
+    tags: Tags
+    text_messages: TextMessages
+    trackers: Trackers
+    users: Users
 
     def __init__(
         self,
@@ -65,6 +93,8 @@ class CallRail:
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
             raise InvalidRequest("base_url takes scheme, host and port only, such as https://api.callrail.com")
+        from callrail.http import HttpClient  # slow to load: half of what importing the client would take
+
         pace = pace or Pace()
         # Who names the host of the API means it, also where that is a stand-in on this machine.
         allowed = (parts.hostname, *allow_hosts)
@@ -202,17 +232,18 @@ class CallRail:
         """
         account, within = self._account, deadline or self._deadline
         given = account.id or ""
-        sent = elsewhere(request, old=given, new=account.working_id or given)
+        is_bound = bool(given) and is_under(request, given)
+        sent = elsewhere(request, old=given, new=account.working_id or given) if is_bound else request
         try:
             answer = await self._sender.send(sent, account=given, deadline=within)
         except NotFound:
-            other = await self._other_id() if not account.is_proved and sent.path.startswith("/v3/a/") else None
+            other = await self._other_id() if is_bound and not account.is_proved else None
             if other is None:
                 raise
             sent = elsewhere(request, old=given, new=other)
             answer = await self._sender.send(sent, account=given, deadline=within)
             account.working_id = other
-        account.is_proved = account.is_proved or sent.path.startswith("/v3/a/")
+        account.is_proved = account.is_proved or is_bound
         return answer
 
     async def _other_id(self) -> str | None:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import BinaryIO, cast
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
+from callrail.answer import Answer, Stream
 from callrail.exceptions import AnswerLost, InvalidRequest, UnexpectedAnswer
-from callrail.http import Answer, Stream
 from callrail.operation import Request
 from callrail.sending import REDIRECTS, Sender, answer_error
 

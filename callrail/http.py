@@ -22,6 +22,8 @@ import httpcore2
 import httpx2
 
 from callrail.addresses import AllowList
+from callrail.answer import Answer as Answer
+from callrail.answer import Stream as Stream
 from callrail.exceptions import AddressRefused, AnswerLost, NoNetwork, NotSent
 from callrail.resolving import Resolver
 
@@ -38,24 +40,6 @@ _UNSENT = (
     httpx2.InvalidURL,
     httpx2.LocalProtocolError,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back. *body* is cut at the client's `max_answer`; header names are read in any case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """An answer whose body is read piece by piece, however long it is."""
-
-    status: int
-    headers: Mapping[str, str]
-    pieces: AsyncIterator[bytes]
 
 
 class HttpClient:

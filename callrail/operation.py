@@ -203,8 +203,8 @@ class Operation:
 
     @property
     def is_account_bound(self) -> bool:
-        """Whether its path holds the account."""
-        return "{account_id}" in self.full_path
+        """Whether it is sent under the client's account, and not one that is a parameter of its own."""
+        return "{account_id}" in self.full_path and "account_id" not in self.parameters
 
     @property
     def writes(self) -> bool:

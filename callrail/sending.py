@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from pydantic_core import from_json, to_json
 
+from callrail.answer import Answer
 from callrail.budgets import Budgets, Told
 from callrail.exceptions import (
     AddressRefused,
@@ -36,8 +37,10 @@ from callrail.exceptions import (
     Unauthorized,
     UnexpectedAnswer,
 )
-from callrail.http import Answer, HttpClient, multipart
 from callrail.operation import Request
+
+if TYPE_CHECKING:
+    from callrail.http import HttpClient
 
 MAX_TRIES = 4  # of what failed; a 429 is repeated until the deadline
 MAX_SAID = 500
@@ -145,6 +148,8 @@ def encoded(request: Request) -> tuple[bytes | None, str | None]:
     if request.body is None:
         return None, None
     if request.files:
+        from callrail.http import multipart  # slow to load, and loaded when a client is made
+
         fields = {name: str(value) for name, value in request.body.items()}
         try:
             return multipart(fields, request.files)
@@ -225,9 +230,12 @@ def parsed(request: Request, answer: Answer) -> Any:
         raise UnexpectedAnswer(f"{request.method} {request.operation}", answer.status, said, request_id) from None
 
 
+def is_under(request: Request, account_id: str) -> bool:
+    """Whether the path of *request* is one of this account's."""
+    begin = f"/v3/a/{account_id}"
+    return request.path.startswith((f"{begin}/", f"{begin}.json"))
+
+
 def elsewhere(request: Request, *, old: str, new: str) -> Request:
-    """*request* with the account's other id in its path."""
-    begin = f"/v3/a/{old}"
-    if request.path.startswith((f"{begin}/", f"{begin}.json")):
-        return replace(request, path=f"/v3/a/{new}{request.path.removeprefix(begin)}")
-    return request
+    """*request*, which is under the account *old*, with the account's other id in its path."""
+    return replace(request, path=f"/v3/a/{new}{request.path.removeprefix(f'/v3/a/{old}')}")

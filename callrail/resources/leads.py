@@ -1,0 +1,110 @@
+"""People, and everything that is known of one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal, Unpack
+
+from callrail.model import Flag, Model, Moment, Number, Object, Objects, Text, lenient
+from callrail.operation import ListOptions, Options, Resource, listing, operation
+from callrail.paging import Listing
+
+
+class Lead(Model):
+    """A person. `phone` is in E.164."""
+
+    id: Text = None
+    name: Text = None
+    phone: Text = None
+    email: Text = None
+    created_at: Moment = None
+    company_id: Text = None
+    company_name: Text = None
+
+
+class LeadProfile(Model):
+    """What is known of a person; attribution is that of the first touch."""
+
+    customer_name: Text = None
+    customer_phone_number: Text = None
+    total_interactions: Number = None
+    first_touch: Object = None
+    last_touch: Object = None
+    lead_creation: Object = None
+    lead_qualification: Object = None
+    tags: Objects = None
+    convert_assist: Object = None
+    voice_assist: Flag = None
+    transcript: Flag = None
+    source: Text = None
+    medium: Text = None
+    campaign: Text = None
+    landing_page_url: Text = None
+    referrer_url: Text = None
+    click_id: Object = None
+
+
+class LeadEvent(Model):
+    """Something a person did; further fields, by `type`, are in `told`.
+
+    `type` is ``call``, ``form_submission``, ``sms``, ``chat`` or ``milestone``.
+    """
+
+    type: Text = None
+    id: Text = None
+    event_date: Moment = None
+
+
+class LeadTimeline(Model):
+    """A person, and a page of what that person did."""
+
+    page: Number = None
+    per_page: Number = None
+    total_pages: Number = None
+    total_records: Number = None
+    lead: Annotated[LeadProfile | None, lenient] = None
+    timeline: Annotated[list[LeadEvent] | None, lenient] = None
+
+
+class Leads(Resource, named="leads"):
+    """People who called, wrote or filled in a form."""
+
+    @listing("leads.json", "leads")
+    def list(
+        self,
+        *,
+        company_id: str | None = None,
+        sort: Literal["created_at", "name", "email"] | None = None,
+        order: Literal["asc", "desc"] | None = None,
+        fields: Sequence[str] | None = None,
+        **options: Unpack[ListOptions],
+    ) -> Listing[Lead]:
+        """List people, newest first. There is no filter by date, number or name.
+
+        Args:
+            company_id: Only people of this company, ``COM...``.
+            sort: Field to sort by.
+            order: Direction; needs ``sort``.
+            fields: Only these fields; here they narrow.
+        """
+
+    @operation("GET", "leads/{lead_id}/timeline.json")
+    async def timeline(
+        self,
+        lead_id: str,
+        *,
+        page: int | None = None,
+        per_page: int | None = None,
+        sort: Literal["event_date", "created_at"] | None = None,
+        fields: Sequence[str] | None = None,
+        **options: Unpack[Options],
+    ) -> LeadTimeline:
+        """Get a person, with a page of everything that person did.
+
+        Args:
+            lead_id: ``PER...``, the `person_id` of calls and forms.
+            page: Page of events, the first being 1.
+            per_page: Events a page, 250 at most.
+            sort: ``event_date`` is newest first, ``created_at`` oldest first.
+            fields: Only these fields of events; here they narrow.
+        """

@@ -1,0 +1,88 @@
+"""Flows that answer texts by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Unpack
+
+from callrail.model import Deleted, Model, Moment, Object, Text, Texts
+from callrail.operation import UNSET, Danger, ListOptions, Options, Resource, WriteOptions, listing, operation
+from callrail.paging import Listing
+
+
+class MessageFlow(Model):
+    """A flow. A single one holds its `steps` by their ids; lists leave them out."""
+
+    id: Text = None
+    name: Text = None
+    updated_at: Moment = None
+    tracker_ids: Texts = None
+    initial_step_id: Text = None
+    steps: Object = None
+
+
+class MessageFlows(Resource, named="message_flows"):
+    """Flows that answer texts: by schedule, with a text, a tag, or a forward.
+
+    A step has ``id``, ``type``, ``initial_step`` and ``next_step_id`` (None ends the flow). Its type is ``schedule``
+    (``branches`` with ``times`` of ``day``, ``start_time`` and ``end_time`` as HHMM), ``sms_response`` (``message``,
+    ``first_text``), ``no_response``, ``tag`` (``tag_ids``) or ``forward_message`` (``destination_number``).
+    """
+
+    @listing("message-flows.json", "message-flows")
+    def list(self, **options: Unpack[ListOptions]) -> Listing[MessageFlow]:
+        """List flows."""
+
+    @operation("POST", "message-flows.json")
+    async def create(
+        self,
+        *,
+        company_id: str,
+        name: str,
+        initial_step_id: str,
+        steps: Mapping[str, Any],
+        **options: Unpack[WriteOptions],
+    ) -> MessageFlow:
+        """Create a flow. Its numbers must be local ones with a 10DLC registration, and take texts.
+
+        Args:
+            company_id: ``COM...``.
+            name: Name of the flow, a new one.
+            initial_step_id: Step to begin with.
+            steps: Steps by ids of your own; CallRail replaces the ids.
+        """
+
+    @operation("GET", "message-flows/{flow_id}.json")
+    async def get(self, flow_id: str, **options: Unpack[Options]) -> MessageFlow:
+        """Get one flow with its steps.
+
+        Args:
+            flow_id: ``MFL...``.
+        """
+
+    @operation("PUT", "message-flows/{flow_id}.json")
+    async def update(
+        self,
+        flow_id: str,
+        *,
+        name: str = UNSET,
+        initial_step_id: str = UNSET,
+        steps: Mapping[str, Any] = UNSET,
+        **options: Unpack[WriteOptions],
+    ) -> MessageFlow:
+        """Change a flow.
+
+        Args:
+            flow_id: ``MFL...``.
+            name: New name.
+            initial_step_id: Step to begin with.
+            steps: Steps by their ids.
+        """
+
+    @operation("DELETE", "message-flows/{flow_id}.json", dangers=[Danger.DELETES])
+    async def delete(self, flow_id: str, **options: Unpack[WriteOptions]) -> Deleted:
+        """Delete a flow that no tracker uses.
+
+        Args:
+            flow_id: ``MFL...``.
+        """

@@ -1,0 +1,161 @@
+"""Texts, as conversations with a customer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal, Unpack
+
+from callrail.dates import DateRange
+from callrail.model import Model, Moment, Number, Object, Text, Texts, lenient
+from callrail.operation import (
+    UNSET,
+    Budget,
+    Danger,
+    Day,
+    ListOptions,
+    Options,
+    Resource,
+    WriteOptions,
+    listing,
+    operation,
+)
+from callrail.paging import Listing
+
+ConversationField = Literal["lead_status", "source"]
+
+
+class Message(Model):
+    """A text in a conversation. `media_urls` need the API key and do not last; `CallRail.download` saves them."""
+
+    id: Text = None
+    content: Text = None
+    created_at: Moment = None
+    status: Text = None
+    direction: Text = None
+    type: Text = None
+    message_type: Text = None
+    media_urls: Texts = None
+    user: Object = None
+    sms_thread: Object = None
+
+
+class Conversation(Model):
+    """A conversation. Lists hold up to two `recent_messages`; a single one its `messages`, newest first, by pages."""
+
+    id: Text = None
+    company_id: Text = None
+    initial_tracker_id: Text = None
+    current_tracker_id: Text = None
+    customer_name: Text = None
+    customer_phone_number: Text = None
+    initial_tracking_number: Text = None
+    current_tracking_number: Text = None
+    last_message_at: Moment = None
+    state: Text = None
+    company_time_zone: Text = None
+    formatted_customer_phone_number: Text = None
+    formatted_initial_tracking_number: Text = None
+    formatted_current_tracking_number: Text = None
+    formatted_customer_name: Text = None
+    recent_messages: Annotated[list[Message] | None, lenient] = None
+    page: Number = None
+    per_page: Number = None
+    total_pages: Number = None
+    total_records: Number = None
+    messages: Annotated[list[Message] | None, lenient] = None
+    lead_status: Text = None
+    source: Text = None
+    tracker_name: Text = None
+    company_name: Text = None
+
+
+class TextMessages(Resource, named="text_messages"):
+    """Texts (SMS and MMS), as conversations."""
+
+    @listing("text-messages.json", "conversations", is_dated=True)
+    def list(
+        self,
+        *,
+        start_date: Day | None = None,
+        end_date: Day | None = None,
+        date_range: DateRange | None = None,
+        time_zone: str | None = None,
+        company_id: str | None = None,
+        search: str | None = None,
+        fields: Sequence[ConversationField] | None = None,
+        **options: Unpack[ListOptions],
+    ) -> Listing[Conversation]:
+        """List conversations, by their last text, newest first.
+
+        Args:
+            start_date: First day or moment, at most 25 months ago.
+            end_date: Last day (until its end) or moment.
+            date_range: A range by name instead; ``recent`` is seven days and today.
+            time_zone: IANA name for day borders.
+            company_id: Only conversations of this company, ``COM...``.
+            search: Part of the customer's number or name.
+            fields: Fields to add.
+
+        Raises:
+            InvalidRequest: No date is given, or one further back than CallRail keeps.
+        """
+
+    @operation("GET", "text-messages/{conversation_id}.json")
+    async def get(
+        self,
+        conversation_id: str,
+        *,
+        page: int | None = None,
+        per_page: int | None = None,
+        fields: Sequence[ConversationField] | None = None,
+        **options: Unpack[Options],
+    ) -> Conversation:
+        """Get one conversation with a page of its texts, newest first.
+
+        Args:
+            conversation_id: Short code, such as ``k8mc8``.
+            page: Page of texts, the first being 1.
+            per_page: Texts a page.
+            fields: Fields to add.
+        """
+
+    @operation("POST", "text-messages.json", dangers=[Danger.TEXTS, Danger.COSTS], budget=Budget.TEXTS)
+    async def send(
+        self,
+        *,
+        company_id: str,
+        customer_phone_number: str,
+        content: str,
+        tracking_number: str = UNSET,
+        media_url: str = UNSET,
+        media_file: Path = UNSET,
+        **options: Unpack[WriteOptions],
+    ) -> Conversation:
+        """Send a text to one person, in the United States or Canada; an allowance of its own, 150 an hour.
+
+        The answer holds no id of the text. After `AnswerLost` never send again: look in the conversation first.
+        CallRail forbids bulk and automated texts; numbers need a 10DLC registration.
+
+        Args:
+            company_id: ``COM...``.
+            customer_phone_number: Whom to send it to.
+            content: The text; documented are 140 characters, longer ones were delivered whole (observed).
+            tracking_number: Number to send it from; required where there is no conversation yet.
+            media_url: Public address of a JPEG, PNG or GIF up to 5 MB; not together with ``media_file``.
+            media_file: Such a file of this machine.
+
+        Raises:
+            Forbidden: Texts are not enabled for the account or the company.
+        """
+
+    @operation("PUT", "text-messages/{conversation_id}.json", undocumented="the public package pycallrail")
+    async def update(
+        self, conversation_id: str, *, state: Literal["active", "archived"], **options: Unpack[WriteOptions]
+    ) -> Conversation:
+        """Archive a conversation.
+
+        Args:
+            conversation_id: Short code.
+            state: ``archived`` was seen.
+        """
