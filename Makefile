@@ -35,6 +35,7 @@ format: .venv/.dev ## Format, and mend what can be mended
 types: .venv/.dev ## Check types
 	$(BIN)/mypy
 	$(BIN)/mypy .ci/smoke_wheel.py
+	for recipe in examples/api/*.py; do $(BIN)/mypy "$$recipe" || exit 1; done
 
 reference: .venv/.run ## Write docs/reference/ anew from the program
 	$(BIN)/python -m routers.reference

@@ -264,7 +264,7 @@ class Operation:
                 raise InvalidRequest(self._unknown(name))
         for name, parameter in self.parameters.items():
             if parameter.is_required and name not in given:
-                raise InvalidRequest(f"{self.name} needs {name}: {parameter.help}")
+                raise InvalidRequest(f"{self.name} needs {name}: {parameter.help.replace('``', '')}")
         return {
             name: value
             for name, value in given.items()

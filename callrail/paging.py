@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import urlsplit
@@ -42,7 +42,7 @@ class Listing(Generic[Row]):
             for row in page.rows:
                 yield row
 
-    async def pages(self) -> AsyncIterator[Page[Row]]:
+    async def pages(self) -> AsyncGenerator[Page[Row], None]:
         """The same, page by page; one request each.
 
         Raises:

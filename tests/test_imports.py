@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -109,3 +111,19 @@ def test_a_second_use_of_the_http_client_is_found() -> None:
     (found,) = against_the_one_client(Path("routers/sinks/webhook.py"), "import httpx2")
 
     assert found.startswith("routers/sinks/webhook.py:1: imports httpx2")
+
+
+def test_the_client_needs_httpx2_and_pydantic_alone() -> None:
+    """Whoever wants the API only installs two packages, and reading webhooks loads no client."""
+    program = (
+        "import sys, callrail; assert 'callrail.client' not in sys.modules\n"
+        "from callrail import CallRail; assert 'httpx2' not in sys.modules\n"
+        "CallRail('key', 'ACC1'); import callrail.downloading, callrail.http\n"
+        "print(*sorted(name.partition('.')[0] for name in sys.modules))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+
+    assert {"httpx2", "pydantic"} <= set(loaded)
+    assert not {"orjson", "phonenumbers", "sqlalchemy", "starlette", "click", "yaml", "receiver", "routers"} & set(
+        loaded
+    )

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from routers.cli import cli
+from routers.cli.api import ApiCommands
 from routers.reference import pages
 from routers.reference.__main__ import FOLDER as WRITTEN_TO
 from routers.reference.__main__ import main
@@ -118,6 +119,8 @@ def commands(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Co
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None
+        if isinstance(command, ApiCommands):
+            continue  # its operations stand in api.md
         if isinstance(command, click.Group):
             yield from commands(command, f"{path}{name} ")
         else:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from callrail.exceptions import CallRailError
+from callrail.exceptions import CallRailError, InvalidRequest
 from receiver.exceptions import ConfigError, DatabaseUnavailable, ReceiverError
 
 # Where each command lives. Loaded when called: serving must not wait for what only other commands need.
@@ -29,6 +29,7 @@ _COMMANDS = {
     "explain": "routers.cli.explain",
     "rules": "routers.cli.rules",
     "urls": "routers.cli.urls",
+    "api": "routers.cli.api",
     "privacy": "routers.cli.privacy",
     "audit": "routers.cli.audit",
     "backup": "routers.cli.backups",
@@ -90,4 +91,6 @@ def exit_code_of(work: Callable[[], Any]) -> int:
 def _exit_code(error: Exception) -> int:
     if type(error).__name__ == "Refused":
         return 3
+    if isinstance(error, InvalidRequest):
+        return 2
     return 1 if isinstance(error, DatabaseUnavailable | CallRailError) else 2

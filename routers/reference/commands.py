@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import click
 
 from routers.cli import cli
+from routers.cli.api import ApiCommands
 from routers.reference.markdown import code, page, table
 
 _EXIT_CODES = (
@@ -39,7 +40,7 @@ def _commands(
     context = click.Context(group, info_name="callrail-router" if parent is None else path[-1], parent=parent)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
-        if isinstance(command, click.Group):
+        if isinstance(command, click.Group) and not isinstance(command, ApiCommands):
             yield from _commands(command, (*path, name), context)
         elif command is not None:
             yield click.Context(command, info_name=name, parent=context), command
