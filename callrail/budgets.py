@@ -57,7 +57,11 @@ _HEADERS = ("hourly-allowed", "hourly-used", "daily-allowed", "daily-used")
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text and text.strip().isascii() and text.strip().isdigit() else None
+    digits = (text or "").strip()
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS else None
+
+
+_MAX_DIGITS = 9  # no account is allowed a milliard
 
 
 class Budgets(Protocol):
@@ -112,7 +116,7 @@ class InMemoryBudgets:
             (told.hourly_used or 0) - count.used_since(now - HOUR),
             (told.daily_used or 0) - count.used_since(now - DAY) if not told.hourly_used else 0,
         )
-        count.sent.extend([now] * unseen)
+        count.sent.extend([now] * min(unseen, count.allowed.daily))
 
     def _count(self, account: str, budget: Budget) -> _Count:
         return self._counts.setdefault((account, budget), _Count(self._allowances[budget], deque()))

@@ -285,13 +285,15 @@ async def _rows(listing: Listing[Any], shared: Mapping[str, Any]) -> AsyncGenera
                 if count == shared["limit"]:
                     return
             if page.is_last:
-                return
+                break
             of = "" if page.total is None else f" of {page.total}"
             if not shared["all"] and shared["limit"] is None:
                 click.echo(f"{count} rows{of}; --all prints all.", err=True)
                 return
             if sys.stderr.isatty():
                 click.echo(f"\r{count} rows{of}", nl=False, err=True)
+    if shared["all"] and sys.stderr.isatty():
+        click.echo(f"\r{count} rows in all", err=True)
 
 
 # --- anything else ---------------------------------------------------------------------------------------------------

@@ -176,6 +176,14 @@ async def test_one_of_many_that_fails_is_told_and_the_rest_goes_on(server: Desti
     assert told.code == 1
 
 
+async def test_a_reader_that_has_seen_enough_ends_it_quietly(server: Destination) -> None:
+    server.behaves(telling(page("tags", *({"id": number, "name": "x" * 500} for number in range(2_000)))))
+
+    told = await said(server, "bash", "-c", f"{ROUTER} api tags list | head -1 | wc -l")
+
+    assert told == Said(0, "1\n", "")
+
+
 @pytest.mark.parametrize(
     ("args", "words", "code"),
     [

@@ -23,7 +23,7 @@ from tests.postgresql import RunServer
 from tests.proxies import free_port
 from tests.routers.running import KEY, SECRETS, config_text, running, serving_here
 from tests.routers.store import opened, rows_of
-from tests.routers.waiting import until, wait_until
+from tests.routers.waiting import LONGEST, until, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -78,7 +78,8 @@ async def test_postgresql_stops_and_starts_under_requests(own_server: RunServer,
         assert list(by_call.values()) == [[*KINDS]] * count
 
         async with serving_here(config, own_url, role=Role.DISPATCH):
-            await until(lambda: is_all_told(own_url, count))
+            # What is to be told grows with the time it was away.
+            await until(lambda: is_all_told(own_url, count), longest=LONGEST * max(1, SECONDS_AWAY / 30))
     assert sorted(times_arrived(destination.requests).values()) == [1] * count
 
 

@@ -368,6 +368,16 @@ async def test_what_callrail_tells_of_its_limits_is_learned(api: Api) -> None:
         await api.client.text_messages.send(**text)
 
 
+@pytest.mark.parametrize("told", ["", "-1", "many", "9" * 5000, "²"])
+async def test_limits_that_are_no_numbers_are_not_learned(api: Api, told: str) -> None:
+    api.answers(
+        telling({"id": "1"}, x_rate_limit_hourly_allowed=told.encode().decode("latin-1"), x_rate_limit_hourly_used="0")
+    )
+
+    await api.client.calls.get("CAL1")
+    await api.client.calls.get("CAL1")
+
+
 # --- what is refused before it is sent -------------------------------------------------------------------------------
 
 
