@@ -48,7 +48,7 @@ class Accounts(Resource, named="accounts"):
     async def get(
         self, account_id: str, *, fields: Sequence[AccountField] | None = None, **options: Unpack[Options]
     ) -> Account:
-        """Get one account.
+        """Get one account by its id.
 
         Args:
             account_id: ``ACC...`` or the number in the app's address behind ``/a/``.

@@ -46,7 +46,7 @@ class CallerIds(Resource, named="caller_ids"):
 
     @operation("GET", "caller_ids/{caller_id}.json")
     async def get(self, caller_id: str, **options: Unpack[Options]) -> CallerId:
-        """Get one caller id.
+        """Get one caller id by its id.
 
         Args:
             caller_id: Number of the caller id in CallRail; no telephone number.

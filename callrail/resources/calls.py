@@ -372,7 +372,7 @@ class Calls(Resource, named="calls"):
 
     @operation("GET", "calls/{call_id}.json", remedies={404: "a call marked as spam is not told of either"})
     async def get(self, call_id: str, *, fields: Sequence[CallField] | None = None, **options: Unpack[Options]) -> Call:
-        """Get one call.
+        """Get one call by its id.
 
         Args:
             call_id: ``CAL...``.

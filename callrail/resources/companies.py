@@ -70,7 +70,7 @@ class Companies(Resource, named="companies"):
     async def get(
         self, company_id: str, *, fields: Sequence[CompanyField] | None = None, **options: Unpack[Options]
     ) -> Company:
-        """Get one company.
+        """Get one company by its id.
 
         Args:
             company_id: ``COM...``.

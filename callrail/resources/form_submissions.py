@@ -148,7 +148,7 @@ class FormSubmissions(Resource, named="form_submissions"):
     async def get(
         self, form_id: str, *, fields: Sequence[FormField] | None = None, **options: Unpack[Options]
     ) -> FormSubmission:
-        """Get one submission.
+        """Get one submission by its id.
 
         Args:
             form_id: ``FRM...``, the id of webhooks too.

@@ -67,7 +67,7 @@ class IntegrationTriggers(Resource, named="integration_triggers"):
 
     @operation("GET", "integration_triggers/{trigger_id}.json")
     async def get(self, trigger_id: str, **options: Unpack[Options]) -> IntegrationTrigger:
-        """Get one filter.
+        """Get one filter by its id.
 
         Args:
             trigger_id: Number of the filter.

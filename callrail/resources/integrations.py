@@ -45,7 +45,7 @@ class Integrations(Resource, named="integrations"):
     async def get(
         self, integration_id: str, *, fields: Sequence[IntegrationField] | None = None, **options: Unpack[Options]
     ) -> Integration:
-        """Get one integration.
+        """Get one integration by its id.
 
         Args:
             integration_id: Number of the integration.

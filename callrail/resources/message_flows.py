@@ -31,7 +31,7 @@ class MessageFlows(Resource, named="message_flows"):
 
     @listing("message-flows.json", "message-flows")
     def list(self, **options: Unpack[ListOptions]) -> Listing[MessageFlow]:
-        """List flows."""
+        """List flows that answer texts."""
 
     @operation("POST", "message-flows.json")
     async def create(
@@ -54,7 +54,7 @@ class MessageFlows(Resource, named="message_flows"):
 
     @operation("GET", "message-flows/{flow_id}.json")
     async def get(self, flow_id: str, **options: Unpack[Options]) -> MessageFlow:
-        """Get one flow with its steps.
+        """Get one flow with its steps by its id.
 
         Args:
             flow_id: ``MFL...``.
@@ -70,7 +70,7 @@ class MessageFlows(Resource, named="message_flows"):
         steps: Mapping[str, Any] = UNSET,
         **options: Unpack[WriteOptions],
     ) -> MessageFlow:
-        """Change a flow.
+        """Change a flow or its name.
 
         Args:
             flow_id: ``MFL...``.

@@ -101,7 +101,7 @@ class SmsThreads(Resource, named="sms_threads"):
         fields: Sequence[ThreadField] | None = None,
         **options: Unpack[Options],
     ) -> SmsThread:
-        """Get one thread with a page of its texts.
+        """Get one thread with a page of its texts by its id.
 
         Args:
             thread_id: As lists tell it; a short code (documented) or ``SMT...`` (observed).

@@ -71,7 +71,7 @@ class SummaryEmails(Resource, named="summary_emails"):
 
     @operation("GET", "summary_emails/{summary_email_id}.json")
     async def get(self, summary_email_id: str, **options: Unpack[Options]) -> SummaryEmail:
-        """Get one summary e-mail.
+        """Get one summary e-mail by its id.
 
         Args:
             summary_email_id: ``CSS...``.

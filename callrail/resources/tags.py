@@ -66,7 +66,7 @@ class Tags(Resource, named="tags"):
         order: Literal["asc", "desc"] | None = None,
         **options: Unpack[ListOptions],
     ) -> Listing[Tag]:
-        """List tags.
+        """List tags of companies and of the account.
 
         Args:
             company_id: Only tags of this company, ``COM...``; not together with ``tag_level="account"``.
@@ -78,7 +78,7 @@ class Tags(Resource, named="tags"):
 
     @operation("GET", "tags/{tag_id}.json", undocumented="the public package callrail-mcp")
     async def get(self, tag_id: str, **options: Unpack[Options]) -> Tag:
-        """Get one tag.
+        """Get one tag by its id.
 
         Args:
             tag_id: Number of the tag.

@@ -51,7 +51,7 @@ class Trackers(Resource, named="trackers"):
         fields: Sequence[TrackerField] | None = None,
         **options: Unpack[ListOptions],
     ) -> Listing[Tracker]:
-        """List trackers.
+        """List tracking numbers and pools.
 
         Args:
             company_id: Only trackers of this company, ``COM...``.
@@ -67,7 +67,7 @@ class Trackers(Resource, named="trackers"):
     async def get(
         self, tracker_id: str, *, fields: Sequence[TrackerField] | None = None, **options: Unpack[Options]
     ) -> Tracker:
-        """Get one tracker.
+        """Get one tracker by its id.
 
         Args:
             tracker_id: ``TRK...``.

@@ -39,7 +39,7 @@ class Users(Resource, named="users"):
         order: Literal["asc", "desc"] | None = None,
         **options: Unpack[ListOptions],
     ) -> Listing[User]:
-        """List users.
+        """List users of the account.
 
         Args:
             company_id: Only users of this company, ``COM...``.
@@ -71,7 +71,7 @@ class Users(Resource, named="users"):
 
     @operation("GET", "users/{user_id}.json")
     async def get(self, user_id: str, **options: Unpack[Options]) -> User:
-        """Get one user.
+        """Get one user by its id.
 
         Args:
             user_id: ``USR...``.
