@@ -30,6 +30,10 @@ def _none_if_misfit(kind: Any, schema_of: Callable[[Any], CoreSchema]) -> CoreSc
 lenient = GetPydanticSchema(_none_if_misfit)
 
 
+def _empty_if_misfit(kind: Any, schema_of: Callable[[Any], CoreSchema]) -> CoreSchema:
+    return core_schema.with_default_schema(schema_of(kind), default="", on_error="default")
+
+
 def _aware(told: datetime | None) -> datetime | None:
     return told.replace(tzinfo=UTC) if told is not None and told.tzinfo is None else told
 
@@ -49,6 +53,8 @@ def _one_text(told: object) -> object:
     return "\n".join(map(str, told)) if isinstance(told, list) else told
 
 
+# An object's own id; a str, so that it can be handed to the next operation, which refuses an empty one.
+Id = Annotated[str, GetPydanticSchema(_empty_if_misfit)]
 Text = Annotated[str | None, lenient]
 Number = Annotated[int | None, lenient]
 Fraction = Annotated[float | None, lenient]
@@ -72,7 +78,9 @@ Moment = Annotated[datetime | None, GetPydanticSchema(_moment)]
 
 
 class Model(BaseModel):
-    """Something CallRail told. What it did not tell is None; what this version does not know is in `model_extra`.
+    """Something CallRail told.
+
+    What it did not tell is None, an object's own id ""; what this version does not know is in `model_extra`.
 
     After a `dry_run` nothing was told: `planned` holds the request that was not sent.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, Unpack
 
-from callrail.model import Flag, Model, Number, Text
+from callrail.model import Flag, Id, Model, Number, Text
 from callrail.operation import ListOptions, Options, Resource, listing, operation
 from callrail.paging import Listing
 
@@ -15,7 +15,7 @@ AccountField = Literal["numeric_id"]
 class Account(Model):
     """An account. `numeric_id` is told where asked for by ``fields``."""
 
-    id: Text = None
+    id: Id = ""
     name: Text = None
     outbound_recording_enabled: Flag = None
     hipaa_account: Flag = None

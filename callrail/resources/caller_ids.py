@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from callrail.model import Deleted, Flag, Model, Moment, Text
+from callrail.model import Deleted, Flag, Id, Model, Moment, Text
 from callrail.operation import Danger, ListOptions, Options, Resource, WriteOptions, listing, operation
 from callrail.paging import Listing
 
@@ -12,7 +12,7 @@ from callrail.paging import Listing
 class CallerId(Model):
     """A number for outbound calls. `validation_code` is what the verification call asks for."""
 
-    id: Text = None
+    id: Id = ""
     phone_number: Text = None
     name: Text = None
     company_id: Text = None

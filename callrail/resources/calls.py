@@ -10,6 +10,7 @@ from callrail.model import (
     Amount,
     Flag,
     Fraction,
+    Id,
     Joined,
     Model,
     Moment,
@@ -180,7 +181,7 @@ class Call(Model):
     `answered` is true also where voicemail answered (observed): a person answered if `answered and not voicemail`.
     """
 
-    id: Text = None
+    id: Id = ""
     start_time: Moment = None
     direction: Text = None
     answered: Flag = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, Unpack
 
-from callrail.model import Deleted, Flag, Model, Moment, Number, Objects, Text
+from callrail.model import Deleted, Flag, Id, Model, Moment, Number, Objects, Text
 from callrail.operation import UNSET, Danger, ListOptions, Options, Resource, WriteOptions, listing, operation
 from callrail.paging import Listing
 
@@ -15,7 +15,7 @@ CompanyField = Literal["verified_caller_ids"]
 class Company(Model):
     """A company. `dni_active` is None where CallRail's script was never installed."""
 
-    id: Text = None
+    id: Id = ""
     name: Text = None
     time_zone: Text = None
     status: Text = None

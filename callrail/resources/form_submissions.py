@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Unpack
 
 from callrail.dates import DateRange
-from callrail.model import Amount, Flag, Model, Moment, Number, Object, TagNames, Text, lenient
+from callrail.model import Amount, Flag, Id, Model, Moment, Number, Object, TagNames, Text, lenient
 from callrail.operation import (
     UNSET,
     Danger,
@@ -45,7 +45,7 @@ class FormSubmission(Model):
     `form_data` is what was typed, under the form's own names. `person_id` may be ``anonymous``.
     """
 
-    id: Text = None
+    id: Id = ""
     company_id: Text = None
     person_id: Text = None
     form_data: Object = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, Unpack
 
-from callrail.model import Deleted, Model, Number, Object, Text, Texts
+from callrail.model import Deleted, Id, Model, Number, Object, Text, Texts
 from callrail.operation import UNSET, Danger, ListOptions, Options, Resource, WriteOptions, listing, operation
 from callrail.paging import Listing
 
@@ -15,7 +15,7 @@ FilteredCalls = Literal["first_call", "vm", "missed_and_vm"]
 class IntegrationTrigger(Model):
     """A filter: all that is not None must hold. `integration_id` None is for integrations without one of their own."""
 
-    id: Text = None
+    id: Id = ""
     company_id: Text = None
     integration_id: Text = None
     tracker_ids: Texts = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Unpack
 
-from callrail.model import Deleted, Model, Object, Text
+from callrail.model import Deleted, Id, Model, Object, Text
 from callrail.operation import UNSET, Danger, ListOptions, Options, Resource, WriteOptions, listing, operation
 from callrail.paging import Listing
 
@@ -20,7 +20,7 @@ class Integration(Model):
     ``sms_received_webhook``, ``sms_sent_webhook``, ``form_captured_webhook``.
     """
 
-    id: Text = None
+    id: Id = ""
     type: Text = None
     state: Text = None
     config: Object = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal, Unpack
 
-from callrail.model import Flag, Model, Moment, Number, Object, Objects, Text, lenient
+from callrail.model import Flag, Id, Model, Moment, Number, Object, Objects, Text, lenient
 from callrail.operation import ListOptions, Options, Resource, listing, operation
 from callrail.paging import Listing
 
@@ -13,7 +13,7 @@ from callrail.paging import Listing
 class Lead(Model):
     """A person. `phone` is in E.164."""
 
-    id: Text = None
+    id: Id = ""
     name: Text = None
     phone: Text = None
     email: Text = None
@@ -51,7 +51,7 @@ class LeadEvent(Model):
     """
 
     type: Text = None
-    id: Text = None
+    id: Id = ""
     event_date: Moment = None
 
 

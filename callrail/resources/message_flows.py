@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Unpack
 
-from callrail.model import Deleted, Model, Moment, Object, Text, Texts
+from callrail.model import Deleted, Id, Model, Moment, Object, Text, Texts
 from callrail.operation import UNSET, Danger, ListOptions, Options, Resource, WriteOptions, listing, operation
 from callrail.paging import Listing
 
@@ -13,7 +13,7 @@ from callrail.paging import Listing
 class MessageFlow(Model):
     """A flow. A single one holds its `steps` by their ids; lists leave them out."""
 
-    id: Text = None
+    id: Id = ""
     name: Text = None
     updated_at: Moment = None
     tracker_ids: Texts = None

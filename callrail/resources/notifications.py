@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Unpack
 
-from callrail.model import Deleted, Flag, Model, Text
+from callrail.model import Deleted, Flag, Id, Model, Text
 from callrail.operation import UNSET, Danger, ListOptions, Resource, WriteOptions, listing, operation
 from callrail.paging import Listing
 
@@ -14,7 +14,7 @@ AlertType = Literal["all", "first_call", "missed_and_vm", "vm_only"]
 class Notification(Model):
     """A notification. Lists leave out the agent and the names."""
 
-    id: Text = None
+    id: Id = ""
     user_id: Text = None
     email: Text = None
     agent_id: Text = None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal, Unpack
 
 from callrail.dates import DateRange
-from callrail.model import Amount, Model, Moment, Number, TagNames, Text, Texts, lenient
+from callrail.model import Amount, Id, Model, Moment, Number, TagNames, Text, Texts, lenient
 from callrail.operation import UNSET, Day, ListOptions, Options, Resource, WriteOptions, listing, operation
 from callrail.paging import Listing
 
@@ -22,7 +22,7 @@ ThreadField = Literal[
 class ThreadMessage(Model):
     """A text in a thread. Its `id`, ``SCI...``, is that of the webhook."""
 
-    id: Text = None
+    id: Id = ""
     content: Text = None
     created_at: Moment = None
     status: Text = None
@@ -35,7 +35,7 @@ class ThreadMessage(Model):
 class SmsThread(Model):
     """A thread; a single one with a page of its `messages`."""
 
-    id: Text = None
+    id: Id = ""
     notes: Text = None
     tags: TagNames = None
     value: Amount = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Unpack
 
-from callrail.model import Deleted, Model, Object, Text, Texts
+from callrail.model import Deleted, Id, Model, Object, Text, Texts
 from callrail.operation import UNSET, Danger, ListOptions, Options, Resource, WriteOptions, listing, operation
 from callrail.paging import Listing
 
@@ -15,7 +15,7 @@ Frequency = Literal["daily", "weekly", "monthly"]
 class SummaryEmail(Model):
     """A summary e-mail. `config` holds which parts it has; `scope` the company or account it is about."""
 
-    id: Text = None
+    id: Id = ""
     scope: Object = None
     frequency: Texts = None
     config: Object = None

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Unpack
 
 from pydantic import AfterValidator
 
-from callrail.model import Deleted, Model, Moment, Text
+from callrail.model import Deleted, Id, Model, Moment, Text
 from callrail.operation import UNSET, Danger, ListOptions, Options, Resource, WriteOptions, listing, operation
 from callrail.paging import Listing
 
@@ -42,7 +42,7 @@ TagColor = Literal[
 class Tag(Model):
     """A tag. `id` is a number, told as text now and then; `company_id` is None for those of the account."""
 
-    id: Text = None
+    id: Id = ""
     name: Text = None
     tag_level: Text = None
     color: Text = None

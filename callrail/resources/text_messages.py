@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Unpack
 
 from callrail.dates import DateRange
-from callrail.model import Model, Moment, Number, Object, Text, Texts, lenient
+from callrail.model import Id, Model, Moment, Number, Object, Text, Texts, lenient
 from callrail.operation import (
     UNSET,
     Budget,
@@ -28,7 +28,7 @@ ConversationField = Literal["lead_status", "source"]
 class Message(Model):
     """A text in a conversation. `media_urls` need the API key and do not last; `CallRail.download` saves them."""
 
-    id: Text = None
+    id: Id = ""
     content: Text = None
     created_at: Moment = None
     status: Text = None
@@ -43,7 +43,7 @@ class Message(Model):
 class Conversation(Model):
     """A conversation. Lists hold up to two `recent_messages`; a single one its `messages`, newest first, by pages."""
 
-    id: Text = None
+    id: Id = ""
     company_id: Text = None
     initial_tracker_id: Text = None
     current_tracker_id: Text = None

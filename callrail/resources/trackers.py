@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Unpack
 
-from callrail.model import Deleted, Flag, Model, Moment, Object, Text, Texts
+from callrail.model import Deleted, Flag, Id, Model, Moment, Object, Text, Texts
 from callrail.operation import UNSET, Danger, ListOptions, Options, Resource, WriteOptions, listing, operation
 from callrail.paging import Listing
 
@@ -16,7 +16,7 @@ TrackerField = Literal["campaign_name", "swap_targets"]
 class Tracker(Model):
     """A tracker. `source` and `message_flow` are told in several shapes, `call_flow` as the app set it up."""
 
-    id: Text = None
+    id: Id = ""
     name: Text = None
     type: Text = None
     status: Text = None

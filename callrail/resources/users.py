@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, Unpack
 
-from callrail.model import Deleted, Flag, Model, Moment, Objects, Text
+from callrail.model import Deleted, Flag, Id, Model, Moment, Objects, Text
 from callrail.operation import UNSET, Danger, ListOptions, Options, Resource, WriteOptions, listing, operation
 from callrail.paging import Listing
 
@@ -15,7 +15,7 @@ Role = Literal["admin", "manager", "reporting"]
 class User(Model):
     """A user. `companies` holds id and name of each company the user sees."""
 
-    id: Text = None
+    id: Id = ""
     email: Text = None
     created_at: Moment = None
     role: Text = None

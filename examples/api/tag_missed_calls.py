@@ -9,9 +9,8 @@ from callrail import CallRail
 async def main() -> None:
     async with CallRail(os.environ["CALLRAIL_API_KEY"], base_url=os.environ["CALLRAIL_BASE_URL"]) as client:
         async for call in client.calls.list(date_range="yesterday", answer_status="missed"):
-            if call.id is not None:
-                await client.calls.update(call.id, tags=["Call back"], append_tags=True)
-                print(f"tagged {call.id}")
+            await client.calls.update(call.id, tags=["Call back"], append_tags=True)
+            print(f"tagged {call.id}")
 
 
 asyncio.run(main())

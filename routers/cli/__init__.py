@@ -30,6 +30,7 @@ _COMMANDS = {
     "rules": "routers.cli.rules",
     "urls": "routers.cli.urls",
     "api": "routers.cli.api",
+    "fake-callrail": "routers.cli.fake_callrail",
     "privacy": "routers.cli.privacy",
     "audit": "routers.cli.audit",
     "backup": "routers.cli.backups",
@@ -44,7 +45,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = getattr(import_module(_COMMANDS[cmd_name]), cmd_name)
+        command: click.Command = getattr(import_module(_COMMANDS[cmd_name]), cmd_name.replace("-", "_"))
         return command
 
 
