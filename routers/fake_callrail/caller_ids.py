@@ -14,7 +14,12 @@ def list_caller_ids(ask: Ask) -> Json:
     """Of one company."""
     company = ask.company(ask.required("company_id"))
     caller_ids = [each for each in ask.account.caller_ids.values() if each["company_id"] == company["id"]]
-    return page(ask, "caller_ids", caller_ids, dict)
+    return page(ask, "caller_ids", caller_ids, _listed)
+
+
+def _listed(caller_id: Json) -> Json:
+    """Without its company, as the examples have it."""
+    return {name: value for name, value in caller_id.items() if name != "company_id"}
 
 
 @answers("GET", "caller_ids/*")
