@@ -66,26 +66,22 @@ def _asked_for(ask: Ask) -> Sequence[Call]:
 
 def selected(ask: Ask, calls: Sequence[Call]) -> Sequence[Call]:
     """Those of *calls* that the filters common to lists and summaries leave. Unknown filters leave all (observed)."""
-    company, tracker = ask.text("company_id"), ask.text("tracker_id")
-    status = ask.one_of("answer_status", _ANSWER_STATUSES)
-    device = ask.one_of("device", ("desktop", "mobile"))
-    direction = ask.one_of("direction", ("inbound", "outbound"))
-    score = ask.one_of("lead_status", ("good_lead", "not_a_lead", "not_scored"))
-    tags = set(ask.many("tags"))
-    trackers = set(ask.many("tracker_ids"))
-    return [
-        call
-        for call in calls
-        if not call.is_spam
-        and (not company or call.tracker["company"]["id"] == company)
-        and (not tracker or call.tracker["id"] == tracker)
-        and (not trackers or call.tracker["id"] in trackers)
-        and (not status or _ANSWER_STATUSES[status](call))
-        and (not device or call.device == device)
-        and (not direction or call.direction == direction)
-        and (not score or (call.lead_status or "not_scored") == score)
-        and (not tags or tags.intersection(call.tags))
-    ]
+    tests: list[Callable[[Call], bool]] = []
+    if company := ask.text("company_id"):
+        tests.append(lambda call: call.tracker["company"]["id"] == company)
+    if trackers := {*ask.many("tracker_ids"), *ask.many("tracker_id")}:
+        tests.append(lambda call: call.tracker["id"] in trackers)
+    if status := ask.one_of("answer_status", _ANSWER_STATUSES):
+        tests.append(_ANSWER_STATUSES[status])
+    if device := ask.one_of("device", ("desktop", "mobile")):
+        tests.append(lambda call: call.device == device)
+    if direction := ask.one_of("direction", ("inbound", "outbound")):
+        tests.append(lambda call: call.direction == direction)
+    if score := ask.one_of("lead_status", ("good_lead", "not_a_lead", "not_scored")):
+        tests.append(lambda call: (call.lead_status or "not_scored") == score)
+    if tags := set(ask.many("tags")):
+        tests.append(lambda call: not tags.isdisjoint(call.tags))
+    return [call for call in calls if all(test(call) for test in tests)] if tests else calls
 
 
 def _matches(call: Call, search: str) -> bool:
@@ -207,7 +203,7 @@ def update_call(ask: Ask) -> Json:
     if "value" in body:
         call.value = amount(body["value"])
     if body.get("spam") is True:
-        call.is_spam = True
+        ask.account.calls.remove(call)
     told = default_fields(ask, call, zone_of(ask))
     del told["recording_player"]
     return told

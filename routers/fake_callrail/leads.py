@@ -42,7 +42,7 @@ def timeline(ask: Ask) -> Json:
 
 
 def _lead(ask: Ask, person: Json, events: list[Json]) -> Json:
-    calls = [call for call in ask.account.calls.of_person(person["id"]) if not call.is_spam]
+    calls = ask.account.calls.of_person(person["id"])
     first = calls[0] if calls else None
     touch = {
         "touchpoint_type": "paid_search" if first and first.medium == "cpc" else "direct",
@@ -79,7 +79,7 @@ def _lead(ask: Ask, person: Json, events: list[Json]) -> Json:
 
 
 def _events(ask: Ask, person: Json) -> list[Json]:
-    calls = [_call(call) for call in ask.account.calls.of_person(person["id"]) if not call.is_spam]
+    calls = [_call(call) for call in ask.account.calls.of_person(person["id"])]
     forms = [_form(ask, each) for each in ask.account.forms.values() if each["person_id"] == person["id"]]
     texts = [_text(person, each) for each in ask.account.conversations.values() if each["person_id"] == person["id"]]
     created = {"type": "milestone", "id": person["id"], "event_date": utc(person["created_at"])}

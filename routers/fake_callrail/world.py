@@ -51,7 +51,6 @@ class Call:
     note: str | None = None
     value: int | None = None
     lead_status: str | None = None
-    is_spam: bool = False
     recording_asks: int = 0
 
     @property
@@ -80,17 +79,22 @@ class CallLog:
         self._by_id[call.id] = call
         self._by_person.setdefault(call.person["id"], []).append(call)
 
+    def remove(self, call: Call) -> None:
+        """Forget *call*, as CallRail does with spam."""
+        at = self._calls.index(call)
+        del self._calls[at], self._starts[at], self._by_id[call.id]
+        self._by_person[call.person["id"]].remove(call)
+
     def get(self, call_id: str) -> Call | None:
-        """The call; None when there is none, or it was marked as spam (documented)."""
-        call = self._by_id.get(call_id)
-        return None if call is None or call.is_spam else call
+        """The call with this id."""
+        return self._by_id.get(call_id)
 
     def between(self, start: datetime, end: datetime) -> Sequence[Call]:
-        """Those that began from *start* to *end*, oldest first, spam included."""
+        """Those that began from *start* to *end*, oldest first."""
         return self._calls[bisect.bisect_left(self._starts, start) : bisect.bisect_right(self._starts, end)]
 
     def of_person(self, person_id: str) -> Sequence[Call]:
-        """All calls with one person, spam included."""
+        """All calls with one person."""
         return self._by_person.get(person_id, ())
 
     def __iter__(self) -> Any:
