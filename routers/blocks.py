@@ -35,15 +35,6 @@ class _Block(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True)
 
 
-class AccountConfig(_Block):
-    """An account at CallRail, for what is asked of its API."""
-
-    account_id: Annotated[str, Field(min_length=1)]
-    """The account's id at CallRail, such as ACC0191..."""
-    api_key: SecretRef
-    """Where its API key is kept: env:NAME or file:/path."""
-
-
 class SendConfig(_Block):
     """One destination."""
 

@@ -18,8 +18,9 @@ from receiver.exceptions import ConfigError, ConfigProblem, Place, SecretMissing
 from receiver.includes import read_with_includes, text_hash
 from receiver.positioned_yaml import Document, Loc, validated
 from receiver.secrets import SecretRef
+from routers.accounts import AccountConfig
 from routers.audience import Audience
-from routers.blocks import AccountConfig, PrivacyConfig, RetentionConfig, RouterConfig, UnmatchedConfig
+from routers.blocks import PrivacyConfig, RetentionConfig, RouterConfig, UnmatchedConfig
 from routers.complaints import Complaints
 from routers.hours import Schedule, parse_schedule
 from routers.rules.compiling import Names, Placed, RuleCompiler

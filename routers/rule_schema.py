@@ -14,7 +14,8 @@ from pydantic_core import core_schema
 
 from callrail.fields import FieldType
 from receiver.companies import DEFAULTS, CompanyConfig, DefaultsConfig
-from routers.blocks import AccountConfig, RouterConfig, RuleConfig
+from routers.accounts import AccountConfig
+from routers.blocks import RouterConfig, RuleConfig
 from routers.durations import written_duration
 from routers.hours import CLOSED, DAYS
 from routers.rates import Rate

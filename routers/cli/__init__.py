@@ -30,6 +30,7 @@ _COMMANDS = {
     "rules": "routers.cli.rules",
     "urls": "routers.cli.urls",
     "api": "routers.cli.api",
+    "accounts": "routers.cli.accounts",
     "fake-callrail": "routers.cli.fake_callrail",
     "privacy": "routers.cli.privacy",
     "audit": "routers.cli.audit",

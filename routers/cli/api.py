@@ -10,41 +10,49 @@ import sys
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import click
 
-from callrail.client import BASE_URL, CallRail, resources
+from callrail.client import CallRail, resources
 from callrail.exceptions import CallRailError
 from callrail.operation import Operation, Parameter, Place, Resource
 from callrail.paging import Listing
+from routers.accounts import ACCOUNT, client_of, open_account
 from routers.cli.api_output import FORMATS, Printer
-
-KEY = "CALLRAIL_API_KEY"
-NO_KEY = f"no API key: put it in the environment variable {KEY}"
+from routers.cli.options import config_option
 
 
 class ApiCommands(click.Group):
-    """A group for each resource, and `request` for anything else."""
+    """A group for each resource, `webhooks` for setting ours up, and `request` for anything else."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All resources, as the shell writes them."""
-        return [*map(_hyphened, resources()), "request"]
+        return [*map(_hyphened, resources()), "webhooks", "request"]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The group of one resource, with underscores or hyphens."""
+        if cmd_name == "webhooks":
+            from routers.cli.webhooks import webhooks  # reads the whole configuration
+
+            return webhooks
         resource = resources().get(cmd_name.replace("-", "_"))
         return _resource_group(cmd_name, resource) if resource else {"request": request}.get(cmd_name)
 
 
 @click.group(cls=ApiCommands)
-def api() -> None:
+@config_option
+@click.pass_context
+def api(ctx: click.Context, config: Path) -> None:
     """Ask and change CallRail by its API.
 
-    Every operation is a command, `api calls list` for example; `api calls --help` lists those of calls. The key is read
-    from CALLRAIL_API_KEY, the account from --account or CALLRAIL_ACCOUNT_ID (it may be left out where the key sees one
-    only), and CALLRAIL_BASE_URL names a stand-in.
+    Every operation is a command, `api calls list` for example; `api calls --help` lists those of calls.
+
+    --account names an account that `accounts list` knows, or is an id; then the key is read from CALLRAIL_API_KEY.
+    CALLRAIL_BASE_URL names a stand-in.
     """
+    ctx.obj = config
 
 
 def _hyphened(name: str) -> str:
@@ -131,7 +139,7 @@ def _shared_options() -> list[click.Option]:
             help="Once for each line of standard input: an id, or an object in JSON with its id. It fills in the id "
             "that is left out; where there is none to fill in, it is the account.",
         ),
-        click.Option(["--account"], envvar="CALLRAIL_ACCOUNT_ID", show_envvar=True, help="Account, ACC... or number."),
+        _account_option(),
         click.Option(["--extra-param"], multiple=True, metavar="NAME=VALUE", help="A parameter not known here."),
         click.Option(["--columns"], metavar="NAME,...", help="Print these of what CallRail tells."),
         click.Option(
@@ -140,6 +148,15 @@ def _shared_options() -> list[click.Option]:
             help="How to print; json for one answer and ndjson for lists by default.",
         ),
     ]
+
+
+def _account_option() -> click.Option:
+    return click.Option(
+        ["--account"],
+        envvar=ACCOUNT,
+        show_envvar=True,
+        help="A name that `accounts list` knows, or an id, ACC... or number.",
+    )
 
 
 def _kinds(kind: Any) -> set[Any]:
@@ -249,10 +266,8 @@ async def _run_tasks(operation: Operation, tasks: list[_Task], shared: Mapping[s
 
 
 def _client(account: str | None) -> CallRail:
-    key = os.environ.get(KEY)
-    if not key:
-        raise click.UsageError(NO_KEY)
-    return CallRail(key, account, base_url=os.environ.get("CALLRAIL_BASE_URL") or BASE_URL)
+    config = click.get_current_context().find_object(Path) or Path("router.yaml")
+    return client_of(open_account(account, config, os.environ))
 
 
 async def _answers(
@@ -299,12 +314,11 @@ async def _rows(listing: Listing[Any], shared: Mapping[str, Any]) -> AsyncGenera
 # --- anything else ---------------------------------------------------------------------------------------------------
 
 
-@click.command()
+@click.command(params=[_account_option()])
 @click.argument("method")
 @click.argument("path")
 @click.option("--param", multiple=True, metavar="NAME=VALUE", help="A parameter of the query; may be repeated.")
 @click.option("--json", "body", metavar="JSON", help="The body.")
-@click.option("--account", envvar="CALLRAIL_ACCOUNT_ID", show_envvar=True, help="Account, ACC... or number.")
 def request(method: str, path: str, param: Iterable[str], body: str | None, account: str | None) -> None:
     """Send any request to the API, and print what it answers.
 

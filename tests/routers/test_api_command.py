@@ -76,7 +76,7 @@ def test_there_is_nothing_else() -> None:
     assert isinstance(api, ApiCommands)
     names = api.list_commands(click.Context(api))
 
-    assert names == [*(name.replace("_", "-") for name in resources()), "request"]
+    assert names == [*(name.replace("_", "-") for name in resources()), "webhooks", "request"]
     assert api.get_command(click.Context(api), "call") is None
 
 
