@@ -15,10 +15,11 @@ from routers.cli import cli
 from routers.cli.api import ApiCommands
 from routers.reference import pages
 from routers.reference.__main__ import FOLDER as WRITTEN_TO
-from routers.reference.__main__ import main
+from routers.reference.__main__ import SYNC_TYPES, main
 from routers.reference.fields import where_told
 from routers.reference.markdown import COMMAND
 from routers.reference.operators import EXAMPLES
+from routers.reference.sync_types import sync_types
 from routers.reference.transitions import HAPPENS
 from routers.rule_schema import router_schema
 from routers.rules.conditions import compile_conditions
@@ -38,6 +39,11 @@ def test_the_page_is_what_the_program_says(name: str) -> None:
     kept = path.read_text(encoding="utf-8") if path.exists() else ""
 
     assert kept == PAGES[name], f"docs/reference/{name} is stale; run: {COMMAND}"
+
+
+def test_the_types_of_the_synchronous_client_are_those_of_the_operations() -> None:
+    """A new operation, or a new parameter, is one of the synchronous client too."""
+    assert (FOLDER.parent.parent / SYNC_TYPES).read_text(encoding="utf-8") == sync_types(), f"run: {COMMAND}"
 
 
 def test_there_is_no_page_that_nothing_writes() -> None:

@@ -1,14 +1,15 @@
-"""Write all pages: `python -m routers.reference [FOLDER]`."""
+"""Write all pages, and the types of the synchronous client: `python -m routers.reference`."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from routers.reference import pages
 from routers.reference.markdown import MADE
+from routers.reference.sync_types import sync_types
 
 FOLDER = Path("docs", "reference")
+SYNC_TYPES = Path("callrail", "sync.pyi")
 
 
 def main(folder: Path = FOLDER) -> None:
@@ -23,4 +24,5 @@ def main(folder: Path = FOLDER) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:2]))
+    main()
+    SYNC_TYPES.write_text(sync_types(), encoding="utf-8")
