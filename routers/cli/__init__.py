@@ -11,6 +11,7 @@ import click
 
 from callrail.exceptions import CallRailError, InvalidRequest
 from receiver.exceptions import ConfigError, DatabaseUnavailable, ReceiverError
+from routers.cli.groups import Commands
 
 # Where each command lives. Loaded when called: serving must not wait for what only other commands need.
 _COMMANDS = {
@@ -39,7 +40,7 @@ _COMMANDS = {
 }
 
 
-class _Commands(click.Group):
+class _Commands(Commands):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
 

@@ -23,11 +23,12 @@ from routers.accounts import (
     open_account,
     opened,
 )
+from routers.cli.groups import Commands
 from routers.cli.options import config_option, output_option
 from routers.cli.output import print_rows
 
 
-@click.group()
+@click.group(cls=Commands)
 def accounts() -> None:
     """Accounts at CallRail: their names, their keys, and what the keys may do."""
 

@@ -5,31 +5,27 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-import os
-import sys
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
-from contextlib import aclosing
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import click
 
-from callrail.client import CallRail, resources
-from callrail.exceptions import CallRailError
+from callrail.client import resources
 from callrail.operation import Operation, Parameter, Place, Resource
-from callrail.paging import Listing
-from routers.accounts import ACCOUNT, client_of, open_account
-from routers.cli.api_output import FORMATS, Printer
+from routers.accounts import ACCOUNT
+from routers.cli.api_output import FORMATS
+from routers.cli.api_running import hyphened, kinds_in, name_and_value, open_client, read_json, run
+from routers.cli.groups import Commands
 from routers.cli.options import config_option
 
 
-class ApiCommands(click.Group):
+class ApiCommands(Commands):
     """A group for each resource, `webhooks` for setting ours up, and `request` for anything else."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All resources, as the shell writes them."""
-        return [*map(_hyphened, resources()), "webhooks", "request"]
+        return [*map(hyphened, resources()), "webhooks", "request"]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The group of one resource, with underscores or hyphens."""
@@ -55,12 +51,8 @@ def api(ctx: click.Context, config: Path) -> None:
     ctx.obj = config
 
 
-def _hyphened(name: str) -> str:
-    return name.replace("_", "-")
-
-
 def _resource_group(name: str, resource: type[Resource]) -> click.Group:
-    group = click.Group(name, help=resource.__doc__)
+    group = Commands(name, help=resource.__doc__)
     for operation in resource.operations.values():
         group.add_command(_command(operation))
     return group
@@ -75,16 +67,16 @@ def _command(operation: Operation) -> click.Command:
     others = [each for each in parameters if each.place is not Place.PATH]
     arguments = [click.Argument([each.name], required=False) for each in in_path]
     options = [_option(each) for each in others]
-    if clearable := [each.name for each in others if operation.writes and type(None) in _kinds(each.kind)]:
+    if clearable := [each.name for each in others if operation.writes and type(None) in kinds_in(each.kind)]:
         options.append(_option_of("--clear", clearable, "Clear this value; may be repeated."))
     if operation.rows:
         options += _LIST_OPTIONS
     if operation.writes:
         options += _WRITE_OPTIONS
     return click.Command(
-        _hyphened(operation.verb),
+        hyphened(operation.verb),
         params=[*arguments, *options, *_shared_options()],
-        callback=lambda **given: _run(operation, given),
+        callback=lambda **given: run(operation, given),
         help=_help(operation),
         short_help=operation.purpose,
     )
@@ -100,10 +92,10 @@ def _help(operation: Operation) -> str:
 
 
 def _option(parameter: Parameter) -> click.Option:
-    flag, text = f"--{_hyphened(parameter.name)}", parameter.help.replace("``", "")
-    kinds = _kinds(parameter.kind)
+    flag, text = f"--{hyphened(parameter.name)}", parameter.help.replace("``", "")
+    kinds = kinds_in(parameter.kind)
     if bool in kinds:
-        return click.Option([f"{flag}/--no-{_hyphened(parameter.name)}"], default=None, help=text)
+        return click.Option([f"{flag}/--no-{hyphened(parameter.name)}"], default=None, help=text)
     if parameter.name == "fields":
         return click.Option([flag], help=f"{text} Separated by commas.", metavar="NAME,...")
     if Mapping in kinds:
@@ -139,6 +131,13 @@ def _shared_options() -> list[click.Option]:
             help="Once for each line of standard input: an id, or an object in JSON with its id. It fills in the id "
             "that is left out; where there is none to fill in, it is the account.",
         ),
+        click.Option(
+            ["--at-once"],
+            type=click.IntRange(1, 16),
+            default=4,
+            show_default=True,
+            help="How many lines of --each are worked on at once; what cannot be taken back goes one by one.",
+        ),
         _account_option(),
         click.Option(["--extra-param"], multiple=True, metavar="NAME=VALUE", help="A parameter not known here."),
         click.Option(["--columns"], metavar="NAME,...", help="Print these of what CallRail tells."),
@@ -159,158 +158,6 @@ def _account_option() -> click.Option:
     )
 
 
-def _kinds(kind: Any) -> set[Any]:
-    """All plain types that *kind* is made of."""
-    parts = get_args(kind)
-    return {get_origin(kind)}.union(*map(_kinds, parts)) if parts else {kind}
-
-
-# --- running it ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Task:
-    """One call of the operation: its arguments, and the account if a line of standard input named one."""
-
-    arguments: Mapping[str, Any]
-    account: str | None = None
-    line: str = ""
-
-
-def _run(operation: Operation, given: dict[str, Any]) -> int:
-    shared = {name: given.pop(name, None) for name in _SHARED}
-    arguments = _arguments(operation, given)
-    if shared["extra_param"]:
-        arguments["extra_params"] = dict(_pair(text) for text in shared["extra_param"])
-    if shared["dry_run"]:
-        arguments["dry_run"] = True
-    tasks = list(_each_line(operation, arguments)) if shared["each"] else [_Task(arguments)]
-    if operation.dangers and not (shared["dry_run"] or shared["yes"]):
-        _ask(operation, len(tasks), is_each=shared["each"])
-    output = shared["output"] or ("ndjson" if operation.rows or shared["each"] else "json")
-    printer = Printer(output, columns=_names(shared["columns"]))
-    return asyncio.run(_run_tasks(operation, tasks, shared, printer))
-
-
-_SHARED = ("all", "limit", "dry_run", "yes", "each", "account", "extra_param", "columns", "output")
-
-
-def _arguments(operation: Operation, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The operation's arguments from the options that were given."""
-    found: dict[str, Any] = dict.fromkeys(given.get("clear") or ())
-    for name, parameter in operation.parameters.items():
-        value = given.get(name)
-        if value is None or value == ():
-            continue
-        if name == "fields":
-            value = _names(value)
-        elif Mapping in _kinds(parameter.kind) and value[:1] in ("{", "["):
-            value = _json(f"--{_hyphened(name)}", value)
-        found[name] = list(value) if isinstance(value, tuple) else value
-    return found
-
-
-def _names(text: str | None) -> list[str] | None:
-    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _json(flag: str, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise click.UsageError(f"{flag} is no JSON: {error}") from None
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise click.UsageError(f"{text!r} is not of the form NAME=VALUE")
-    return name, value
-
-
-def _each_line(operation: Operation, arguments: Mapping[str, Any]) -> Iterator[_Task]:
-    free = [name for name, each in operation.parameters.items() if each.place is Place.PATH and name not in arguments]
-    for text in filter(None, map(str.strip, sys.stdin)):
-        told = _json("a line of standard input", text) if text.startswith("{") else {"id": text}
-        if told.get("id") is None:
-            raise click.UsageError("a line of standard input has no id")
-        if free:
-            yield _Task({**arguments, free[0]: told["id"]}, told.get("account_id"), str(told["id"]))
-        else:
-            yield _Task(arguments, str(told["id"]), str(told["id"]))
-
-
-def _ask(operation: Operation, count: int, *, is_each: bool) -> None:
-    what = f"{operation.name} {' and '.join(operation.dangers)}{f', {count} times' if count != 1 else ''}."
-    if is_each or not sys.stdin.isatty():
-        raise click.UsageError(f"{what} Say so with --yes, or look first with --dry-run.")
-    click.confirm(f"{what} Go on?", abort=True, err=True)
-
-
-async def _run_tasks(operation: Operation, tasks: list[_Task], shared: Mapping[str, Any], printer: Printer) -> int:
-    failed = 0
-    async with _client(shared["account"]) as client:
-        with printer:
-            for task in tasks:
-                of = client.for_account(task.account) if task.account else client
-                try:
-                    async with aclosing(_answers(operation, of, task, shared)) as rows:
-                        async for row in rows:
-                            printer.print(row)
-                except CallRailError as error:
-                    if not shared["each"]:
-                        raise
-                    failed += 1
-                    click.echo(f"Error: {task.line}: {error}", err=True)
-    return 1 if failed else 0
-
-
-def _client(account: str | None) -> CallRail:
-    config = click.get_current_context().find_object(Path) or Path("router.yaml")
-    return client_of(open_account(account, config, os.environ))
-
-
-async def _answers(
-    operation: Operation, client: CallRail, task: _Task, shared: Mapping[str, Any]
-) -> AsyncGenerator[Mapping[str, Any], None]:
-    """What is to be printed for *task*: rows of a list, the answer, or the request of a dry run."""
-    called = getattr(getattr(client, operation.resource), operation.verb)(**task.arguments)
-    if isinstance(called, Listing):
-        async with aclosing(_rows(called, shared)) as rows:
-            async for row in rows:
-                yield {**row, "account_id": task.account} if task.account else row
-        return
-    model = await called
-    if model.planned is not None:
-        yield {"method": model.planned.method, "path": model.planned.target, "body": model.planned.body}
-    elif operation.method == "DELETE":
-        click.echo(f"Done: {operation.name}", err=True)
-    else:
-        yield model.told
-
-
-async def _rows(listing: Listing[Any], shared: Mapping[str, Any]) -> AsyncGenerator[Mapping[str, Any], None]:
-    """The rows asked for, and on stderr how many are left."""
-    count = 0
-    async with aclosing(listing.pages()) as pages:
-        async for page in pages:
-            for row in page.rows:
-                yield row.told
-                count += 1
-                if count == shared["limit"]:
-                    return
-            if page.is_last:
-                break
-            of = "" if page.total is None else f" of {page.total}"
-            if not shared["all"] and shared["limit"] is None:
-                click.echo(f"{count} rows{of}; --all prints all.", err=True)
-                return
-            if sys.stderr.isatty():
-                click.echo(f"\r{count} rows{of}", nl=False, err=True)
-    if shared["all"] and sys.stderr.isatty():
-        click.echo(f"\r{count} rows in all", err=True)
-
-
 # --- anything else ---------------------------------------------------------------------------------------------------
 
 
@@ -326,12 +173,12 @@ def request(method: str, path: str, param: Iterable[str], body: str | None, acco
 
         callrail-router api request GET /v3/a/{account_id}/tags.json
     """
-    params = dict(_pair(text) for text in param)
+    params = dict(name_and_value(text) for text in param)
 
     async def send() -> Any:
-        async with _client(account) as client:
+        async with open_client(account) as client:
             return await client.request(
-                method, path, params=params, json=None if body is None else _json("--json", body)
+                method, path, params=params, json=None if body is None else read_json("--json", body)
             )
 
     told = asyncio.run(send())

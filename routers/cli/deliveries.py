@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row
 
 from routers import lanes, ledger
 from routers.cli.changing import FAILED, cancel_deliveries, retry_deliveries
+from routers.cli.groups import Commands
 from routers.cli.looking import only, opened, personal_option, reading
 from routers.cli.options import database_option, limit_option, output_option
 from routers.cli.output import masked, plain, print_one, print_rows
@@ -24,7 +25,7 @@ from routers.operating import clock_of
 from routers.schema import OPEN, DeliveryState
 
 
-@click.group()
+@click.group(cls=Commands)
 def deliveries() -> None:
     """What was told to whom, and how that went."""
 

@@ -17,6 +17,7 @@ from receiver.exceptions import SecretMissing
 from receiver.key_uses import MOST_COUNTED, counted_since, last_uses
 from receiver.quarantine import newest_refused
 from receiver.schema import QuarantineReason
+from routers.cli.groups import Commands
 from routers.cli.looking import opened
 from routers.cli.options import config_option, database_option, output_option
 from routers.cli.output import local, print_rows
@@ -29,7 +30,7 @@ QUIET = timedelta(days=7)
 _IN_A_TABLE = ("company", "key", "fingerprint", "until", "events", "last_used_at", "verdict")
 
 
-@click.group()
+@click.group(cls=Commands)
 def keys() -> None:
     """The signing keys of companies."""
 

@@ -19,6 +19,7 @@ from receiver.schema import EventState
 from routers import ledger
 from routers.audit import note
 from routers.cli.database_errors import told_plainly
+from routers.cli.groups import Commands
 from routers.cli.options import database_option, limit_option, output_option
 from routers.cli.output import masked, print_one, print_rows
 from routers.cli.selecting import Moment, say_how_far
@@ -78,7 +79,7 @@ def only(found: Sequence[Row[Any]], what: str, written: str, *, several: str | N
 # --- events ----------------------------------------------------------------------------------------------------------
 
 
-@click.group()
+@click.group(cls=Commands)
 def events() -> None:
     """What CallRail told us."""
 

@@ -18,6 +18,7 @@ from callrail.phones import e164
 from receiver.database import Database
 from receiver.records import body_of
 from routers.audit import note
+from routers.cli.groups import Commands
 from routers.cli.looking import opened
 from routers.cli.options import config_option, database_option, output_option, spool_option
 from routers.cli.output import print_rows
@@ -30,7 +31,7 @@ from routers.searching import Found, Spooled, returned, search, spooled
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@click.group()
+@click.group(cls=Commands)
 def privacy() -> None:
     """What is stored of a person: told to them, or erased."""
 

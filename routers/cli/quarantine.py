@@ -23,6 +23,7 @@ from receiver.instances import alive
 from receiver.quarantine import KEPT_FOR, UNKNOWN_KEPT_FOR, Selection
 from receiver.reverification import Verdict, verdicts_on, verify_again
 from receiver.schema import QuarantineReason
+from routers.cli.groups import Commands
 from routers.cli.looking import only, opened, personal_option, reading
 from routers.cli.options import config_option, database_option, limit_option, output_option
 from routers.cli.output import masked, plain, print_one, print_rows
@@ -37,7 +38,7 @@ _PROVED = "proved"
 _UNKNOWN = QuarantineReason.COMPANY_UNKNOWN
 
 
-@click.group()
+@click.group(cls=Commands)
 def quarantine() -> None:
     """What could not be proved to come from CallRail, and is kept until it can."""
 

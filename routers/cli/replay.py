@@ -17,6 +17,7 @@ from callrail.kinds import Kind
 from receiver.database import Database
 from receiver.instances import alive
 from routers import replays
+from routers.cli.groups import Commands
 from routers.cli.looking import only, opened, reading
 from routers.cli.options import config_option, database_option, limit_option, output_option
 from routers.cli.output import plain, print_one, print_rows
@@ -31,7 +32,7 @@ from routers.transitions import Transition
 _LOOK_EVERY = 0.5  # seconds
 
 
-@click.group()
+@click.group(cls=Commands)
 def replay() -> None:
     """Send what did not arrive, or send it again: `plan` first, then `run`. The server does it, behind live traffic."""
 

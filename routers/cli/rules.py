@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
+from routers.cli.groups import Commands
 from routers.cli.options import config_option, output_option
 from routers.cli.output import print_rows
 from routers.transitions import INSTALLATION, Transition
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from routers.rules.ruleset import Rule, Send, To
 
 
-@click.group()
+@click.group(cls=Commands)
 def rules() -> None:
     """The rules of router.yaml."""
 

@@ -13,6 +13,7 @@ import click
 from receiver.exceptions import ReceiverError, SecretMissing
 from routers import lanes, ledger
 from routers.audit import note
+from routers.cli.groups import Commands
 from routers.cli.looking import opened, reading
 from routers.cli.options import config_option, database_option, output_option
 from routers.cli.output import local, plain, print_rows
@@ -35,7 +36,7 @@ class UnknownSink(ReceiverError):
     """A name that no sink has."""
 
 
-@click.group()
+@click.group(cls=Commands)
 def sinks() -> None:
     """Where messages go, and how that is going."""
 

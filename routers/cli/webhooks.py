@@ -17,6 +17,7 @@ from callrail.client import CallRail
 from receiver.companies import CompanyConfig, fingerprint_of
 from receiver.exceptions import SecretMissing
 from routers.accounts import client_of, open_account
+from routers.cli.groups import Commands
 from routers.cli.options import output_option
 from routers.cli.output import print_rows
 from routers.config import Configuration, read_config
@@ -56,7 +57,7 @@ _config_option = click.option(
 _account_option = click.option("--account", help="Instead of the company's account in the configuration.")
 
 
-@click.group()
+@click.group(cls=Commands)
 def webhooks() -> None:
     """The addresses that CallRail posts a company's webhooks to."""
 

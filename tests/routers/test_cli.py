@@ -645,3 +645,18 @@ def test_the_demo_shows_messages_and_ends(tmp_path: Path) -> None:
         assert {row.state for row in rows_of(stored, events)} == {"routed"}
         assert {row.state for row in rows_of(stored, deliveries)} <= {"delivered", "superseded"}
         assert len([row for row in rows_of(stored, deliveries) if row.state == "delivered"]) >= 16
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["evnts"], "events"),
+        (["events", "lst"], "list"),
+        (["api", "cals"], "calls"),
+        (["api", "tags", "creat"], "create"),
+    ],
+)
+def test_a_command_that_is_not_known_names_the_nearest(words: list[str], meant: str) -> None:
+    ran = run_here(*words)
+    assert ran.code == 2
+    assert f"Did you mean '{meant}'?" in ran.err

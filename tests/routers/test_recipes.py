@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
@@ -9,14 +10,15 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from starlette.responses import Response
 
-from routers.fake_callrail import FakeCallRail, World, small_world
+from routers.fake_callrail import FakeCallRail, World, faults, small_world
 from routers.fake_callrail.serving import serve_in_background
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +26,7 @@ RECIPES = ROOT / "examples" / "api"
 SHELL = re.findall(r"```bash\n(.*?)```", (ROOT / "docs" / "api.md").read_text().partition("### Recipes")[2], re.DOTALL)
 PIPELINE, MONTH, MISSED = SHELL[:3]
 LONGEST = 60
+Right = Callable[[], Awaitable[Response]]
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,16 @@ class Office:
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> Iterator[Office]:
+def fake() -> FakeCallRail:
     # Noon in the owner's zone, so that today and yesterday have calls whenever the test is run.
     today = datetime.now(UTC).replace(hour=17, minute=0, second=0, microsecond=0)
-    world = small_world(calls=300, seed=3, now=today)
-    with serve_in_background(FakeCallRail(world)) as url:
-        yield Office(world, url, tmp_path)
+    return FakeCallRail(small_world(calls=300, seed=3, now=today))
+
+
+@pytest.fixture
+def office(tmp_path: Path, fake: FakeCallRail) -> Iterator[Office]:
+    with serve_in_background(fake) as url:
+        yield Office(fake.world, url, tmp_path)
 
 
 def days_ago(office: Office, days: int) -> list[str]:
@@ -97,3 +104,25 @@ def test_all_missed_calls_of_yesterday_get_a_tag(office: Office, how: str) -> No
     tagged = {call.id for call in office.world.accounts[0].calls if "Call back" in call.tags}
     assert tagged == missed & set(days_ago(office, 1))
     assert tagged
+
+
+def test_several_lines_are_worked_on_at_once_and_printed_in_their_order(office: Office, fake: FakeCallRail) -> None:
+    first, second, third = days_ago(office, 1)[:3]
+    is_asked = asyncio.Event()
+
+    async def waits_for_the_second(right: Right) -> Response:
+        await is_asked.wait()
+        return await right()
+
+    async def is_the_second(right: Right) -> Response:
+        is_asked.set()
+        return await right()
+
+    fake.faults.add("GET", f"*/calls/{first}.json", waits_for_the_second)
+    fake.faults.add("GET", f"*/calls/{second}.json", is_the_second)
+    fake.faults.add("GET", f"*/calls/{third}.json", faults.status(404), times=2)  # by both ids of the account
+    lines = "".join(f"{each}\n" for each in (first, third, second))
+    told = office.shell(
+        f"printf '{lines}' | callrail-router api calls get --each --columns id || echo failed", office.account
+    )
+    assert told.split("\n") == [f'{{"id": "{first}"}}', f'{{"id": "{second}"}}', "failed", ""]
