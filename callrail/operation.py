@@ -32,6 +32,7 @@ from typing import (
 from urllib.parse import parse_qsl, quote, urlencode
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing_extensions import is_typeddict
 
 from callrail.exceptions import InvalidRequest
 
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from callrail.client import CallRail
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+# What is wrong with arguments that belong together, as a sentence; None if nothing is.
+Rule = Callable[[Mapping[str, Any]], "str | None"]
 
 
 class _Unset(Enum):
@@ -118,7 +121,8 @@ Day = date | datetime | str
 class Parameter:
     """One parameter of an operation.
 
-    *name* is Python's, *official* CallRail's. *choices* are the values allowed, empty where any is.
+    *name* is Python's, *official* CallRail's. *choices* are the values allowed, empty where any is. *is_object*: it is
+    written in JSON; *keys* are those it has, empty where any is.
     """
 
     name: str
@@ -130,6 +134,8 @@ class Parameter:
     help: str
     choices: tuple[str, ...]
     is_many: bool
+    is_object: bool
+    keys: tuple[str, ...]
     check: TypeAdapter[Any] = field(repr=False, compare=False)
 
 
@@ -182,6 +188,7 @@ class Operation:
         dangers: Sequence[Danger] = (),
         undocumented: str = "",
         remedies: Mapping[int, str] | None = None,
+        rule: Rule | None = None,
     ) -> None:
         self.function = function
         self.method = method
@@ -193,6 +200,7 @@ class Operation:
         self.dangers = tuple(dangers)
         self.undocumented = undocumented
         self.remedies = remedies or {}
+        self.rule = rule
         self.verb = function.__name__
         self.resource = ""  # told by the class the function stands in
 
@@ -265,11 +273,19 @@ class Operation:
         for name, parameter in self.parameters.items():
             if parameter.is_required and name not in given:
                 raise InvalidRequest(f"{self.name} needs {name}: {parameter.help.replace('``', '')}")
-        return {
-            name: value
-            for name, value in given.items()
-            if name in self.options or value is not self.parameters[name].default
-        }
+        return self._ruled(
+            {
+                name: value
+                for name, value in given.items()
+                if name in self.options or value is not self.parameters[name].default
+            }
+        )
+
+    def _ruled(self, given: dict[str, Any]) -> dict[str, Any]:
+        broken = self.rule(given) if self.rule is not None and not given.get("extra_params") else None
+        if broken is not None:
+            raise InvalidRequest(f"{self.name}: {broken}")
+        return given
 
     def _unknown(self, name: str) -> str:
         near = get_close_matches(name, [*self.parameters, *self.options], n=1)
@@ -368,9 +384,35 @@ def _wrong(parameter: Parameter, value: Any, error: ValidationError) -> str:
         return f"is {told!r}, but CallRail knows {allowed}{meant} (extra_params sends others)"
     if parameter.is_many and isinstance(value, str):
         return f"is {told!r}, but takes a list"
-    first = error.errors(include_url=False, include_input=False)[0]
-    where = "".join(f"[{part!r}]" if isinstance(part, str) else f"[{part}]" for part in first["loc"])
-    return f"is {told!r}{' at ' + where if where else ''}: {first['msg']}"
+    return _wrong_within(parameter, error) if isinstance(value, Mapping) else f"is {told!r}: {_first(error)['msg']}"
+
+
+def _first(error: ValidationError) -> Any:
+    return error.errors(include_url=False, include_input=False)[0]
+
+
+def _wrong_within(parameter: Parameter, error: ValidationError) -> str:
+    """What is wrong within an object, with the place in it."""
+    types = {kind.__name__ for kind in kinds_in(parameter.kind) if is_typeddict(kind)}
+    first = _first(error)
+    loc = [part for part in first["loc"] if part not in types]
+    if first["type"] == "extra_forbidden":
+        near = get_close_matches(str(loc[-1]), _keys_within(parameter.kind), n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        return f"has no key {'.'.join(map(str, loc))}{meant} (extra_params sends it all the same)"
+    return f"at {'.'.join(map(str, loc))}: {first['msg']}"
+
+
+def kinds_in(kind: Any) -> set[Any]:
+    """All plain types that *kind* is made of, those of an object's keys too."""
+    if is_typeddict(kind):
+        return {kind}.union(*map(kinds_in, get_type_hints(kind).values()))
+    parts = get_args(kind)
+    return {get_origin(kind)}.union(*map(kinds_in, parts)) if parts else {kind}
+
+
+def _keys_within(kind: Any) -> list[str]:
+    return [key for each in kinds_in(kind) if is_typeddict(each) for key in each.__annotations__]
 
 
 def _in_query(parameter: Parameter, value: Any) -> list[tuple[str, str]]:
@@ -421,6 +463,8 @@ def _parameters(operation: Operation) -> list[Parameter]:
                 help=helps.get(name, ""),
                 choices=_choices(kind),
                 is_many=_is_many(kind),
+                is_object=_is_object(kind),
+                keys=_keys(kind),
                 check=TypeAdapter(kind, config=None if _has_config(kind) else _CHECKS),
             )
         )
@@ -435,13 +479,27 @@ def _has_config(kind: Any) -> bool:
     return hasattr(kind, "__pydantic_config__")
 
 
+def _is_object(kind: Any) -> bool:
+    return is_typeddict(kind) or get_origin(kind) is Mapping or any(map(_is_object, get_args(kind)))
+
+
+def _keys(kind: Any) -> tuple[str, ...]:
+    if is_typeddict(kind):
+        return tuple(kind.__annotations__)
+    return () if get_origin(kind) is Mapping else tuple(key for part in get_args(kind) for key in _keys(part))
+
+
 def _choices(kind: Any) -> tuple[str, ...]:
+    if _is_object(kind):
+        return ()
     if get_origin(kind) is Literal:
         return tuple(str(value) for value in get_args(kind))
     return tuple(choice for part in get_args(kind) for choice in _choices(part) if not isinstance(part, str))
 
 
 def _is_many(kind: Any) -> bool:
+    if _is_object(kind):
+        return False
     origin = get_origin(kind)
     if isinstance(origin, type) and issubclass(origin, Sequence):
         return True
@@ -493,6 +551,7 @@ def operation(
     budget: Budget = Budget.GENERAL,
     undocumented: str = "",
     remedies: Mapping[int, str] | None = None,
+    rule: Rule | None = None,
 ) -> Callable[[Function], Function]:
     """Declare an operation with one answer.
 
@@ -501,6 +560,7 @@ def operation(
         is_dated: Without a date, CallRail answers for the last seven days only; refused unless the caller says so.
         undocumented: Where the operation was seen, if CallRail does not document it.
         remedies: What to do about an answer's status, where more is known than the status says.
+        rule: What arguments that belong together have to be.
     """
 
     def declare(function: Function) -> Function:
@@ -513,6 +573,7 @@ def operation(
             budget=budget,
             undocumented=undocumented,
             remedies=remedies,
+            rule=rule,
         )
 
         @functools.wraps(function)
@@ -526,7 +587,7 @@ def operation(
 
 
 def listing(
-    path: str, rows: str, *, is_dated: bool = False, is_relative: bool = False
+    path: str, rows: str, *, is_dated: bool = False, is_relative: bool = False, rule: Rule | None = None
 ) -> Callable[[Function], Function]:
     """Declare an operation that lists.
 
@@ -535,10 +596,11 @@ def listing(
         rows: The key of the answer under which the rows stand.
         is_dated: As for `operation`.
         is_relative: Whether it takes relative paging (documented for calls only).
+        rule: As for `operation`.
     """
 
     def declare(function: Function) -> Function:
-        declared = Operation(function, "GET", path, rows=rows, is_dated=is_dated, is_relative=is_relative)
+        declared = Operation(function, "GET", path, rows=rows, is_dated=is_dated, is_relative=is_relative, rule=rule)
 
         @functools.wraps(function)
         def call(self: Resource, *args: Any, **kwargs: Any) -> Any:

@@ -1,6 +1,7 @@
 """The types of `callrail.sync`. Written from the operations' declarations by `make reference`; do not edit."""
 
 
+from callrail.bodies import CallFlow, FlowStep, IntegrationConfig, NumberWanted, Source, SummaryFilters, SummaryParts, TextAnswer
 from callrail.budgets import Budgets
 from callrail.dates import DateRange
 from callrail.downloading import Download
@@ -465,7 +466,7 @@ class Integrations:
             fields: Fields to add: ``signing_key``.
         """
 
-    def create(self, *, company_id: str, type: Literal['Webhooks', 'Custom'], config: Mapping[str, Any], **options: Unpack[WriteOptions]) -> Integration:
+    def create(self, *, company_id: str, type: Literal['Webhooks', 'Custom'], config: IntegrationConfig, **options: Unpack[WriteOptions]) -> Integration:
         """Create an integration; only these two types can be.
 
         Args:
@@ -477,7 +478,7 @@ class Integrations:
             Forbidden: The key's user may not administer integrations (observed).
         """
 
-    def update(self, integration_id: str, *, state: Literal['active', 'disabled']=..., config: Mapping[str, Any]=..., **options: Unpack[WriteOptions]) -> Integration:
+    def update(self, integration_id: str, *, state: Literal['active', 'disabled']=..., config: IntegrationConfig=..., **options: Unpack[WriteOptions]) -> Integration:
         """Switch an integration on or off, or set its configuration.
 
         Whether a part of ``config`` is merged into the rest is not known: read it, change it, send all of it.
@@ -530,7 +531,7 @@ class MessageFlows:
     def list(self, **options: Unpack[ListOptions]) -> Listing[MessageFlow]:
         """List flows that answer texts."""
 
-    def create(self, *, company_id: str, name: str, initial_step_id: str, steps: Mapping[str, Any], **options: Unpack[WriteOptions]) -> MessageFlow:
+    def create(self, *, company_id: str, name: str, initial_step_id: str, steps: Mapping[str, FlowStep], **options: Unpack[WriteOptions]) -> MessageFlow:
         """Create a flow. Its numbers must be local ones with a 10DLC registration, and take texts.
 
         Args:
@@ -547,7 +548,7 @@ class MessageFlows:
             flow_id: ``MFL...``.
         """
 
-    def update(self, flow_id: str, *, name: str=..., initial_step_id: str=..., steps: Mapping[str, Any]=..., **options: Unpack[WriteOptions]) -> MessageFlow:
+    def update(self, flow_id: str, *, name: str=..., initial_step_id: str=..., steps: Mapping[str, FlowStep]=..., **options: Unpack[WriteOptions]) -> MessageFlow:
         """Change a flow or its name.
 
         Args:
@@ -675,7 +676,7 @@ class SummaryEmails:
             email: Only those to this address.
         """
 
-    def create(self, *, frequency: Sequence[Frequency], config: Mapping[str, bool], user_id: str=..., email: str=..., company_id: str=..., filters: Mapping[str, Any]=..., **options: Unpack[WriteOptions]) -> SummaryEmail:
+    def create(self, *, frequency: Sequence[Frequency], config: SummaryParts, user_id: str=..., email: str=..., company_id: str=..., filters: SummaryFilters=..., **options: Unpack[WriteOptions]) -> SummaryEmail:
         """Create a summary e-mail, to a user or to an address.
 
         Args:
@@ -694,7 +695,7 @@ class SummaryEmails:
             summary_email_id: ``CSS...``.
         """
 
-    def update(self, summary_email_id: str, *, config: Mapping[str, bool], frequency: Sequence[Frequency]=..., filters: Mapping[str, Any]=..., **options: Unpack[WriteOptions]) -> SummaryEmail:
+    def update(self, summary_email_id: str, *, config: SummaryParts, frequency: Sequence[Frequency]=..., filters: SummaryFilters=..., **options: Unpack[WriteOptions]) -> SummaryEmail:
         """Change a summary e-mail.
 
         Args:
@@ -847,7 +848,7 @@ class Trackers:
             fields: Fields to add.
         """
 
-    def create(self, *, name: str, type: TrackerType, company_id: str, call_flow: Mapping[str, Any], source: Mapping[str, Any] | str, tracking_number: Mapping[str, Any]=..., pool_size: int=..., pool_numbers: Mapping[str, Any]=..., campaign_name: str=..., swap_targets: Sequence[str]=..., whisper_message: str=..., sms_enabled: bool=..., message_flow: Mapping[str, Any] | None=..., **options: Unpack[WriteOptions]) -> Tracker:
+    def create(self, *, name: str, type: TrackerType, company_id: str, call_flow: CallFlow, source: Source | Literal['all'], tracking_number: NumberWanted=..., pool_size: int=..., pool_numbers: NumberWanted=..., campaign_name: str=..., swap_targets: Sequence[str]=..., whisper_message: str=..., sms_enabled: bool=..., message_flow: TextAnswer | None=..., **options: Unpack[WriteOptions]) -> Tracker:
         """Buy a tracking number, or a pool of them.
 
         A number is asked for by ``area_code`` (an error where there is none left), ``local`` (near that number) or
@@ -873,7 +874,7 @@ class Trackers:
             Rejected: There is no such number, or what the type needs is missing.
         """
 
-    def update(self, tracker_id: str, *, name: str=..., call_flow: Mapping[str, Any]=..., source: Mapping[str, Any] | str=..., pool_size: int=..., replace_tracking_number: str=..., campaign_name: str=..., swap_targets: Sequence[str]=..., whisper_message: str=..., sms_enabled: bool=..., message_flow: Mapping[str, Any] | None=..., **options: Unpack[WriteOptions]) -> Tracker:
+    def update(self, tracker_id: str, *, name: str=..., call_flow: CallFlow=..., source: Source | Literal['all']=..., pool_size: int=..., replace_tracking_number: str=..., campaign_name: str=..., swap_targets: Sequence[str]=..., whisper_message: str=..., sms_enabled: bool=..., message_flow: TextAnswer | None=..., **options: Unpack[WriteOptions]) -> Tracker:
         """Change a tracker. A larger pool and a replaced number cost money.
 
         Args:

@@ -135,12 +135,13 @@ def _step(installed: Installed, hook: HookUrl, old_base_url: str | None) -> Step
 
 async def carry_out(client: CallRail, company_id: str, installed: Installed, planned: Plan) -> Installed:
     """Write the plan's configuration; what CallRail has afterwards."""
+    config = {"config": planned.config}  # unchecked, for it may hold keys that CallRail has added since
     if installed.integration is None:
-        await client.integrations.create(company_id=company_id, type="Webhooks", config=planned.config)
+        await client.integrations.create(company_id=company_id, type="Webhooks", config={}, extra_params=config)
     elif planned.activates:
-        await client.integrations.update(installed.integration.id, config=planned.config, state="active")
+        await client.integrations.update(installed.integration.id, state="active", extra_params=config)
     else:
-        await client.integrations.update(installed.integration.id, config=planned.config)
+        await client.integrations.update(installed.integration.id, extra_params=config)
     return await look(client, company_id)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Unpack
+from collections.abc import Sequence
+from typing import Literal, Unpack
 
+from callrail.bodies import IntegrationConfig
 from callrail.model import Deleted, Id, Model, Object, Text
 from callrail.operation import UNSET, Danger, ListOptions, Options, Resource, WriteOptions, listing, operation
 from callrail.paging import Listing
@@ -58,7 +59,7 @@ class Integrations(Resource, named="integrations"):
         *,
         company_id: str,
         type: Literal["Webhooks", "Custom"],  # noqa: A002  (CallRail's name)
-        config: Mapping[str, Any],
+        config: IntegrationConfig,
         **options: Unpack[WriteOptions],
     ) -> Integration:
         """Create an integration; only these two types can be.
@@ -78,7 +79,7 @@ class Integrations(Resource, named="integrations"):
         integration_id: str,
         *,
         state: Literal["active", "disabled"] = UNSET,
-        config: Mapping[str, Any] = UNSET,
+        config: IntegrationConfig = UNSET,
         **options: Unpack[WriteOptions],
     ) -> Integration:
         """Switch an integration on or off, or set its configuration.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Unpack
 
+from callrail.bodies import FlowStep
 from callrail.model import Deleted, Id, Model, Moment, Object, Text, Texts
 from callrail.operation import UNSET, Danger, ListOptions, Options, Resource, WriteOptions, listing, operation
 from callrail.paging import Listing
@@ -21,6 +22,26 @@ class MessageFlow(Model):
     steps: Object = None
 
 
+_MOST_LETTERS = 1_550
+
+
+def _leads_somewhere(given: Mapping[str, Any]) -> str | None:
+    """That every step named is one of the steps, and that texts are not too long."""
+    steps = given.get("steps")
+    if not isinstance(steps, Mapping) or not all(isinstance(step, Mapping) for step in steps.values()):
+        return None
+    named = [("initial_step_id", given["initial_step_id"])] if "initial_step_id" in given else []
+    for number, step in steps.items():
+        leading = [step, *(each for each in step.get("branches") or () if isinstance(each, Mapping))]
+        named += [(f"step {number}", each.get("next_step_id")) for each in leading]
+        if len(str(step.get("message") or "")) > _MOST_LETTERS:
+            return f"step {number}: its message has more than {_MOST_LETTERS:,} characters"
+    for where, wanted in named:
+        if wanted is not None and wanted not in steps:
+            return f"{where} leads to {wanted}, which is none of the steps"
+    return None
+
+
 class MessageFlows(Resource, named="message_flows"):
     """Flows that answer texts: by schedule, with a text, a tag, or a forward.
 
@@ -33,14 +54,14 @@ class MessageFlows(Resource, named="message_flows"):
     def list(self, **options: Unpack[ListOptions]) -> Listing[MessageFlow]:
         """List flows that answer texts."""
 
-    @operation("POST", "message-flows.json")
+    @operation("POST", "message-flows.json", rule=_leads_somewhere)
     async def create(
         self,
         *,
         company_id: str,
         name: str,
         initial_step_id: str,
-        steps: Mapping[str, Any],
+        steps: Mapping[str, FlowStep],
         **options: Unpack[WriteOptions],
     ) -> MessageFlow:
         """Create a flow. Its numbers must be local ones with a 10DLC registration, and take texts.
@@ -60,14 +81,14 @@ class MessageFlows(Resource, named="message_flows"):
             flow_id: ``MFL...``.
         """
 
-    @operation("PUT", "message-flows/{flow_id}.json")
+    @operation("PUT", "message-flows/{flow_id}.json", rule=_leads_somewhere)
     async def update(
         self,
         flow_id: str,
         *,
         name: str = UNSET,
         initial_step_id: str = UNSET,
-        steps: Mapping[str, Any] = UNSET,
+        steps: Mapping[str, FlowStep] = UNSET,
         **options: Unpack[WriteOptions],
     ) -> MessageFlow:
         """Change a flow or its name.

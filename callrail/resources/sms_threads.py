@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Literal, Unpack
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Unpack
 
 from callrail.dates import DateRange
 from callrail.model import Amount, Id, Model, Moment, Number, TagNames, Text, Texts, lenient
@@ -61,10 +61,17 @@ class SmsThread(Model):
     messages: Annotated[list[ThreadMessage] | None, lenient] = None
 
 
+def _both_days(given: Mapping[str, Any]) -> str | None:
+    """Of this list alone (documented)."""
+    if ("start_date" in given) != ("end_date" in given):
+        return "start_date and end_date are given together"
+    return None
+
+
 class SmsThreads(Resource, named="sms_threads"):
     """Threads of texts, with tags, notes, value and score."""
 
-    @listing("sms-threads.json", "sms_threads", is_dated=True)
+    @listing("sms-threads.json", "sms_threads", is_dated=True, rule=_both_days)
     def list(
         self,
         *,

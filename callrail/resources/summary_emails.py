@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Unpack
 
+from callrail.bodies import SummaryFilters, SummaryParts
 from callrail.model import Deleted, Id, Model, Object, Text, Texts
 from callrail.operation import UNSET, Danger, ListOptions, Options, Resource, WriteOptions, listing, operation
 from callrail.paging import Listing
@@ -22,6 +23,14 @@ class SummaryEmail(Model):
     filters: Object = None
     user: Object = None
     email: Text = None
+
+
+def _to_somebody(given: Mapping[str, Any]) -> str | None:
+    if "user_id" not in given and "email" not in given:
+        return "it needs user_id or email: whom to send it to"
+    if "email" in given and "company_id" not in given:
+        return "an e-mail address needs company_id"
+    return None
 
 
 class SummaryEmails(Resource, named="summary_emails"):
@@ -46,16 +55,16 @@ class SummaryEmails(Resource, named="summary_emails"):
             email: Only those to this address.
         """
 
-    @operation("POST", "summary_emails.json")
+    @operation("POST", "summary_emails.json", rule=_to_somebody)
     async def create(
         self,
         *,
         frequency: Sequence[Frequency],
-        config: Mapping[str, bool],
+        config: SummaryParts,
         user_id: str = UNSET,
         email: str = UNSET,
         company_id: str = UNSET,
-        filters: Mapping[str, Any] = UNSET,
+        filters: SummaryFilters = UNSET,
         **options: Unpack[WriteOptions],
     ) -> SummaryEmail:
         """Create a summary e-mail, to a user or to an address.
@@ -82,9 +91,9 @@ class SummaryEmails(Resource, named="summary_emails"):
         self,
         summary_email_id: str,
         *,
-        config: Mapping[str, bool],
+        config: SummaryParts,
         frequency: Sequence[Frequency] = UNSET,
-        filters: Mapping[str, Any] = UNSET,
+        filters: SummaryFilters = UNSET,
         **options: Unpack[WriteOptions],
     ) -> SummaryEmail:
         """Change a summary e-mail.

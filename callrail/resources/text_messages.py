@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Unpack
+from typing import Annotated, Any, Literal, Unpack
 
 from callrail.dates import DateRange
 from callrail.model import Id, Model, Moment, Number, Object, Text, Texts, lenient
@@ -70,6 +70,26 @@ class Conversation(Model):
     company_name: Text = None
 
 
+_PICTURES = {".jpg", ".jpeg", ".png", ".gif"}
+_MOST_BYTES = 5_000_000
+
+
+def _one_picture(given: Mapping[str, Any]) -> str | None:
+    """What CallRail takes with a text (documented)."""
+    if "media_file" not in given:
+        return None
+    if "media_url" in given:
+        return "give media_url or media_file, not both: CallRail refuses both"
+    path = Path(given["media_file"])
+    if path.suffix.lower() not in _PICTURES:
+        return f"media_file is {path.name}, but CallRail takes JPEG, PNG and GIF"
+    if not path.is_file():
+        return f"there is no file {path}"
+    if (size := path.stat().st_size) > _MOST_BYTES:
+        return f"media_file has {size:,} bytes, but CallRail takes {_MOST_BYTES:,} at most"
+    return None
+
+
 class TextMessages(Resource, named="text_messages"):
     """Texts (SMS and MMS), as conversations."""
 
@@ -120,7 +140,13 @@ class TextMessages(Resource, named="text_messages"):
             fields: Fields to add.
         """
 
-    @operation("POST", "text-messages.json", dangers=[Danger.TEXTS, Danger.COSTS], budget=Budget.TEXTS)
+    @operation(
+        "POST",
+        "text-messages.json",
+        dangers=[Danger.TEXTS, Danger.COSTS],
+        budget=Budget.TEXTS,
+        rule=_one_picture,
+    )
     async def send(
         self,
         *,

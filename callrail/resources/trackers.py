@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Unpack
 
+from callrail.bodies import CallFlow, NumberWanted, Source, TextAnswer
 from callrail.model import Deleted, Flag, Id, Model, Moment, Object, Text, Texts
 from callrail.operation import UNSET, Danger, ListOptions, Options, Resource, WriteOptions, listing, operation
 from callrail.paging import Listing
@@ -33,6 +34,31 @@ class Tracker(Model):
     disabled_at: Moment = None
     campaign_name: Text = None
     swap_targets: Any = None
+
+
+_OF_TYPE = {"source": ("tracking_number",), "session": ("pool_size", "pool_numbers")}
+_OF_SOURCES_ONLY = "campaign_name"
+_POOL = range(4, 51)
+
+
+def _of_its_type(given: Mapping[str, Any]) -> str | None:
+    """What a tracker of this type needs and does not take."""
+    kind = given["type"]
+    if kind not in _OF_TYPE:
+        return None  # the check of the parameter itself says so
+    for name in _OF_TYPE[kind]:
+        if name not in given:
+            return f"a {kind} tracker needs {name}"
+    others = [name for each, names in _OF_TYPE.items() if each != kind for name in names]
+    for name in [*others, *([_OF_SOURCES_ONLY] if kind == "session" else [])]:
+        if name in given:
+            return f"a {kind} tracker takes no {name}"
+    wanted = given[_OF_TYPE[kind][-1]]
+    if isinstance(wanted, Mapping) and not any(wanted.values()):
+        return f"{_OF_TYPE[kind][-1]} needs area_code, local or toll_free"
+    if "pool_size" in given and given["pool_size"] not in _POOL:
+        return f"pool_size is {given['pool_size']}, but CallRail takes {_POOL[0]} to {_POOL[-1]}"
+    return None
 
 
 class Trackers(Resource, named="trackers"):
@@ -74,23 +100,23 @@ class Trackers(Resource, named="trackers"):
             fields: Fields to add.
         """
 
-    @operation("POST", "trackers.json", dangers=[Danger.COSTS])
+    @operation("POST", "trackers.json", dangers=[Danger.COSTS], rule=_of_its_type)
     async def create(
         self,
         *,
         name: str,
         type: TrackerType,  # noqa: A002  (CallRail's name)
         company_id: str,
-        call_flow: Mapping[str, Any],
-        source: Mapping[str, Any] | str,
-        tracking_number: Mapping[str, Any] = UNSET,
+        call_flow: CallFlow,
+        source: Source | Literal["all"],
+        tracking_number: NumberWanted = UNSET,
         pool_size: int = UNSET,
-        pool_numbers: Mapping[str, Any] = UNSET,
+        pool_numbers: NumberWanted = UNSET,
         campaign_name: str = UNSET,
         swap_targets: Sequence[str] = UNSET,
         whisper_message: str = UNSET,
         sms_enabled: bool = UNSET,
-        message_flow: Mapping[str, Any] | None = UNSET,
+        message_flow: TextAnswer | None = UNSET,
         **options: Unpack[WriteOptions],
     ) -> Tracker:
         """Buy a tracking number, or a pool of them.
@@ -124,15 +150,15 @@ class Trackers(Resource, named="trackers"):
         tracker_id: str,
         *,
         name: str = UNSET,
-        call_flow: Mapping[str, Any] = UNSET,
-        source: Mapping[str, Any] | str = UNSET,
+        call_flow: CallFlow = UNSET,
+        source: Source | Literal["all"] = UNSET,
         pool_size: int = UNSET,
         replace_tracking_number: str = UNSET,
         campaign_name: str = UNSET,
         swap_targets: Sequence[str] = UNSET,
         whisper_message: str = UNSET,
         sms_enabled: bool = UNSET,
-        message_flow: Mapping[str, Any] | None = UNSET,
+        message_flow: TextAnswer | None = UNSET,
         **options: Unpack[WriteOptions],
     ) -> Tracker:
         """Change a tracker. A larger pool and a replaced number cost money.

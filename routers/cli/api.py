@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from callrail.client import resources
-from callrail.operation import Operation, Parameter, Place, Resource
+from callrail.operation import Operation, Parameter, Place, Resource, kinds_in
 from routers.accounts import ACCOUNT
 from routers.cli.api_output import FORMATS
-from routers.cli.api_running import hyphened, kinds_in, name_and_value, open_client, read_json, run
+from routers.cli.api_running import hyphened, name_and_value, open_client, read_json, run
 from routers.cli.groups import Commands
 from routers.cli.options import config_option
 
@@ -98,8 +98,8 @@ def _option(parameter: Parameter) -> click.Option:
         return click.Option([f"{flag}/--no-{hyphened(parameter.name)}"], default=None, help=text)
     if parameter.name == "fields":
         return click.Option([flag], help=f"{text} Separated by commas.", metavar="NAME,...")
-    if Mapping in kinds:
-        text += " In JSON."
+    if parameter.is_object:
+        text += f" In JSON{', with ' + ', '.join(parameter.keys) if parameter.keys else ''}."
     return click.Option(
         [flag],
         required=parameter.is_required,

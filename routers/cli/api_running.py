@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import click
 
@@ -62,7 +62,7 @@ def _arguments(operation: Operation, given: Mapping[str, Any]) -> dict[str, Any]
             continue
         if name == "fields":
             value = _names(value)
-        elif Mapping in kinds_in(parameter.kind) and value[:1] in ("{", "["):
+        elif parameter.is_object and value[:1] in ("{", "["):
             value = read_json(f"--{hyphened(name)}", value)
         found[name] = list(value) if isinstance(value, tuple) else value
     return found
@@ -217,9 +217,3 @@ async def _rows(listing: Listing[Any], shared: Mapping[str, Any]) -> AsyncGenera
 def hyphened(name: str) -> str:
     """As the shell writes names."""
     return name.replace("_", "-")
-
-
-def kinds_in(kind: Any) -> set[Any]:
-    """All plain types that *kind* is made of."""
-    parts = get_args(kind)
-    return {get_origin(kind)}.union(*map(kinds_in, parts)) if parts else {kind}

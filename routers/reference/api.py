@@ -74,10 +74,13 @@ def _operation(operation: Operation) -> list[str]:
 
 def _parameter(parameter: Parameter) -> tuple[str, str, str]:
     name = code(parameter.name) + (" (required)" if parameter.is_required and parameter.place is not Place.PATH else "")
-    return name, _takes(parameter), parameter.help.replace("``", "`")
+    keys = f" Keys: {' '.join(map(code, parameter.keys))}." if parameter.keys else ""
+    return name, _takes(parameter), parameter.help.replace("``", "`") + keys
 
 
 def _takes(parameter: Parameter) -> str:
+    if parameter.is_object:
+        return "object"
     if parameter.choices:
         listed = " ".join(code(choice) for choice in parameter.choices)
         return f"any of {listed}" if parameter.is_many else listed

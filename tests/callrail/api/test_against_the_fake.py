@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from callrail.bodies import CallFlow, FlowStep
 from callrail.client import CallRail
 from callrail.exceptions import (
     Forbidden,
@@ -270,10 +271,9 @@ async def test_webhooks_are_read_replaced_and_disabled(world: Made) -> None:
     assert (hooks.type, analytics.state) == ("Webhooks", "disabled")
     assert hooks.signing_key
     assert len(hooks.signing_key) == 32
-    config = dict(hooks.config or {})
-    await integrations.update(hooks.id, config={**config, "pre_call_webhook": ["https://hooks.example.com/pre"]})
-    read = await integrations.get(hooks.id)
-    assert read.config == {**config, "pre_call_webhook": ["https://hooks.example.com/pre"]}
+    config: Any = {**(hooks.config or {}), "pre_call_webhook": ["https://hooks.example.com/pre"]}
+    await integrations.update(hooks.id, config=config)
+    assert (await integrations.get(hooks.id)).config == config
 
     with pytest.raises(Rejected, match="already exists"):
         await integrations.create(company_id=world.company, type="Webhooks", config={"pre_call_webhook": []})
@@ -373,7 +373,7 @@ async def test_texts_are_sent_read_archived_and_noted(world: Made, tmp_path: Pat
 
 async def test_message_flows(world: Made) -> None:
     flows = world.client.message_flows
-    steps = {
+    steps: dict[str, FlowStep] = {
         "a": {"type": "schedule", "branches": [{"times": [], "next_step_id": "b"}], "next_step_id": None},
         "b": {"type": "sms_response", "message": "We answer in the morning.", "next_step_id": None},
     }
@@ -391,7 +391,7 @@ async def test_message_flows(world: Made) -> None:
 
 async def test_trackers(world: Made) -> None:
     trackers = world.client.trackers
-    flow = {"type": "basic", "destination_number": "+14045550188"}
+    flow: CallFlow = {"type": "basic", "destination_number": "+14045550188"}
     billboard = await trackers.create(
         name="Bus",
         type="source",

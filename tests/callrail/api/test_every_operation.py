@@ -81,8 +81,8 @@ CALLED_WITH: Mapping[str, tuple[dict[str, Any], Any]] = {
     "sms_threads.update": ({"notes": "Wants a quote", "value": "$5.00"}, {"notes": "Wants a quote", "value": "$5.00"}),
     "summary_emails.list": ({"frequency": ["daily", "weekly"]}, [("frequency[]", "daily"), ("frequency[]", "weekly")]),
     "summary_emails.create": (
-        {"frequency": ["weekly"], "config": {"call_log": True}},
-        {"frequency": ["weekly"], "config": {"call_log": True}},
+        {"frequency": ["weekly"], "config": {"call_log": True}, "user_id": "USR1"},
+        {"frequency": ["weekly"], "config": {"call_log": True}, "user_id": "USR1"},
     ),
     "summary_emails.update": ({"config": {"call_log": False}}, {"config": {"call_log": False}}),
     "text_messages.list": ({"date_range": "recent"}, [("date_range", "recent")]),
