@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Annotated, Any, Literal, Unpack
 
 from callrail.dates import DateRange
@@ -222,9 +223,7 @@ class Call(Model):
     tags: TagNames = None
     person_id: Text = None
     timeline_url: Text = None
-    milestones: Annotated[Milestones | None, lenient] = None
     transcription: Text = None
-    conversational_transcript: Annotated[list[Phrase] | None, lenient] = None
     call_summary: Joined = None
     sentiment: Text = None
     call_highlights: Texts = None
@@ -262,6 +261,21 @@ class Call(Model):
     formatted_duration: Text = None
     formatted_tracking_phone_number: Text = None
     formatted_tracking_source: Text = None
+
+    # Read when they are first asked for: they take as long as all the rest.
+    @cached_property
+    def milestones(self) -> Milestones | None:
+        """The stages of the lead's way."""
+        told = self.told.get("milestones")
+        return Milestones.model_validate(told) if isinstance(told, dict) else None
+
+    @cached_property
+    def conversational_transcript(self) -> Sequence[Phrase] | None:
+        """What was said, phrase by phrase; of single calls only."""
+        told = self.told.get("conversational_transcript")
+        return (
+            [Phrase.model_validate(each) for each in told if isinstance(each, dict)] if isinstance(told, list) else None
+        )
 
 
 class Totals(Model):

@@ -45,14 +45,36 @@ class LeadProfile(Model):
 
 
 class LeadEvent(Model):
-    """Something a person did; further fields, by `type`, are in `told`.
+    """Something a person did. What is told depends on `type`; the rest is None.
 
-    `type` is ``call``, ``form_submission``, ``sms``, ``chat`` or ``milestone``.
+    `type` is ``call``, ``form_submission``, ``sms``, ``chat`` or ``milestone``. An ``sms`` is a thread, told with its
+    first text.
     """
 
     type: Text = None
     id: Id = ""
     event_date: Moment = None
+    customer_name: Text = None
+    customer_phone_number: Text = None
+    direction: Text = None
+    duration: Number = None
+    answered: Flag = None
+    recording: Text = None
+    start_time: Moment = None
+    tracking_phone_number: Text = None
+    form_name: Text = None
+    form_url: Text = None
+    form_fields: Object = None
+    form_submission_url: Text = None
+    message_content: Text = None
+    message_phone_number: Text = None
+    message_type: Text = None
+    thread_id: Text = None
+    chat_id: Text = None
+    chat_subject: Text = None
+    conversation_participant_phone_number: Text = None
+    milestone_type: Text = None
+    touchpoint_type: Text = None
 
 
 class LeadTimeline(Model):
