@@ -135,11 +135,14 @@ class CallRail:
         self._owns_loop = True
         self._client = asynchronous.CallRail(api_key, account_id, **settings)
         self._loop = _Loop()
-        self._bind_resources()
 
-    def _bind_resources(self) -> None:
-        for name in asynchronous.resources():
-            setattr(self, name, _Operations(self._loop, getattr(self._client, name)))
+    def __getattr__(self, name: str) -> Any:
+        """A resource, when it is first used."""
+        if name.startswith("_") or not isinstance(resource := getattr(self._client, name), Resource):
+            raise AttributeError(f"{type(self).__name__} has no {name}")
+        bound = _Operations(self._loop, resource)
+        setattr(self, name, bound)
+        return bound
 
     def for_account(self, account_id: str | int) -> Self:
         """The same client for another account of the key; closing this one closes that one too."""
@@ -147,7 +150,6 @@ class CallRail:
         other._owns_loop = False
         other._client = self._client.for_account(account_id)
         other._loop = self._loop
-        other._bind_resources()
         return other
 
     def request(

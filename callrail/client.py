@@ -7,9 +7,10 @@ import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, get_type_hints
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
 
 from callrail.answer import Answer
@@ -19,23 +20,25 @@ from callrail.downloading import Download, download
 from callrail.exceptions import AccountUnknown, InvalidRequest, NotFound, UnexpectedAnswer
 from callrail.operation import Operation, Request, Resource, raw_request
 from callrail.paging import MAX_PER_PAGE, Listing
-from callrail.resources.accounts import Accounts
-from callrail.resources.caller_ids import CallerIds
-from callrail.resources.calls import Calls
-from callrail.resources.companies import Companies
-from callrail.resources.form_submissions import FormSubmissions
-from callrail.resources.integration_triggers import IntegrationTriggers
-from callrail.resources.integrations import Integrations
-from callrail.resources.leads import Leads
-from callrail.resources.message_flows import MessageFlows
-from callrail.resources.notifications import Notifications
-from callrail.resources.sms_threads import SmsThreads
-from callrail.resources.summary_emails import SummaryEmails
-from callrail.resources.tags import Tags
-from callrail.resources.text_messages import TextMessages
-from callrail.resources.trackers import Trackers
-from callrail.resources.users import Users
 from callrail.sending import Pace, Sender, elsewhere, is_under, parsed
+
+if TYPE_CHECKING:  # each is loaded when it is first used
+    from callrail.resources.accounts import Accounts
+    from callrail.resources.caller_ids import CallerIds
+    from callrail.resources.calls import Calls
+    from callrail.resources.companies import Companies
+    from callrail.resources.form_submissions import FormSubmissions
+    from callrail.resources.integration_triggers import IntegrationTriggers
+    from callrail.resources.integrations import Integrations
+    from callrail.resources.leads import Leads
+    from callrail.resources.message_flows import MessageFlows
+    from callrail.resources.notifications import Notifications
+    from callrail.resources.sms_threads import SmsThreads
+    from callrail.resources.summary_emails import SummaryEmails
+    from callrail.resources.tags import Tags
+    from callrail.resources.text_messages import TextMessages
+    from callrail.resources.trackers import Trackers
+    from callrail.resources.users import Users
 
 BASE_URL = "https://api.callrail.com"
 TIMEOUT = timedelta(seconds=30)
@@ -111,17 +114,23 @@ class CallRail:
         )
         self._deadline = deadline
         self._account = _Account(None if account_id is None else str(account_id))
-        self._bind_resources()
 
-    def _bind_resources(self) -> None:
-        for name, resource in resources().items():
-            setattr(self, name, resource(self))
+    if not TYPE_CHECKING:  # a misspelt resource is a mistake that type checkers see
+
+        def __getattr__(self, name: str) -> Any:
+            """A resource, when it is first used."""
+            if name not in type(self).__annotations__:
+                raise AttributeError(f"{type(self).__name__} has no {name}")
+            bound = _resource(name)(self)
+            setattr(self, name, bound)
+            return bound
 
     def for_account(self, account_id: str | int) -> Self:
         """The same client for another account of the key; connections and allowances are shared."""
         other = copy.copy(self)
+        for name in type(self).__annotations__:
+            vars(other).pop(name, None)  # what is bound to this client's account
         other._account = _Account(str(account_id))
-        other._bind_resources()
         return other
 
     async def request(
@@ -263,7 +272,13 @@ class CallRail:
 @functools.cache
 def resources() -> Mapping[str, type[Resource]]:
     """All resources by name, `calls` for example; each tells its `operations`."""
-    return {name: kind for name, kind in get_type_hints(CallRail).items() if issubclass(kind, Resource)}
+    return {name: _resource(name) for name in CallRail.__annotations__}
+
+
+def _resource(name: str) -> type[Resource]:
+    """The class that `CallRail` says the resource is of, from the module of the resource's name."""
+    resource: type[Resource] = getattr(import_module(f"callrail.resources.{name}"), CallRail.__annotations__[name])
+    return resource
 
 
 @dataclass(slots=True)
