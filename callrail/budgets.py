@@ -128,6 +128,8 @@ class _Count:
     sent: deque[datetime]
 
     def free_at(self, now: datetime) -> datetime:
+        if self.sent and self.sent[-1] > now:  # the clock was set back
+            self.sent = deque(min(each, now) for each in self.sent)
         while self.sent and self.sent[0] <= now - DAY:
             self.sent.popleft()
         return max(self._free_at(self.allowed.hourly, HOUR, now), self._free_at(self.allowed.daily, DAY, now))
