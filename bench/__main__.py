@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from bench import (
+    api,
     delivery,
     e2e,
     footprint,
@@ -31,7 +32,7 @@ from bench.servers import Kind, ServerFailed, Workspace, workspace
 from bench.sink import NotAllArrived, Sink, running_sink
 
 # Measured once, whatever databases are asked for.
-_WITHOUT_DATABASE = frozenset({"rules"})
+_WITHOUT_DATABASE = frozenset({"rules", "api"})
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ _PARTS: dict[str, _Part] = {
     "replay": lambda b, kind: replay.measure(b.space, kind, rounds=b.extent.rounds),
     "outage": lambda b, kind: outage.measure(b.space, kind, away=b.extent.away),
     "rules": lambda b, _kind: rules.measure(b.space, rounds=b.extent.rounds),
+    "api": lambda b, _kind: api.measure(rounds=b.extent.rounds),
 }
 
 

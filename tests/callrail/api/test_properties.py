@@ -233,14 +233,16 @@ async def test_a_next_page_on_an_odd_host_never_gets_the_key(api: Api, url: str)
 FULL_SIZE = 2 * 1024**3
 SIZE = FULL_SIZE if os.environ.get("CALLRAIL_ROUTER_TEST_FULL_DOWNLOAD") else 256 * 1024**2
 SAVE = """
-import asyncio, resource, sys
+import asyncio, re, sys
 from pathlib import Path
 from callrail import CallRail
 
 async def main():
     async with CallRail("key", "ACC1", base_url=sys.argv[1]) as client:
         saved = await client.download(sys.argv[1] + "/calls/1/recording", Path(sys.argv[2]))
-    print(saved.size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    # Not ru_maxrss, which a process inherits from the one that started it.
+    most = re.search("VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())
+    print(saved.size, int(most[1]) // 1024)
 
 asyncio.run(main())
 """
@@ -270,6 +272,7 @@ class Zeros:
             yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read as Linux tells it")
 async def test_a_large_file_is_saved_piece_by_piece(tmp_path: Path) -> None:
     async with Zeros(SIZE).served() as url:
         to = tmp_path / "call.mp3"
@@ -280,7 +283,7 @@ async def test_a_large_file_is_saved_piece_by_piece(tmp_path: Path) -> None:
     assert process.returncode == 0, err.decode()
     size, megabytes = map(int, out.split())
     assert (size, to.stat().st_size) == (SIZE, SIZE)
-    assert megabytes < 140  # Python with the client and its reading buffers, whatever the size
+    assert megabytes < 80  # Python with the client and its reading buffers, whatever the size
     to.unlink()
 
 
