@@ -15,8 +15,8 @@ from typing import Any
 
 import orjson
 
+from callrail.answer import Answer
 from callrail.exceptions import HttpError, NoNetwork, NotSent
-from callrail.http import Answer
 
 # A destination may ask us to wait, but not for ever.
 LONGEST_RETRY_AFTER = timedelta(hours=24)

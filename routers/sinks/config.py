@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -21,7 +21,6 @@ from pydantic import (
 )
 
 from callrail.addresses import AllowList
-from callrail.http import HttpClient
 from receiver.positioned_yaml import Loc
 from receiver.secrets import SecretRef
 from routers.audience import Audience
@@ -30,6 +29,9 @@ from routers.messages import Amend
 from routers.rates import WrittenRate
 from routers.rules.ruleset import Amending
 from routers.uncertain import OnUncertain
+
+if TYPE_CHECKING:
+    from callrail.http import HttpClient
 
 
 def _schedule(text: str) -> tuple[timedelta, ...]:
@@ -131,6 +133,8 @@ class HttpSinkConfig(RemoteSinkConfig):
         Raises:
             ValueError: The `ca_file` cannot be read.
         """
+        from callrail.http import HttpClient  # slow to load, and most commands only read the settings
+
         return HttpClient(
             timeout=self.timeout, allow_hosts=self.allow_hosts, connections=self.concurrency, ca_file=self.ca_file
         )

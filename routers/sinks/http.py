@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import quote, urlencode
 
 import orjson
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from callrail.answer import Answer
 from callrail.exceptions import HttpError
-from callrail.http import Answer, HttpClient
 from receiver.positioned_yaml import Loc
 from receiver.secrets import SecretRef
 from routers.audience import Audience
@@ -41,6 +41,9 @@ from routers.sinks.config import (
 from routers.sinks.reaching import check_reached
 from routers.sinks.sink import Check
 from routers.uncertain import OnUncertain
+
+if TYPE_CHECKING:
+    from callrail.http import HttpClient
 
 # What these templates may name beside all that a message's template may.
 OWN_NAMES: dict[str, str] = {

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from callrail.exceptions import HttpError
-from callrail.http import HttpClient
 from routers.sinks.config import host_of
 from routers.sinks.sink import Check
+
+if TYPE_CHECKING:
+    from callrail.http import HttpClient
 
 
 async def check_reached(client: HttpClient, url: str, unproved: str) -> Sequence[Check]:

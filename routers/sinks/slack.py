@@ -11,14 +11,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode, urlsplit
 
 import orjson
 from pydantic import field_validator, model_validator
 
 from callrail.exceptions import HttpError
-from callrail.http import HttpClient
 from receiver.secrets import SecretRef
 from routers.audience import Audience
 from routers.messages import Amend, First, Message
@@ -30,6 +29,9 @@ from routers.sinks.sink import Check
 from routers.sinks.slack_answers import FIRST_IS_LOST, Reply, read_hook, read_reply
 from routers.sinks.slack_blocks import Composed, compose
 from routers.uncertain import OnUncertain
+
+if TYPE_CHECKING:
+    from callrail.http import HttpClient
 
 _CHANNEL = re.compile(r"[CGD][A-Z0-9]{2,}")
 _NEEDS_AN_ID = frozenset({Amend.EDIT, Amend.THREAD})

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from callrail.http import Answer
+from callrail.answer import Answer
 from routers.outcomes import AuthFailed, Delivered, Gone, Outcome, Rejected, Retry, Uncertain, outcome_of, retry_after
 
 _TAKE_THE_NEW_ONE = "give the router the bot token that the app has now"

@@ -13,14 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import orjson
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from callrail.exceptions import HttpError
 from callrail.fields import FIELDS
-from callrail.http import HttpClient
 from receiver.companies import SigningKey, SigningKeyConfig
 from routers.audience import Audience
 from routers.messages import Message
@@ -30,6 +29,9 @@ from routers.sinks.config import HttpSinkConfig, WrittenHeaders, WrittenUrl, che
 from routers.sinks.reaching import check_reached
 from routers.sinks.sink import Check
 from routers.uncertain import OnUncertain
+
+if TYPE_CHECKING:
+    from callrail.http import HttpClient
 
 _SECRET_BYTES = range(24, 65)
 
