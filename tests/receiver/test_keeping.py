@@ -24,6 +24,7 @@ from receiver.database import Database, open_database
 from receiver.heartbeat import Heartbeat
 from receiver.ids import Prefix, new_id
 from receiver.instances import Instance
+from receiver.keeping import LOOK_EVERY
 from receiver.records import event_record
 from receiver.schema import events, instances, quarantine
 from receiver.spool import open_spool
@@ -269,6 +270,26 @@ async def test_a_spool_that_can_be_made_later_is_used_then(sqlite_url: str, tmp_
         await until(lambda: list(folder.glob("in_*/*.segment")))
         async with away(receiver):
             assert await take(receiver, 1) == 204
+
+
+async def test_room_that_is_made_again_is_found_within_ten_seconds(sqlite_url: str, tmp_path: Path) -> None:
+    """No further segment can be had, then it can; operations.md names the ten seconds."""
+    folder = tmp_path / "spool"
+    async with (
+        running_receiver(companies_of(tmp_path), sqlite_url, spool=folder, segment_size=SMALL) as receiver,
+        away(receiver),
+    ):
+        (first,) = folder.glob("in_*/*.segment")
+        in_the_way = first.with_name(f"{int(first.stem) + 1:0{len(first.stem)}}{first.suffix}")
+        in_the_way.mkdir()
+        numbers = iter(range(10_000))
+        while await take(receiver, next(numbers)) == 204:  # what was allocated ahead
+            pass
+        assert not (await receiver.keeper.condition()).can_keep
+        in_the_way.rmdir()
+        await until(lambda: in_the_way.is_file())
+        assert await take(receiver, next(numbers)) == 204
+    assert timedelta(seconds=10) >= LOOK_EVERY
 
 
 async def test_what_finds_no_room_costs_no_other(sqlite_url: str, tmp_path: Path) -> None:

@@ -99,6 +99,19 @@ def test_what_is_wrong_is_told_with_what_to_do(database_url: str, config: Path) 
     assert {"callrail-router deliveries causes --sink crm", "callrail-router sinks resume crm"} <= remedies
 
 
+def test_a_process_that_died_is_named_for_a_day(database_url: str, config: Path) -> None:
+    with opened(database_url) as database, database.writing.begin() as conn:
+        now = real_clock(database).now(conn)
+        for hours in (25, 23, 0):
+            beat(conn, Instance.of("all"), now=now - timedelta(hours=hours))
+
+    _, findings = doctored(database_url, config)
+
+    told = [one.found for one in findings if "has been silent" in one.found]
+    assert len(told) == 1
+    assert "for 23h" in told[0]
+
+
 def test_that_who_was_erased_cannot_be_known_is_a_problem(database_url: str, config: Path) -> None:
     with opened(database_url) as database, database.writing.begin() as conn:
         now = real_clock(database).now(conn)

@@ -97,6 +97,36 @@ def test_bodies_are_emptied_and_the_rest_of_the_row_stays(database_url: str) -> 
         assert rows_of(database, versions)[0].fields["customer_phone_number"] == NUMBER
 
 
+def test_what_is_freed_in_a_sqlite_file_is_used_again(sqlite_url: str) -> None:
+    """The file does not shrink, and new bodies find room in it."""
+    with opened(sqlite_url) as database:
+
+        def receive_bodies() -> None:
+            with database.writing.begin() as conn:
+                for n in range(200):
+                    receive(conn, "post_call", {**CALL, "resource_id": f"CAL{n}", "session_browser": "x" * 5_000})
+                while claimed := claim_received(conn, limit=100):
+                    route_claimed(conn, claimed, FixedClock(NOW), rule_set())
+
+        def pages() -> tuple[int, int]:
+            with database.writing.connect() as conn:
+                every, free = (
+                    conn.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in ("page_count", "freelist_count")
+                )
+                return every, free
+
+        receive_bodies()
+        filled, _ = pages()
+        remove_all(database, "bodies")
+        emptied, free = pages()
+        receive_bodies()
+        _, left = pages()
+
+        assert emptied == filled
+        assert free >= 200  # each body took more than a page
+        assert left < free / 4
+
+
 def test_transcripts_leave_versions_and_what_was_before(database_url: str) -> None:
     with opened(database_url) as database:
         put(database)
