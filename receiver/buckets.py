@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-import structlog
-
 from receiver.exceptions import DatabaseUnavailable
+from receiver.loggers import get_logger
 from receiver.quarantine import bytes_in
 from receiver.writer import Writer
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 _ASK_FOR = 1.0  # seconds
 

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-import structlog
 from sqlalchemy import Connection, text
 
-_log = structlog.get_logger(__name__)
+from receiver.loggers import get_logger
+
+_log = get_logger(__name__)
 
 JUMP = timedelta(seconds=5)
 ASK_EVERY = 1.0  # seconds

@@ -15,6 +15,8 @@ from receiver.columns import fixed, json_text
 from receiver.ids import Prefix, first_id, id_range
 from receiver.schema import EventState, Origin, QuarantineReason, events, quarantine
 
+MAX_BODY_BYTES = 5 * 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class ReceivedRequest:

@@ -6,17 +6,17 @@ import asyncio
 import contextlib
 import time
 
-import structlog
 from sqlalchemy import Connection, inspect
 
 from receiver.clock import Clock
 from receiver.exceptions import DatabaseUnavailable
 from receiver.instances import BEAT_EVERY, Instance, beat, leave
 from receiver.keeping import Keeper
+from receiver.loggers import get_logger
 from receiver.schema import instances
 from receiver.writer import Writer
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 class Heartbeat:

@@ -11,7 +11,6 @@ import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-import structlog
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -19,17 +18,17 @@ from starlette.types import Message, Receive, Scope, Send
 from callrail.kinds import kind_of_segment
 from receiver.buckets import LIMITS, BucketLimits, Buckets
 from receiver.companies import Companies, Company
-from receiver.events import ReceivedRequest, event_row, insert_quarantined, size_of
+from receiver.events import MAX_BODY_BYTES, ReceivedRequest, event_row, insert_quarantined, size_of
 from receiver.exceptions import DatabaseUnavailable
 from receiver.ids import Prefix, new_id
 from receiver.keeping import Keeper, UnprovedNotKept
+from receiver.loggers import get_logger
 from receiver.proof import mark_of, prove
 from receiver.records import quarantine_record
 from receiver.schema import QuarantineReason
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
-MAX_BODY_BYTES = 5 * 1024 * 1024
 MAX_QUARANTINING = 8
 _MAX_SLUG = 64
 _KEPT_HEADERS = ("content-type", "content-length", "user-agent", "traceparent", "tracestate", "x-request-id")

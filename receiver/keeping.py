@@ -20,16 +20,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-import structlog
 from sqlalchemy import Connection
 
 from receiver.database import answers
 from receiver.exceptions import DatabaseUnavailable, ReceiverError
+from receiver.loggers import get_logger
 from receiver.records import event_record, insert_records, record_id
 from receiver.spool import BATCH, SEGMENT_SIZE, Backlog, Spool, open_spool, take_over
 from receiver.writer import STALLED_AFTER, Row, Writer
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 PROBE_EVERY = timedelta(seconds=1)
 PROBE_WITHIN = timedelta(seconds=2)

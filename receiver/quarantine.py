@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import structlog
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, and_, delete, func, select
 
 from receiver.clock import Clock
 from receiver.columns import fixed
 from receiver.ids import Prefix, first_id, id_range
+from receiver.loggers import get_logger
 from receiver.schema import QuarantineReason, quarantine
 from receiver.writer import Writer
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 KEPT_FOR = timedelta(days=90)
 UNKNOWN_KEPT_FOR = timedelta(days=7)

@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import structlog
 from sqlalchemy import Connection, Row, select
 
 from receiver.bulk import BulkUpdate
 from receiver.companies import Companies, Company, SigningKey
 from receiver.events import ReceivedRequest, event_row, insert_events, size_of
+from receiver.loggers import get_logger
 from receiver.proof import mark_of, prove
 from receiver.quarantine import drop, untried
 from receiver.schema import QuarantineReason, quarantine
 from receiver.writer import Writer
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 _update = BulkUpdate(
     quarantine, quarantine.c.reason, quarantine.c.tried_with, quarantine.c.bytes, key=[quarantine.c.id]

@@ -20,12 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
 
-import structlog
-
 from receiver.frames import framed, frames
 from receiver.ids import Prefix, new_id
+from receiver.loggers import get_logger
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 SEGMENT_SIZE = 64 * 1024 * 1024
 # How much is read at once: as many rows as the writer commits at once, and not much memory.

@@ -22,14 +22,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
-import structlog
 from sqlalchemy import Connection, exc
 
 from receiver.database import Database, driver_text, is_data_error, is_database_error
 from receiver.exceptions import DatabaseUnavailable
+from receiver.loggers import get_logger
 from receiver.turns import Turns
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 # Group commit of 32 to 64 is the sweet spot; larger batches only lengthen the tail (measured).
 MAX_BATCH = 64

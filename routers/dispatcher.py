@@ -17,11 +17,11 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import MappingProxyType
 
-import structlog
 from sqlalchemy import Connection
 
 from receiver.clock import Clock
 from receiver.exceptions import DatabaseUnavailable
+from receiver.loggers import get_logger
 from receiver.writer import Writer
 from routers import lanes, leases, outbox
 from routers.amending import tell_with_firsts, with_stories
@@ -35,7 +35,7 @@ from routers.retries import GONE, NOT_AUTHORISED, Policy, Step, next_step
 from routers.sinks.sink import Sink
 from routers.templates import Templates, built_in_templates, render
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 POLL = timedelta(seconds=1)
 RETURN_EVERY = timedelta(seconds=5)

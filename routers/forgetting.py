@@ -14,17 +14,17 @@ import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-import structlog
 from sqlalchemy import Connection, insert, select, update
 
 from callrail.payload import Fields
 from receiver.columns import fixed
+from receiver.loggers import get_logger
 from receiver.schema import EventState, events
 from routers.facts import number_of, own_time
 from routers.lifecycle import Event, is_sent
 from routers.schema import erased
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 ERASED = "erased: the person has been erased"
 # So long a process may not know of an erasure; whoever erases waits for it.

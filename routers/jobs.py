@@ -6,11 +6,11 @@ import os
 from collections.abc import Callable, Collection
 from datetime import timedelta
 
-import structlog
 from sqlalchemy import Connection
 
 from receiver.clock import Clock
 from receiver.exceptions import ConfigError
+from receiver.loggers import get_logger
 from receiver.quarantine import drop_old_quarantined
 from receiver.reverification import verify_untried
 from receiver.writer import Writer
@@ -20,7 +20,7 @@ from routers.periodic import Job
 from routers.replaying import replay_job
 from routers.retention import RETAIN_EVERY, Retention
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 def jobs_of(

@@ -13,7 +13,6 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-import structlog
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -33,6 +32,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from receiver.bulk import BulkInsert, BulkQuery, BulkUpdate
 from receiver.columns import Json, fixed
 from receiver.ids import Prefix, new_id
+from receiver.loggers import get_logger
 from routers.facts import facts_of
 from routers.lifecycle import OUTCOME_TRANSITIONS
 from routers.messages import Amend
@@ -42,7 +42,7 @@ from routers.schema import DeliveryState, attempts, deliveries, objects, transit
 from routers.transitions import Transition
 from routers.uncertain import OnUncertain
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 MAY_REPEAT = "may repeat: the process ended while it was being sent"
 MAY_HAVE_ARRIVED = "may have arrived: the process ended while it was being sent"

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 
-import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
@@ -25,12 +24,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from receiver.asking import ask
 from receiver.database import Database
+from receiver.loggers import get_logger
 from routers.latencies import Arrived, Latencies
 from routers.operating import clock_of
 from routers.overview import Overview, SinkOverview, overview
 from routers.schema import OPEN, DeliveryState
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 # Many who scrape cost no more than one.
 FRESH_FOR = timedelta(seconds=5)

@@ -12,16 +12,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import structlog
 from sqlalchemy import Connection, Update, or_, update
 
 from receiver.bulk import BulkInsert
 from receiver.clock import Clock
 from receiver.exceptions import DatabaseUnavailable
+from receiver.loggers import get_logger
 from receiver.writer import Writer
 from routers.schema import timers
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 # Who is at a job says so anew before this is over. After a crash the job rests for as long. A process that was frozen
 # for longer may find another at its job: each piece of the work must bear that.

@@ -16,12 +16,12 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-import structlog
 from sqlalchemy import Connection, Row, and_, bindparam, or_, select, update
 
 from receiver.bulk import BulkUpdate
 from receiver.clock import Clock
 from receiver.columns import fixed
+from receiver.loggers import get_logger
 from receiver.schema import EventState, events
 from receiver.writer import Writer
 from routers.audience import Audience
@@ -49,7 +49,7 @@ from routers.schema import (
 )
 from routers.transitions import Transition
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 EVERY = timedelta(seconds=0.5)
 MOST = 20  # items in one transaction

@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
-import structlog
 from sqlalchemy import Connection, exc
 
 from callrail.kinds import FROM_API, Kind, kind_of
@@ -24,6 +23,7 @@ from receiver.clock import Clock
 from receiver.database import is_data_error
 from receiver.exceptions import DatabaseUnavailable
 from receiver.key_uses import KeyUses, Uses, uses_in
+from receiver.loggers import get_logger
 from receiver.schema import Origin
 from receiver.writer import Writer
 from routers import lifecycle
@@ -52,7 +52,7 @@ from routers.rules.ruleset import RuleSet
 from routers.zones import remember_zone
 from routers.zones import told_zones as read_told_zones
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 # A batch holds the writer for a few milliseconds, and the intake waits behind it.
 MAX_BATCH = 24

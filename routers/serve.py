@@ -16,7 +16,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import structlog
 from sqlalchemy import Connection
 from starlette.types import ASGIApp
 
@@ -28,6 +27,7 @@ from receiver.exceptions import ConfigError, ConfigProblem, DatabaseUnavailable,
 from receiver.heartbeat import Heartbeat
 from receiver.instances import Instance
 from receiver.keeping import Keeper
+from receiver.loggers import get_logger
 from receiver.writer import Writer
 from routers.config import Configuration
 from routers.dispatcher import Dispatcher, Limits
@@ -43,7 +43,7 @@ from routers.sinks.sink import Sink
 from routers.starting import dispatching_alone, require_schema, trouble_of
 from routers.templates import Templates
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 # Seconds after which a database that does not answer is asked again.
 _ASK_AGAIN_AFTER = 1.0

@@ -12,9 +12,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from callrail.fields import FIELDS
+from receiver.loggers import get_logger
 from routers.escapes import Escape, plain
 from routers.filters import KEY_MARK, ZONE, holds_access_key, join, link, ordinal, phone, truncate
 from routers.hours import time_zone
@@ -31,7 +30,7 @@ from routers.sandbox import (
 )
 from routers.transitions import Transition
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 SUFFIX = ".jinja"
 _FOLDER = Path(__file__).parent / "default_templates"

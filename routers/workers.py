@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
+from receiver.loggers import get_logger
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 # A worker that has lived so long died of an accident; one that dies sooner is not made anew at once.
 _LIVED = 10.0

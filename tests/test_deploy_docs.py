@@ -22,7 +22,7 @@ import uvicorn
 import yaml
 
 from receiver.database import open_database
-from receiver.intake import MAX_BODY_BYTES
+from receiver.events import MAX_BODY_BYTES
 from receiver.protocol import MAX_HEAD_BYTES
 from routers.cli import cli
 from routers.serve import Role

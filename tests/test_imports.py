@@ -127,3 +127,11 @@ def test_the_client_needs_httpx2_and_pydantic_alone() -> None:
     assert not {"orjson", "phonenumbers", "sqlalchemy", "starlette", "click", "yaml", "receiver", "routers"} & set(
         loaded
     )
+
+
+@pytest.mark.parametrize("command", ["explain", "deliveries", "looking", "rules", "status"])
+def test_commands_that_only_look_load_no_client_no_server_and_no_log(command: str) -> None:
+    """They are to answer in a second beside a million events, and each of these takes a tenth of it to load."""
+    code = f"import sys, routers.cli.{command}, routers.config; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert {"httpx2", "structlog", "rich", "starlette", "uvicorn", "alembic"}.isdisjoint(done.stdout.split())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.intake import MAX_BODY_BYTES
+from receiver.events import MAX_BODY_BYTES
 from receiver.schema import events
 from tests.proxies import PROXIES, Proxy, free_port, running_proxy
 from tests.routers.running import Process, a_missed_call, config_text, running

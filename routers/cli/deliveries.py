@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row
 from routers import lanes, ledger
 from routers.cli.changing import FAILED, cancel_deliveries, retry_deliveries
 from routers.cli.groups import Commands
-from routers.cli.looking import only, opened, personal_option, reading
+from routers.cli.looking import only, opened, personal_option, reading, tries_of
 from routers.cli.options import database_option, limit_option, output_option
 from routers.cli.output import masked, plain, print_one, print_rows
 from routers.cli.selecting import say_how_far, selection_options, states_option
@@ -161,19 +161,6 @@ def _order_key(order_key: str | None, *, show_personal: bool) -> str | None:
         return None
     company, _, person = order_key.partition(":")
     return f"{company}:{masked({'person': person}, show_personal=show_personal)['person']}"
-
-
-def tries_of(conn: Connection, delivery_id: str) -> list[dict[str, Any]]:
-    """Every try of a delivery as it is shown, oldest first."""
-    return [
-        {
-            "started_at": item.started_at,
-            "milliseconds": item.milliseconds,
-            "outcome": item.outcome,
-            "reason": item.reason,
-        }
-        for item in ledger.attempts_of(conn, delivery_id)
-    ]
 
 
 for _command in (retry_deliveries, cancel_deliveries):

@@ -13,15 +13,13 @@ from sqlalchemy import Connection, Row
 
 from callrail.kinds import FAMILY, Kind, kind_of
 from callrail.payload import Payload, object_id, read_payload
-from receiver.events import find_events, is_emptied
+from receiver.events import MAX_BODY_BYTES, find_events, is_emptied
 from receiver.exceptions import DatabaseUnavailable
 from receiver.ids import BadId, Prefix
-from receiver.intake import MAX_BODY_BYTES
 from receiver.schema import EventState
 from routers import ledger
-from routers.cli.deliveries import tries_of
 from routers.cli.explanation import Explained, print_explained
-from routers.cli.looking import object_shown, only, personal_option, reading
+from routers.cli.looking import object_shown, only, personal_option, reading, tries_of
 from routers.cli.options import config_option, database_option, output_option
 from routers.cli.output import masked_fact
 from routers.explaining import Occurrence, Why, supposed, too_late

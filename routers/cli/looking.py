@@ -225,3 +225,16 @@ def _transition(stored: Stored, row: Row[Any]) -> dict[str, Any]:
             for told in stored.deliveries
         ],
     }
+
+
+def tries_of(conn: Connection, delivery_id: str) -> list[dict[str, Any]]:
+    """Every try of a delivery as it is shown, oldest first."""
+    return [
+        {
+            "started_at": item.started_at,
+            "milliseconds": item.milliseconds,
+            "outcome": item.outcome,
+            "reason": item.reason,
+        }
+        for item in ledger.attempts_of(conn, delivery_id)
+    ]

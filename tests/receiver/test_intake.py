@@ -22,7 +22,8 @@ from sqlalchemy import Connection, Row, create_engine, event, make_url, select, 
 
 from callrail.kinds import FROM_API, Kind
 from callrail.signature import sign
-from receiver.intake import MAX_BODY_BYTES, MAX_QUARANTINING
+from receiver.events import MAX_BODY_BYTES
+from receiver.intake import MAX_QUARANTINING
 from receiver.records import body_of
 from receiver.schema import events, quarantine
 from receiver.spool import refused_in
