@@ -282,7 +282,12 @@ class Operation:
         )
 
     def _ruled(self, given: dict[str, Any]) -> dict[str, Any]:
-        broken = self.rule(given) if self.rule is not None and not given.get("extra_params") else None
+        """*given*, unless what belongs together in it does not; `extra_params` may hold what seems to be missing."""
+        if given.get("extra_params"):
+            return given
+        broken = self.rule(given) if self.rule is not None else None
+        if broken is None and "order" in given and "sort" not in given:
+            broken = "order needs sort: CallRail ignores it otherwise"
         if broken is not None:
             raise InvalidRequest(f"{self.name}: {broken}")
         return given

@@ -534,6 +534,8 @@ class MessageFlows:
     def create(self, *, company_id: str, name: str, initial_step_id: str, steps: Mapping[str, FlowStep], **options: Unpack[WriteOptions]) -> MessageFlow:
         """Create a flow. Its numbers must be local ones with a 10DLC registration, and take texts.
 
+        Not in accounts with Lead Center; ``forward_message`` neither in HIPAA nor in white-label accounts.
+
         Args:
             company_id: ``COM...``.
             name: Name of the flow, a new one.

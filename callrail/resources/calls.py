@@ -180,6 +180,11 @@ class Call(Model):
     """A call. The first block is always told, the rest by ``fields``.
 
     `answered` is true also where voicemail answered (observed): a person answered if `answered and not voicemail`.
+
+    Without Premium Conversation Intelligence CallRail tells None of `transcription`, `conversational_transcript`,
+    `call_summary`, `sentiment` and what else was drawn from what people said (documented since May 2026), also where
+    its own pages show a transcript. From `device_type` to `utm_term` most is of session trackers only. `duration` and
+    `recording_duration` are in seconds.
     """
 
     id: Id = ""

@@ -104,6 +104,13 @@ class IgnoredFields(Model):
     message: Text = None
 
 
+def _from_somewhere(given: Mapping[str, Any]) -> str | None:
+    missing = [name for name in ("referrer", "referring_url", "landing_page_url") if name not in given]
+    if missing and "session_id" not in given:
+        return f"without session_id it needs {', '.join(missing)}"
+    return None
+
+
 class FormSubmissions(Resource, named="form_submissions"):
     """Submissions of forms."""
 
@@ -155,7 +162,7 @@ class FormSubmissions(Resource, named="form_submissions"):
             fields: Fields to add to those always told.
         """
 
-    @operation("POST", "form_submissions.json")
+    @operation("POST", "form_submissions.json", rule=_from_somewhere)
     async def create(
         self,
         *,

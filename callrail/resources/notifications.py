@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, Unpack
+from collections.abc import Mapping
+from typing import Any, Literal, Unpack
 
 from callrail.model import Deleted, Flag, Id, Model, Text
 from callrail.operation import UNSET, Danger, ListOptions, Resource, WriteOptions, listing, operation
@@ -32,6 +33,14 @@ class Notification(Model):
     send_push: Flag = None
 
 
+def _of_something(given: Mapping[str, Any]) -> str | None:
+    if given.get("call_enabled") and "alert_type" not in given:
+        return "call_enabled needs alert_type: of which calls"
+    if "email" in given and not {"company_id", "tracker_id"} & given.keys():
+        return "an e-mail address needs company_id or tracker_id"
+    return None
+
+
 class Notifications(Resource, named="notifications"):
     """Whom CallRail itself tells of calls and texts."""
 
@@ -52,7 +61,7 @@ class Notifications(Resource, named="notifications"):
             email: Only those to this address.
         """
 
-    @operation("POST", "notifications.json")
+    @operation("POST", "notifications.json", rule=_of_something)
     async def create(
         self,
         *,

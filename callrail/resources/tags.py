@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Unpack
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Unpack
 
 from pydantic import AfterValidator
 
@@ -52,10 +53,22 @@ class Tag(Model):
     created_at: Moment = None
 
 
+def _of_a_company_or_the_account(given: Mapping[str, Any]) -> str | None:
+    if given.get("tag_level") != "account" and "company_id" not in given:
+        return "it needs company_id, or tag_level='account'"
+    return None
+
+
+def _not_both(given: Mapping[str, Any]) -> str | None:
+    if given.get("tag_level") == "account" and "company_id" in given:
+        return "tag_level='account' and company_id are not given together: CallRail refuses both"
+    return None
+
+
 class Tags(Resource, named="tags"):
     """Tags that calls, texts and forms can carry."""
 
-    @listing("tags.json", "tags")
+    @listing("tags.json", "tags", rule=_not_both)
     def list(
         self,
         *,
@@ -84,7 +97,7 @@ class Tags(Resource, named="tags"):
             tag_id: Number of the tag.
         """
 
-    @operation("POST", "tags.json")
+    @operation("POST", "tags.json", rule=_of_a_company_or_the_account)
     async def create(
         self,
         *,

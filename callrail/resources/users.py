@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, Unpack
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Unpack
 
 from callrail.model import Deleted, Flag, Id, Model, Moment, Objects, Text
 from callrail.operation import UNSET, Danger, ListOptions, Options, Resource, WriteOptions, listing, operation
@@ -24,6 +24,12 @@ class User(Model):
     name: Text = None
     accepted: Flag = None
     companies: Objects = None
+
+
+def _of_companies(given: Mapping[str, Any]) -> str | None:
+    if given["role"] != "admin" and not given.get("companies"):
+        return "a user who is no admin needs companies"
+    return None
 
 
 class Users(Resource, named="users"):
@@ -48,7 +54,7 @@ class Users(Resource, named="users"):
             order: Direction; needs ``sort``.
         """
 
-    @operation("POST", "users.json", dangers=[Danger.MAILS])
+    @operation("POST", "users.json", dangers=[Danger.MAILS], rule=_of_companies)
     async def create(
         self,
         *,

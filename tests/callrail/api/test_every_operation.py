@@ -39,8 +39,8 @@ CALLED_WITH: Mapping[str, tuple[dict[str, Any], Any]] = {
     ),
     "form_submissions.list": ({"start_date": "2026-03-01"}, [("start_date", "2026-03-01")]),
     "form_submissions.create": (
-        {"company_id": COMPANY, "form_url": "https://www.example.com/", "form_data": {"name": "Taylor"}},
-        {"company_id": COMPANY, "form_url": "https://www.example.com/", "form_data": {"name": "Taylor"}},
+        {"company_id": COMPANY, "form_url": "https://e.com/", "form_data": {"name": "Taylor"}, "session_id": "SES1"},
+        {"company_id": COMPANY, "form_url": "https://e.com/", "form_data": {"name": "Taylor"}, "session_id": "SES1"},
     ),
     "form_submissions.update": ({"lead_status": None}, {"lead_status": None}),
     "form_submissions.ignore_fields": (
@@ -118,8 +118,8 @@ CALLED_WITH: Mapping[str, tuple[dict[str, Any], Any]] = {
     ),
     "trackers.update": ({"message_flow": None}, {"message_flow": None}),
     "users.create": (
-        {"first_name": "Sam", "last_name": "Example", "email": "sam@example.com", "role": "reporting"},
-        {"first_name": "Sam", "last_name": "Example", "email": "sam@example.com", "role": "reporting"},
+        {"first_name": "Sam", "last_name": "Example", "email": "sam@example.com", "role": "admin"},
+        {"first_name": "Sam", "last_name": "Example", "email": "sam@example.com", "role": "admin"},
     ),
     "users.update": ({"companies": [COMPANY]}, {"companies": [COMPANY]}),
     "leads.list": ({"fields": ["name"]}, [("fields", "name")]),

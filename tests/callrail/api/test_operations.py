@@ -79,6 +79,21 @@ def test_what_deletes_is_known_to_be_dangerous() -> None:
         ("text_messages.send", {"media_file": "/etc/hostname"}, "JPEG, PNG and GIF"),
         ("text_messages.send", {"media_file": "/nowhere/a.png"}, "there is no file"),
         ("sms_threads.list", {"start_date": "2026-03-01"}, "given together"),
+        ("tags.list", {"order": "desc"}, "order needs sort"),
+        ("tags.list", {"tag_level": "account", "company_id": "COM1"}, "not given together"),
+        ("tags.create", {"name": "x"}, "needs company_id, or tag_level='account'"),
+        (
+            "form_submissions.create",
+            {"company_id": "COM1", "form_url": "https://e.com/", "form_data": {}, "referrer": "direct"},
+            "without session_id it needs referring_url, landing_page_url",
+        ),
+        (
+            "users.create",
+            {"first_name": "A", "last_name": "B", "email": "a@example.com", "role": "reporting"},
+            "needs companies",
+        ),
+        ("notifications.create", {"call_enabled": True}, "call_enabled needs alert_type"),
+        ("notifications.create", {"email": "a@example.com"}, "needs company_id or tracker_id"),
         ("summary_emails.create", {"frequency": ["daily"], "config": {}}, "needs user_id or email"),
         ("summary_emails.create", {"frequency": ["daily"], "config": {}, "email": "a@example.com"}, "needs company_id"),
         (
