@@ -160,7 +160,7 @@ async def test_a_server_that_cannot_be_reached_is_tried_again_for_nothing_was_se
     with port_nobody_listens_on() as port:
         async with CallRail(KEY, ACCOUNT, base_url=f"http://127.0.0.1:{port}", pace=time.pace()) as client:
             with pytest.raises(NotSent):
-                await client.tags.create(name="A")
+                await client.tags.create(name="A", company_id="COM1")
 
     assert len(time.slept) == 3
 
