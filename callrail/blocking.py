@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import sys
 import threading
 import warnings
 from collections.abc import Coroutine, Iterator, Mapping
@@ -42,14 +43,19 @@ class _Loop:
         """Whether it takes nothing any more."""
         return self._loop.is_closed()
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether it would do what it is given. At the program's end its thread stands still."""
+        return self._process == os.getpid() and not self.is_closed and not sys.is_finalizing()
+
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         """What *work* comes to. Whoever is interrupted while waiting, by Ctrl-C for example, ends it."""
-        if self._process != os.getpid() or self.is_closed:
+        if not self.is_usable:
             work.close()
             raise InvalidRequest(
-                "this client is closed"
-                if self.is_closed
-                else "this client belongs to the process that made it: make a new one after a fork"
+                "this client belongs to the process that made it: make a new one after a fork"
+                if self._process != os.getpid()
+                else "this client is closed"
             )
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
@@ -93,7 +99,8 @@ class Listing(Generic[Row]):
             while page := self._loop.run(_next(pages)):
                 yield page
         finally:
-            self._loop.run(pages.aclose())
+            if self._loop.is_usable:  # else nobody is left to wait for
+                self._loop.run(pages.aclose())
 
 
 async def _next(pages: Any) -> Any:

@@ -119,7 +119,7 @@ class CallRail:
 
         def __getattr__(self, name: str) -> Any:
             """A resource, when it is first used."""
-            if name not in type(self).__annotations__:
+            if name not in CallRail.__annotations__:
                 raise AttributeError(f"{type(self).__name__} has no {name}")
             bound = _resource(name)(self)
             setattr(self, name, bound)
@@ -128,7 +128,7 @@ class CallRail:
     def for_account(self, account_id: str | int) -> Self:
         """The same client for another account of the key; connections and allowances are shared."""
         other = copy.copy(self)
-        for name in type(self).__annotations__:
+        for name in CallRail.__annotations__:
             vars(other).pop(name, None)  # what is bound to this client's account
         other._account = _Account(str(account_id))
         return other

@@ -16,7 +16,7 @@ import click
 from callrail.client import CallRail
 from receiver.companies import CompanyConfig, fingerprint_of
 from receiver.exceptions import SecretMissing
-from routers.accounts import client_of, open_account
+from routers.accounts import ACCOUNT, client_of, open_account
 from routers.cli.groups import Commands
 from routers.cli.options import output_option
 from routers.cli.output import print_rows
@@ -135,7 +135,7 @@ def install(
     target = _target(read_config(config), config, company, base_url)
 
     async def run() -> int:
-        async with client_of(open_account(account or target.config.account, config, os.environ)) as client:
+        async with _client(target, account, config) as client:
             return await _install(
                 client, target, old, activate=activate, is_plan=is_plan, yes=yes, key=signing_key_file
             )
@@ -187,8 +187,13 @@ def _target(configuration: Configuration, config: Path, slug: str, base_url: str
 
 
 async def _look(target: _Target, account: str | None, config: Path) -> Installed:
-    async with client_of(open_account(account or target.config.account, config, os.environ)) as client:
+    async with _client(target, account, config) as client:
         return await look(client, target.callrail_id)
+
+
+def _client(target: _Target, account: str | None, config: Path) -> CallRail:
+    """Of the account that is named, else of the company's, else of the one the shell is set to."""
+    return client_of(open_account(account or target.config.account or os.environ.get(ACCOUNT), config, os.environ))
 
 
 def _refuse_insecure(base_url: str, *, allow_insecure: bool) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from callrail.client import CallRail as AsyncCallRail
 from callrail.client import resources
 from callrail.exceptions import Forbidden, InvalidRequest, NotFound
 from callrail.sync import CallRail
@@ -163,6 +164,30 @@ def test_ctrl_c_ends_a_request_that_hangs(served: Served) -> None:
         _, err = process.communicate(timeout=LONGEST)
     assert process.returncode != 0
     assert "KeyboardInterrupt" in err
+
+
+def test_a_program_that_leaves_a_list_half_read_ends(served: Served) -> None:
+    program = PROGRAM + (
+        "import datetime\n"
+        "start = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=31)\n"
+        "rows = iter(client.calls.list(start_date=start, per_page=5))\n"
+        "print(next(rows).id, flush=True)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, served.url, served.fake.world.key, served.account],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=LONGEST,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_client_of_ones_own_kind_has_the_same_resources(served: Served) -> None:
+    class Own(AsyncCallRail):
+        """Whatever somebody adds."""
+
+    assert Own("key", "ACC1").calls is not None
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="only where processes fork")
