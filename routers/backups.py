@@ -113,6 +113,7 @@ def restore(
             carried = _carry_over(database, copy, schema, source) if is_there else 0
             if schema == SCHEMA_VERSION:
                 _note(copy, source)
+        _give(partial, like=target if is_there else target.parent)
         database.dispose()  # or it would hold the log of what is put aside
         aside = _put_aside(target)
         _put(partial, target)
@@ -120,6 +121,13 @@ def restore(
 
 
 # --- the copy --------------------------------------------------------------------------------------------------------
+
+
+def _give(file: Path, *, like: Path) -> None:
+    """Whoever restores as root does it for the server, which runs as somebody else."""
+    if os.geteuid() == 0:
+        owner = like.stat()
+        os.chown(file, owner.st_uid, owner.st_gid)
 
 
 @contextlib.contextmanager

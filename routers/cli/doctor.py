@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from routers.config import Configuration
 
 _MOST_OF_A_KIND = 5
+_NARROWEST = 40  # columns; below that lines are as they come
 _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗", "red")}
 
 
@@ -112,14 +116,31 @@ def _show(findings: Sequence[Finding]) -> None:
                 continue
             shown[one.subject] = shown.get(one.subject, 0) + 1
             if shown[one.subject] <= _MOST_OF_A_KIND:
-                click.echo(f"{click.style(mark, fg=colour)} {click.style(one.subject, bold=True)}: {plain(one.found)}")
+                styled = f"{click.style(mark, fg=colour)} {click.style(one.subject, bold=True)}: "
+                click.echo(styled + _fitted(plain(one.found), len(f"{mark} {one.subject}: ")))
                 if one.remedy:
-                    click.echo(f"    {plain(one.remedy)}")
+                    click.echo("    " + _fitted(plain(one.remedy), 4))
         for subject, count in shown.items():
             if count > _MOST_OF_A_KIND:
                 click.echo(f"{click.style(mark, fg=colour)} {subject}: {count - _MOST_OF_A_KIND} more; -o json has all")
     counts = [sum(one.verdict == verdict for one in findings) for verdict in ("problem", "warning")]
     click.echo(f"{_count(counts[0], 'problem')}, {_count(counts[1], 'warning')}.")
+
+
+def _fitted(text: str, begun: int) -> str:
+    """*text* in lines of the terminal, after *begun* characters of the first; as it is where no terminal reads it."""
+    if not sys.stdout.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    filled = textwrap.fill(
+        " " * begun + text,
+        max(width, _NARROWEST),
+        subsequent_indent="    ",
+        drop_whitespace=True,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return filled[begun:]
 
 
 def _count(count: int, what: str) -> str:

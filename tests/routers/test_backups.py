@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
 import threading
@@ -169,6 +170,20 @@ def test_a_restore_brings_back_what_was_and_puts_the_rest_aside(sqlite_url: str,
     assert (events_in(target), events_in(aside)) == (1, 2)
     with opened(sqlite_url) as database:
         assert [row.action for row in rows_of(database, audit)] == ["restore"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_restores_belongs_to_whom_the_old_file_did(sqlite_url: str, tmp_path: Path) -> None:
+    """The server runs as another user, and could not open it otherwise."""
+    put(sqlite_url, "CAL1")
+    copy = tmp_path / "copy.db"
+    back_up(path_of(sqlite_url), copy)
+    os.chown(path_of(sqlite_url), 12_345, 54_321)
+
+    assert run_here("restore", copy, "--force", environ={"CALLRAIL_ROUTER_DATABASE_URL": sqlite_url}).code == 0
+
+    restored = path_of(sqlite_url).stat()
+    assert (restored.st_uid, restored.st_gid, restored.st_mode & 0o777) == (12_345, 54_321, 0o600)
 
 
 def test_a_restore_to_where_nothing_is_needs_no_force(sqlite_url: str, tmp_path: Path) -> None:
