@@ -273,24 +273,11 @@ class Operation:
         for name, parameter in self.parameters.items():
             if parameter.is_required and name not in given:
                 raise InvalidRequest(f"{self.name} needs {name}: {parameter.help.replace('``', '')}")
-        return self._ruled(
-            {
-                name: value
-                for name, value in given.items()
-                if name in self.options or value is not self.parameters[name].default
-            }
-        )
-
-    def _ruled(self, given: dict[str, Any]) -> dict[str, Any]:
-        """*given*, unless what belongs together in it does not; `extra_params` may hold what seems to be missing."""
-        if given.get("extra_params"):
-            return given
-        broken = self.rule(given) if self.rule is not None else None
-        if broken is None and "order" in given and "sort" not in given:
-            broken = "order needs sort: CallRail ignores it otherwise"
-        if broken is not None:
-            raise InvalidRequest(f"{self.name}: {broken}")
-        return given
+        return {
+            name: value
+            for name, value in given.items()
+            if name in self.options or value is not self.parameters[name].default
+        }
 
     def _unknown(self, name: str) -> str:
         near = get_close_matches(name, [*self.parameters, *self.options], n=1)
@@ -310,10 +297,12 @@ class Operation:
         query: list[tuple[str, str]] = []
         body: dict[str, Any] = {}
         files: dict[str, Path] = {}
-        for name, parameter in self.parameters.items():
-            if name not in given:
-                continue
-            value = self._checked(parameter, given[name])
+        values = {name: self._checked(each, given[name]) for name, each in self.parameters.items() if name in given}
+        extra = given.get("extra_params") or {}
+        if not extra:  # which may hold what seems to be missing
+            self._require_rule(values)
+        for name, value in values.items():
+            parameter = self.parameters[name]
             if parameter.place is Place.PATH:
                 path[name] = quote(str(value), safe="")
             elif parameter.place is Place.QUERY:
@@ -322,7 +311,6 @@ class Operation:
                 files[parameter.official] = value
             else:
                 body[parameter.official] = value
-        extra = given.get("extra_params") or {}
         if self.writes:
             body |= extra
         else:
@@ -338,6 +326,13 @@ class Operation:
             is_repeatable=self.method != "POST" and not self.dangers,
             remedies=self.remedies,
         )
+
+    def _require_rule(self, values: Mapping[str, Any]) -> None:
+        broken = self.rule(values) if self.rule is not None else None
+        if broken is None and "order" in values and "sort" not in values:
+            broken = "order needs sort: CallRail ignores it otherwise"
+        if broken is not None:
+            raise InvalidRequest(f"{self.name}: {broken}")
 
     def _checked(self, parameter: Parameter, value: Any) -> Any:
         if parameter.place is Place.PATH and (value is None or str(value).strip() in ("", ".", "..")):

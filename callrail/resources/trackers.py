@@ -44,8 +44,6 @@ _POOL = range(4, 51)
 def _of_its_type(given: Mapping[str, Any]) -> str | None:
     """What a tracker of this type needs and does not take."""
     kind = given["type"]
-    if kind not in _OF_TYPE:
-        return None  # the check of the parameter itself says so
     for name in _OF_TYPE[kind]:
         if name not in given:
             return f"a {kind} tracker needs {name}"

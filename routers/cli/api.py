@@ -93,13 +93,13 @@ def _help(operation: Operation) -> str:
 
 def _option(parameter: Parameter) -> click.Option:
     flag, text = f"--{hyphened(parameter.name)}", parameter.help.replace("``", "")
-    kinds = kinds_in(parameter.kind)
-    if bool in kinds:
+    if parameter.is_object:
+        keys = f", with {', '.join(parameter.keys)}" if parameter.keys else ""
+        return click.Option([flag], required=parameter.is_required, metavar="JSON", help=f"{text} In JSON{keys}.")
+    if bool in kinds_in(parameter.kind):
         return click.Option([f"{flag}/--no-{hyphened(parameter.name)}"], default=None, help=text)
     if parameter.name == "fields":
         return click.Option([flag], help=f"{text} Separated by commas.", metavar="NAME,...")
-    if parameter.is_object:
-        text += f" In JSON{', with ' + ', '.join(parameter.keys) if parameter.keys else ''}."
     return click.Option(
         [flag],
         required=parameter.is_required,

@@ -53,6 +53,6 @@ def _introduce(url: str, key: str, read_only_key: str, accounts: list[str]) -> N
     click.echo("\nIn another terminal:", err=True)
     click.echo(f"  export CALLRAIL_BASE_URL={url} CALLRAIL_API_KEY={key}", err=True)
     click.echo("  callrail-router api accounts list", err=True)
-    click.echo(f"  callrail-router api --account {accounts[0]} calls list --date-range recent", err=True)
+    click.echo(f"  callrail-router api calls list --account {accounts[0]} --date-range recent", err=True)
     click.echo(f"  curl -H 'Authorization: Token token=\"{key}\"' {url}/v3/a.json", err=True)
     click.echo("\nCtrl-C ends.", err=True)

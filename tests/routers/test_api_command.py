@@ -144,6 +144,23 @@ async def test_a_nested_body_is_json(server: Destination) -> None:
     assert "--config is no JSON" in wrong.err
 
 
+async def test_objects_are_json_whatever_they_hold(server: Destination) -> None:
+    """Not a switch, because there is one among their keys; the word `all` is none of them and is told as it is."""
+    server.behaves(telling({"id": "TRK1"}, 201))
+    arguments = ["trackers", "create", "--name", "Pool", "--type", "session", "--company-id", "COM1", "--source", "all"]
+    arguments += ["--pool-size", "4", "--pool-numbers", '{"area_code": "404", "toll_free": false}', "--yes"]
+
+    told = await run(server, *arguments, "--call-flow", '{"type": "basic", "recording_enabled": true}')
+    wrong = await run(server, *arguments, "--call-flow", '{"type": "basic", "recording_enabeld": true}')
+
+    assert told.code == 0, told.err
+    body = json.loads(server.requests[0].body)
+    assert (body["call_flow"], body["source"]) == ({"type": "basic", "recording_enabled": True}, "all")
+    assert body["pool_numbers"] == {"area_code": "404", "toll_free": False}
+    assert "call_flow has no key recording_enabeld; did you mean recording_enabled?" in wrong.err
+    assert len(server.requests) == 1
+
+
 async def test_accounts_then_their_calls_then_each_call_in_one_pipeline(server: Destination) -> None:
     server.behaves(
         telling(page("accounts", {"id": "ACC1"}, {"id": "ACC2"})),
