@@ -6,7 +6,7 @@ Keys are references, so that a file can be shown and kept in version control.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -148,7 +148,9 @@ def open_account(written: str | None, config: Path, environ: Mapping[str, str]) 
     if written is not None and not _ID.fullmatch(written):
         raise NoAccount(_unknown(written, known, config, environ))
     if key := environ.get(KEY):
-        return OpenAccount(None, ENVIRONMENT, written or _id_of(known), environ.get(ADDRESS) or None, key)
+        if (named := that_of_the_environment(known)) is not None:
+            return opened(named, environ, account_id=written)
+        return OpenAccount(None, ENVIRONMENT, written, environ.get(ADDRESS) or None, key)
     if not known:
         raise NoAccount(
             f"no API key: set the environment variable {KEY}, or name an account under accounts: in {config} or in "
@@ -174,14 +176,10 @@ def opened(account: NamedAccount, environ: Mapping[str, str], *, account_id: str
     return OpenAccount(account.name, account.place, account_id or config.account_id, base_url, key)
 
 
-def _id_of(known: Mapping[str, NamedAccount]) -> str | None:
-    """The id of the only account whose key is the one in the environment."""
-    ids = list(_ids_with(known, SecretRef("env", KEY)))
-    return ids[0] if len(ids) == 1 else None
-
-
-def _ids_with(known: Mapping[str, NamedAccount], key: SecretRef) -> Iterator[str]:
-    return (each.config.account_id for each in known.values() if each.config.api_key == key)
+def that_of_the_environment(known: Mapping[str, NamedAccount]) -> NamedAccount | None:
+    """The only account whose key is the one in the environment; it may be one of a stand-in."""
+    those = [each for each in known.values() if each.config.api_key == SecretRef("env", KEY)]
+    return those[0] if len(those) == 1 else None
 
 
 def _unknown(written: str, known: Mapping[str, NamedAccount], config: Path, environ: Mapping[str, str]) -> str:

@@ -22,6 +22,7 @@ from routers.accounts import (
     named_accounts,
     open_account,
     opened,
+    that_of_the_environment,
 )
 from routers.cli.groups import Commands
 from routers.cli.options import config_option, output_option
@@ -97,7 +98,7 @@ def _meant(name: str | None, config: Path) -> Iterator[OpenAccount | Report]:
             yield opened(account, os.environ)
         except NoAccount as error:
             yield Report(account.name, problem=str(error))
-    if os.environ.get(KEY):
+    if os.environ.get(KEY) and that_of_the_environment(known) is None:
         yield open_account(os.environ.get(ACCOUNT), config, os.environ)
 
 

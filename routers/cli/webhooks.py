@@ -24,6 +24,7 @@ from routers.config import Configuration, read_config
 from routers.urls import HookUrl, checked_base_url, urls_of, wanted_transitions
 from routers.webhooks import Installed, Plan, Step, carry_out, in_words, look, lost, plan, shown
 
+_MISSING = "missing"
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
@@ -259,7 +260,7 @@ def _is_key_known(target: _Target, installed: Installed) -> bool | None:
 def _print_status(target: _Target, installed: Installed) -> None:
     click.secho(f"{target.slug} ({target.callrail_id}): integration {installed.state}", bold=True)
     for step in plan(installed, target.wanted, old_base_url=None, activate=False).steps:
-        _print_step(step, "missing")
+        _print_step(step, _MISSING)
     _print_rest(target, installed)
 
 
@@ -280,7 +281,7 @@ def _print_step(step: Step, absent: str) -> None:
     if step.by_hand:
         click.echo(f"  • {step.hook.field}: the API cannot set it; paste by hand: {step.hook.url}")
         return
-    mark, said = ("✓", "there") if step.is_there else ("+", absent)
+    mark, said = ("✓", "there") if step.is_there else ("✗" if absent == _MISSING else "+", absent)
     beside = f", beside {', '.join(map(shown, step.others))}" if step.others else ""
     instead = f", instead of {step.replaced}" if step.replaced else ""
     click.echo(f"  {mark} {step.hook.field}: {said}{instead}: {step.hook.url}{beside}")

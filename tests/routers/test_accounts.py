@@ -121,12 +121,14 @@ def test_a_key_in_the_environment_beats_the_files_unless_a_name_is_given(tmp_pat
     shared = write_accounts(
         tmp_path / "router.yaml",
         main="{account_id: ACC1, api_key: env:A}",
-        same="{account_id: ACC2, api_key: env:CALLRAIL_API_KEY}",
+        same="{account_id: ACC2, api_key: env:CALLRAIL_API_KEY, base_url: 'http://127.0.0.1:2'}",
     )
-    environ = environ_of(tmp_path, A="aaa", CALLRAIL_API_KEY="ccc", CALLRAIL_BASE_URL="http://127.0.0.1:1")
+    environ = environ_of(tmp_path, A="aaa", CALLRAIL_API_KEY="ccc")
     opened = open_account(None, shared, environ)
-    assert (opened.api_key, opened.base_url) == ("ccc", "http://127.0.0.1:1")
-    assert opened.account_id == "ACC2"  # the only account of that very key
+    # The only account of that very key, where it is: the key of a stand-in never goes to CallRail.
+    assert (opened.api_key, opened.account_id, opened.base_url) == ("ccc", "ACC2", "http://127.0.0.1:2")
+    there = open_account(None, shared, {**environ, "CALLRAIL_BASE_URL": "http://127.0.0.1:1"})
+    assert there.base_url == "http://127.0.0.1:1"
     assert open_account("main", shared, environ).api_key == "aaa"
     assert open_account("123456789", shared, environ).account_id == "123456789"
 
