@@ -21,6 +21,7 @@ from receiver.positioned_yaml import Document, read, validate
 from receiver.secrets import SecretRef
 
 if TYPE_CHECKING:
+    from callrail.budgets import Budgets
     from callrail.client import CallRail
 
 KEY, ACCOUNT, ADDRESS = "CALLRAIL_API_KEY", "CALLRAIL_ACCOUNT_ID", "CALLRAIL_BASE_URL"
@@ -78,11 +79,11 @@ class OpenAccount:
     api_key: str = field(repr=False)
 
 
-def client_of(account: OpenAccount) -> CallRail:
-    """A client of the account."""
+def client_of(account: OpenAccount, budgets: Budgets | None = None) -> CallRail:
+    """A client of the account, which counts its requests in *budgets*; without, in this process alone."""
     from callrail.client import BASE_URL, CallRail  # slow to load, and most commands only read the names
 
-    return CallRail(account.api_key, account.account_id, base_url=account.base_url or BASE_URL)
+    return CallRail(account.api_key, account.account_id, base_url=account.base_url or BASE_URL, budgets=budgets)
 
 
 def personal_file(environ: Mapping[str, str]) -> Path:

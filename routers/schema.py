@@ -24,7 +24,7 @@ from receiver.columns import Id, Instant, Json
 from receiver.schema import metadata, one_of, waiting_index
 
 # The newest migration. `serve` asks the database for it instead of loading the migrations; a test compares the two.
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0005"
 
 
 class TransitionState(StrEnum):
@@ -274,6 +274,24 @@ timers = Table(
     Column("lease_until", Instant, comment="whoever does it has until then"),
 )
 Index("ix_timers_due_at", timers.c.due_at)
+
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("account_id", Id, primary_key=True, comment="at CallRail, as it was given"),
+    Column("kind", Id, primary_key=True, comment="requests, texts or outbound calls"),
+    Column("hourly", Integer, nullable=False, comment="allowed in an hour"),
+    Column("daily", Integer, nullable=False, comment="allowed in a day"),
+)
+
+budget_uses = Table(
+    "budget_uses",
+    metadata,
+    Column("account_id", Id, primary_key=True),
+    Column("kind", Id, primary_key=True),
+    Column("minute", Instant, primary_key=True, comment="in which they were taken"),
+    Column("taken", Integer, nullable=False, comment="requests, those taken ahead among them"),
+)
 
 alarms = Table(
     "alarms",

@@ -32,6 +32,7 @@ _COMMANDS = {
     "urls": "routers.cli.urls",
     "api": "routers.cli.api",
     "accounts": "routers.cli.accounts",
+    "budget": "routers.cli.budget",
     "fake-callrail": "routers.cli.fake_callrail",
     "privacy": "routers.cli.privacy",
     "audit": "routers.cli.audit",

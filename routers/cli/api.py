@@ -15,9 +15,10 @@ from callrail.client import resources
 from callrail.operation import Operation, Parameter, Place, Resource, kinds_in
 from routers.accounts import ACCOUNT
 from routers.cli.api_output import FORMATS
-from routers.cli.api_running import hyphened, name_and_value, open_client, read_json, run
+from routers.cli.api_running import hyphened, name_and_value, read_json, run
+from routers.cli.clients import Where, open_client
 from routers.cli.groups import Commands
-from routers.cli.options import config_option
+from routers.cli.options import config_option, database_option
 
 
 class ApiCommands(Commands):
@@ -39,16 +40,18 @@ class ApiCommands(Commands):
 
 @click.group(cls=ApiCommands)
 @config_option
+@database_option
 @click.pass_context
-def api(ctx: click.Context, config: Path) -> None:
+def api(ctx: click.Context, config: Path, database_url: str) -> None:
     """Ask and change CallRail by its API.
 
     Every operation is a command, `api calls list` for example; `api calls --help` lists those of calls.
 
     --account names an account that `accounts list` knows, or is an id; then the key is read from CALLRAIL_API_KEY.
-    CALLRAIL_BASE_URL names a stand-in.
+    CALLRAIL_BASE_URL names a stand-in. Requests are counted in the database, if there is one, so that all commands
+    together stay within the account's allowance.
     """
-    ctx.obj = config
+    ctx.obj = Where(config, database_url)
 
 
 def _resource_group(name: str, resource: type[Resource]) -> click.Group:
@@ -174,9 +177,10 @@ def request(method: str, path: str, param: Iterable[str], body: str | None, acco
         callrail-router api request GET /v3/a/{account_id}/tags.json
     """
     params = dict(name_and_value(text) for text in param)
+    where = Where.of(click.get_current_context())
 
     async def send() -> Any:
-        async with open_client(account) as client:
+        async with open_client(account, where) as client:
             return await client.request(
                 method, path, params=params, json=None if body is None else read_json("--json", body)
             )

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import click
@@ -19,8 +17,8 @@ from callrail.client import CallRail
 from callrail.exceptions import CallRailError
 from callrail.operation import Operation, Place
 from callrail.paging import Listing
-from routers.accounts import client_of, open_account
 from routers.cli.api_output import Printer
+from routers.cli.clients import Where, open_client
 
 _HELD_BACK = 500  # rows of a task whose turn to be printed has not come
 
@@ -113,7 +111,7 @@ async def _run_tasks(operation: Operation, tasks: list[_Task], shared: Mapping[s
     at_once = 1 if operation.dangers else shared["at_once"]
     under_way: deque[_Running] = deque()
     waiting = iter(tasks)
-    async with open_client(shared["account"]) as client:
+    async with open_client(shared["account"], Where.of(click.get_current_context())) as client:
         try:
             with printer:
                 for number in range(len(tasks)):
@@ -164,12 +162,6 @@ class _Running:
         """Give up on it."""
         self._work.cancel()
         await asyncio.wait([self._work])
-
-
-def open_client(account: str | None) -> CallRail:
-    """A client of the account that is meant, as `routers.accounts` finds it."""
-    config = click.get_current_context().find_object(Path) or Path("router.yaml")
-    return client_of(open_account(account, config, os.environ))
 
 
 async def _answers(

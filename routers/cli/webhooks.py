@@ -6,7 +6,8 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,7 +17,8 @@ import click
 from callrail.client import CallRail
 from receiver.companies import CompanyConfig, fingerprint_of
 from receiver.exceptions import SecretMissing
-from routers.accounts import ACCOUNT, client_of, open_account
+from routers.accounts import ACCOUNT
+from routers.cli.clients import Where, open_client
 from routers.cli.groups import Commands
 from routers.cli.options import output_option
 from routers.cli.output import print_rows
@@ -46,7 +48,7 @@ _base_url_option = click.option(
 
 
 def _config(ctx: click.Context, _param: click.Parameter, written: Path | None) -> Path:
-    return written or ctx.find_object(Path) or Path("router.yaml")
+    return written or Where.of(ctx).config
 
 
 _config_option = click.option(
@@ -87,9 +89,10 @@ def status(company: str | None, base_url: str, account: str | None, config: Path
     configuration = read_config(config)
     slugs = [company] if company is not None else list(configuration.company_configs)
     targets = [_target(configuration, config, slug, base_url) for slug in slugs]
+    where = replace(Where.of(click.get_current_context()), config=config)
 
     async def look_at_all() -> list[Installed]:
-        return [await _look(target, account, config) for target in targets]
+        return [await _look(target, account, where) for target in targets]
 
     found = list(zip(targets, asyncio.run(look_at_all()), strict=True))
     if output == "table":
@@ -134,9 +137,10 @@ def install(
     """
     _refuse_insecure(base_url, allow_insecure=allow_insecure)
     target = _target(read_config(config), config, company, base_url)
+    where = replace(Where.of(click.get_current_context()), config=config)
 
     async def run() -> int:
-        async with _client(target, account, config) as client:
+        async with _client(target, account, where) as client:
             return await _install(
                 client, target, old, activate=activate, is_plan=is_plan, yes=yes, key=signing_key_file
             )
@@ -187,14 +191,14 @@ def _target(configuration: Configuration, config: Path, slug: str, base_url: str
     return _Target(slug, companies[slug], callrail_id, wanted)
 
 
-async def _look(target: _Target, account: str | None, config: Path) -> Installed:
-    async with _client(target, account, config) as client:
+async def _look(target: _Target, account: str | None, where: Where) -> Installed:
+    async with _client(target, account, where) as client:
         return await look(client, target.callrail_id)
 
 
-def _client(target: _Target, account: str | None, config: Path) -> CallRail:
+def _client(target: _Target, account: str | None, where: Where) -> AbstractAsyncContextManager[CallRail]:
     """Of the account that is named, else of the company's, else of the one the shell is set to."""
-    return client_of(open_account(account or target.config.account or os.environ.get(ACCOUNT), config, os.environ))
+    return open_client(account or target.config.account or os.environ.get(ACCOUNT), where)
 
 
 def _refuse_insecure(base_url: str, *, allow_insecure: bool) -> None:

@@ -1,0 +1,229 @@
+"""The allowances of accounts at CallRail, shared by all processes: the SQL behind the client's port.
+
+Requests are taken in blocks, so that not each of them writes; what is left of a block is given back. Who matters less
+leaves room for who matters more. Windows slide by the minute, and a block may be used for a minute after it was taken,
+so a window reaches back two minutes further: more than is allowed is never sent, and a little less may be. The time is
+that of each process; the two minutes bear clocks that differ by some seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Any
+
+from sqlalchemy import Connection, delete, select, update
+
+from callrail.budgets import ALLOWANCES, DAY, HOUR, Allowance, Told
+from callrail.exceptions import BudgetSpent
+from callrail.operation import Budget
+from receiver.bulk import BulkInsert
+from receiver.database import Database
+from routers.schema import budget_uses, budgets
+
+BLOCK = 10
+_MINUTE = timedelta(minutes=1)
+_SLACK = 2 * _MINUTE
+
+_insert_budget = BulkInsert(budgets, budgets.c.account_id, budgets.c.kind, budgets.c.hourly, budgets.c.daily)
+_insert_use = BulkInsert(
+    budget_uses, budget_uses.c.account_id, budget_uses.c.kind, budget_uses.c.minute, budget_uses.c.taken
+)
+
+
+class Priority(Enum):
+    """How much of an allowance somebody may use up: the rest is kept for those above."""
+
+    INTERACTIVE = 1.0
+    FOLLOW_UP = 0.9
+    BACKFILL = 0.7
+    WATCHDOG = 0.5
+
+
+@dataclass(slots=True)
+class _Block:
+    """Requests taken ahead, to be used within a minute."""
+
+    minute: datetime
+    until: datetime
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """How an allowance is used: in the last hour and day, and in the last ten minutes, by which one foresees."""
+
+    account_id: str
+    kind: str
+    hourly: int
+    daily: int
+    in_hour: int
+    in_day: int
+    in_ten_minutes: int
+
+    def spent_in(self) -> timedelta | None:
+        """When the hour's or the day's allowance is spent at the pace of the last ten minutes; None: it is not."""
+        left = min(self.hourly - self.in_hour, self.daily - self.in_day)
+        if left <= 0:
+            return timedelta(0)
+        # At a pace that the hour bears, what falls out of the window makes up for what is added.
+        if self.in_ten_minutes * 6 <= self.hourly and self.in_ten_minutes * 144 <= self.daily:
+            return None
+        return timedelta(minutes=10) * (left / self.in_ten_minutes)
+
+
+class SqlBudgets:
+    """`callrail.budgets.Budgets` over a database of ours. Close it, so that what was taken ahead is given back.
+
+    Args:
+        priority: How much of the allowances these requests may use.
+        block: How many requests are taken at once.
+        now: The present, in UTC.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        priority: Priority,
+        *,
+        block: int = BLOCK,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._database = database
+        self._priority = priority
+        self._block = block
+        self._now = now
+        self._blocks: dict[tuple[str, Budget], _Block] = {}
+        self._taking = asyncio.Lock()
+
+    async def take(self, account: str, budget: Budget) -> None:
+        """See `callrail.budgets.Budgets`."""
+        async with self._taking:
+            block = self._blocks.get((account, budget))
+            if block is None or not block.left or self._now() >= block.until:
+                await asyncio.to_thread(self._take_block, account, budget)
+                block = self._blocks[account, budget]
+            block.left -= 1
+
+    async def learn(self, account: str, budget: Budget, told: Told) -> None:
+        """See `callrail.budgets.Budgets`."""
+        async with self._taking:
+            await asyncio.to_thread(self._learn, account, budget, told)
+
+    async def aclose(self) -> None:
+        """Give back what was taken ahead."""
+        async with self._taking:
+            await asyncio.to_thread(self._give_back, list(self._blocks))
+
+    # --- in a thread --------------------------------------------------------------------------------------------------
+
+    def _take_block(self, account: str, budget: Budget) -> None:
+        self._give_back([(account, budget)])
+        now = self._now()
+        with self._database.writing.begin() as conn:
+            allowed = _locked(conn, account, budget)
+            share = Allowance(int(allowed.hourly * self._priority.value), int(allowed.daily * self._priority.value))
+            uses = _uses(conn, account, budget, now - DAY - _SLACK)
+            in_hour, in_day = _taken_since(uses, now - HOUR - _SLACK), _taken_since(uses, now - DAY - _SLACK)
+            room = min(share.hourly - in_hour, share.daily - in_day)
+            if room <= 0:
+                raise BudgetSpent(budget.value, _free_at(uses, share, now))
+            minute = now.replace(second=0, microsecond=0)
+            count = min(self._block, room)
+            _add(conn, account, budget, minute, count)
+            conn.execute(_of(account, budget, delete(budget_uses)).where(budget_uses.c.minute <= now - DAY - _SLACK))
+        self._blocks[account, budget] = _Block(minute, now + _MINUTE, count)
+
+    def _give_back(self, which: Sequence[tuple[str, Budget]]) -> None:
+        blocks = [(key, block) for key in which if (block := self._blocks.pop(key, None)) is not None and block.left]
+        if not blocks:
+            return
+        with self._database.writing.begin() as conn:
+            for (account, budget), block in blocks:
+                _add(conn, account, budget, block.minute, -block.left)
+
+    def _learn(self, account: str, budget: Budget, told: Told) -> None:
+        now = self._now()
+        with self._database.writing.begin() as conn:
+            allowed = _locked(conn, account, budget)
+            new = Allowance(told.hourly_allowed or allowed.hourly, told.daily_allowed or allowed.daily)
+            if new != allowed:
+                values = {"hourly": new.hourly, "daily": new.daily}
+                conn.execute(_of(account, budget, update(budgets)).values(values))
+            unseen = (told.hourly_used or 0) - _taken_since(_uses(conn, account, budget, now - HOUR), now - HOUR)
+            if unseen > 0:  # other programs of the account
+                _add(conn, account, budget, now.replace(second=0, microsecond=0), min(unseen, new.daily))
+
+
+def usages(conn: Connection, now: datetime) -> list[Usage]:
+    """All allowances that were ever used."""
+    found = []
+    for row in conn.execute(select(budgets).order_by(budgets.c.account_id, budgets.c.kind)):
+        budget = Budget(row.kind)
+        uses = _uses(conn, row.account_id, budget, now - DAY)
+        windows = (_taken_since(uses, now - window) for window in (HOUR, DAY, timedelta(minutes=10)))
+        found.append(Usage(row.account_id, row.kind, row.hourly, row.daily, *windows))
+    return found
+
+
+def _locked(conn: Connection, account: str, budget: Budget) -> Allowance:
+    """What is allowed, with the row locked until the transaction ends: who else takes of it waits."""
+    row = conn.execute(_of(account, budget, update(budgets)).values(kind=budget.value).returning(budgets)).first()
+    if row is not None:
+        return Allowance(row.hourly, row.daily)
+    documented = ALLOWANCES[budget]
+    _insert_budget(conn, [(account, budget.value, documented.hourly, documented.daily)])
+    return _locked(conn, account, budget)
+
+
+def _uses(conn: Connection, account: str, budget: Budget, since: datetime) -> Sequence[tuple[datetime, int]]:
+    """Minutes after *since* with what was taken in them, oldest first."""
+    query = _of(account, budget, select(budget_uses.c.minute, budget_uses.c.taken))
+    rows = conn.execute(query.where(budget_uses.c.minute > since).order_by(budget_uses.c.minute))
+    return [(row.minute, row.taken) for row in rows]
+
+
+def _taken_since(uses: Sequence[tuple[datetime, int]], moment: datetime) -> int:
+    return sum(taken for minute, taken in uses if minute > moment)
+
+
+def _free_at(uses: Sequence[tuple[datetime, int]], share: Allowance, now: datetime) -> datetime:
+    """When enough has left both windows for one more."""
+    moments = [now]
+    for allowed, window in ((share.hourly, HOUR + _SLACK), (share.daily, DAY + _SLACK)):
+        over = _taken_since(uses, now - window) - allowed + 1
+        for minute, taken in uses:
+            if over <= 0:
+                break
+            if minute > now - window:
+                over -= taken
+                moments.append(minute + window)
+        if over > 0:  # nothing is allowed at all
+            moments.append(now + window)
+    return max(moments)
+
+
+def _add(conn: Connection, account: str, budget: Budget, minute: datetime, count: int) -> None:
+    """Count so many more in *minute*, or less; whoever adds to a minute that is not there holds the allowance's row."""
+    mine = _of(account, budget, update(budget_uses)).where(budget_uses.c.minute == minute)
+    if not conn.execute(mine.values(taken=budget_uses.c.taken + count)).rowcount and count > 0:
+        _insert_use(conn, [(account, budget.value, minute, count)])
+
+
+def _of(account: str, budget: Budget, statement: Any) -> Any:
+    """*statement*, about the rows of one allowance."""
+    table = budgets if getattr(statement, "table", None) is budgets else budget_uses
+    return statement.where(table.c.account_id == account, table.c.kind == budget.value)
+
+
+def in_words(usage: Usage) -> str:
+    """What to expect of it."""
+    spent = usage.spent_in()
+    if spent is None:
+        return "lasts at this pace"
+    if spent == timedelta(0):
+        return "spent"
+    return f"spent in {max(int(spent.total_seconds() // 60), 1)} min at this pace"
