@@ -22,8 +22,8 @@ from routers.lifecycle import Happened, Object, Stage
 from routers.transitions import INSTALLATION, OF_THE_INSTALLATION, Transition
 
 KIND = "alarm"
-SINK, ROUTING, HOST, SOURCE = "sink", "routing", "host", "source"
-TYPES = (SINK, ROUTING, HOST, SOURCE)
+SINK, ROUTING, HOST, SOURCE, ACCOUNT = "sink", "routing", "host", "source", "account"
+TYPES = (SINK, ROUTING, HOST, SOURCE, ACCOUNT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,8 @@ class Alarm:
 
     Attributes:
         trouble: The trouble that *name* is or ends.
-        type: What the subject is: sink, routing, host, source.
-        subject: The sink's, the host's or the company's name.
+        type: What the subject is: sink, routing, host, source, account.
+        subject: The sink's, the host's or the company's name, or the account's id at CallRail.
         n: Which occurrence of the trouble, from 1.
         facts: What rules and templates see.
     """

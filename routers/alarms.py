@@ -34,7 +34,9 @@ CALM = timedelta(minutes=1)
 AT_MOST_EVERY = timedelta(hours=1)
 # A transaction that ends later may still bring what has happened by now.
 _SETTLED = timedelta(seconds=5)
-_AT_INTERVALS = frozenset({Transition.SOURCE_BAD_SIGNATURE, Transition.ROUTER_DEAD_LETTERS})
+_AT_INTERVALS = frozenset(
+    {Transition.SOURCE_BAD_SIGNATURE, Transition.ROUTER_DEAD_LETTERS, Transition.ROUTER_BUDGET_LOW}
+)
 
 _insert = BulkInsert(alarms, *alarms.c)
 _key = [alarms.c.name, alarms.c.type, alarms.c.subject]

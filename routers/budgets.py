@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, select, update
 
 from callrail.budgets import ALLOWANCES, DAY, HOUR, Allowance, Told
 from callrail.exceptions import BudgetSpent
@@ -27,6 +27,7 @@ from routers.schema import budget_uses, budgets
 BLOCK = 10
 _MINUTE = timedelta(minutes=1)
 _SLACK = 2 * _MINUTE
+_TEN_MINUTES = timedelta(minutes=10)
 
 _insert_budget = BulkInsert(budgets, budgets.c.account_id, budgets.c.kind, budgets.c.hourly, budgets.c.daily)
 _insert_use = BulkInsert(
@@ -64,6 +65,11 @@ class Usage:
     in_day: int
     in_ten_minutes: int
 
+    @property
+    def percent(self) -> int:
+        """How much of the hour's or the day's is used, whichever is more; beyond a hundred where nothing is allowed."""
+        return int(100 * max(self.in_hour / max(self.hourly, 1), self.in_day / max(self.daily, 1)))
+
     def spent_in(self) -> timedelta | None:
         """When the hour's or the day's allowance is spent at the pace of the last ten minutes; None: it is not."""
         left = min(self.hourly - self.in_hour, self.daily - self.in_day)
@@ -72,7 +78,7 @@ class Usage:
         # At a pace that the hour bears, what falls out of the window makes up for what is added.
         if self.in_ten_minutes * 6 <= self.hourly and self.in_ten_minutes * 144 <= self.daily:
             return None
-        return timedelta(minutes=10) * (left / self.in_ten_minutes)
+        return _TEN_MINUTES * (left / self.in_ten_minutes)
 
 
 class SqlBudgets:
@@ -160,13 +166,15 @@ class SqlBudgets:
 
 def usages(conn: Connection, now: datetime) -> list[Usage]:
     """All allowances that were ever used."""
-    found = []
-    for row in conn.execute(select(budgets).order_by(budgets.c.account_id, budgets.c.kind)):
-        budget = Budget(row.kind)
-        uses = _uses(conn, row.account_id, budget, now - DAY)
-        windows = (_taken_since(uses, now - window) for window in (HOUR, DAY, timedelta(minutes=10)))
-        found.append(Usage(row.account_id, row.kind, row.hourly, row.daily, *windows))
-    return found
+    windows = [func.coalesce(func.sum(_if_after(now - window)), 0) for window in (HOUR, DAY, _TEN_MINUTES)]
+    is_same = and_(budget_uses.c.account_id == budgets.c.account_id, budget_uses.c.kind == budgets.c.kind)
+    query = select(budgets, *windows).select_from(budgets.outerjoin(budget_uses, is_same))
+    grouped = query.group_by(*budgets.c).order_by(budgets.c.account_id, budgets.c.kind)
+    return [Usage(*row) for row in conn.execute(grouped)]
+
+
+def _if_after(moment: datetime) -> ColumnElement[int]:
+    return case((budget_uses.c.minute > moment, budget_uses.c.taken), else_=0)
 
 
 def _locked(conn: Connection, account: str, budget: Budget) -> Allowance:

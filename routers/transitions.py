@@ -35,6 +35,7 @@ class Transition(StrEnum):
     ROUTER_DEAD_LETTERS = "router.dead_letters"
     ROUTER_BACKLOG = "router.backlog"
     ROUTER_SPOOLING = "router.spooling"
+    ROUTER_BUDGET_LOW = "router.budget_low"
     ROUTER_RECOVERED = "router.recovered"
 
 

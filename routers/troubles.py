@@ -18,12 +18,14 @@ from receiver.columns import fixed
 from receiver.ids import Prefix, first_id
 from receiver.instances import ALIVE_FOR
 from receiver.schema import EventState, Origin, QuarantineReason, events, instances, quarantine
-from routers.alarm_events import HOST, ROUTING, SINK, SOURCE
+from routers.alarm_events import ACCOUNT, HOST, ROUTING, SINK, SOURCE
+from routers.budgets import Usage, usages
 from routers.lanes import SHUT_AFTER
 from routers.schema import DeliveryState, deliveries, lanes, transitions
 from routers.transitions import ALARMS, Transition
 
 BACKLOG_AFTER = timedelta(minutes=5)
+LOW_AT = 80  # per cent of an hour's or a day's allowance
 # A spool that is emptied, and a sink that is let go on, bring in old things, which are gone in no time.
 _BACKLOG_LASTS = timedelta(seconds=30)
 BAD_SIGNATURES_FOR = timedelta(minutes=5)
@@ -41,7 +43,7 @@ class Trouble:
     """Something that is wrong now.
 
     Attributes:
-        type: What the subject is: sink, routing, host, source.
+        type: What the subject is: sink, routing, host, source, account.
         tell: Reads what rules and templates see of it; asked only if it is told.
         patience: How long it must last to be told at all.
         is_known: Whether nobody need hear of it, who knows of its reason; one that was told before goes on, though.
@@ -57,7 +59,7 @@ class Trouble:
 
 
 def troubles(conn: Connection, now: datetime, *, spooled_since: datetime | None = None) -> Iterator[Trouble]:
-    """All that is wrong at *now* and lasts: sinks, routing, spools, signatures.
+    """All that is wrong at *now* and lasts: sinks, routing, spools, allowances, signatures.
 
     Args:
         spooled_since: What has been received since then may have come out of a spool just now; None if nothing may.
@@ -65,6 +67,7 @@ def troubles(conn: Connection, now: datetime, *, spooled_since: datetime | None 
     yield from _sinks_down(conn, now)
     yield from _sinks_behind(conn, now)
     yield from _routing_behind(conn, now)
+    yield from _budgets_low(conn, now)
     yield from _spooling(conn, now)
     lately = now - BAD_SIGNATURES_FOR
     yield from _bad_signatures(conn, now, min(lately, spooled_since or lately))
@@ -158,6 +161,25 @@ def causes_of_failures(conn: Connection, newest: int) -> list[str]:
 
 
 _HAS_FAILED = events.c.state == fixed(EventState.FAILED)
+
+
+# --- the API ---------------------------------------------------------------------------------------------------------
+
+
+def _budgets_low(conn: Connection, now: datetime) -> Iterator[Trouble]:
+    """Accounts of which an allowance is nearly spent; of several the one that is spent most."""
+    fullest: dict[str, Usage] = {}
+    for usage in usages(conn, now):
+        if usage.percent >= fullest.get(usage.account_id, usage).percent:
+            fullest[usage.account_id] = usage
+    for account_id, usage in fullest.items():
+        if usage.percent >= LOW_AT:
+            tell = partial(_of_budget, usage)
+            yield Trouble(Transition.ROUTER_BUDGET_LOW, ACCOUNT, account_id, now, tell)
+
+
+def _of_budget(usage: Usage, _told_at: datetime | None) -> dict[str, Any]:
+    return {"account": usage.account_id, "allowance": usage.kind, "percent": usage.percent}
 
 
 # --- intake ----------------------------------------------------------------------------------------------------------

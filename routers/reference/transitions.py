@@ -40,7 +40,8 @@ HAPPENS: Mapping[Transition, str] = {
     _T.ROUTER_DEAD_LETTERS: "Messages of a sink, or events, are given up. At most once an hour for each.",
     _T.ROUTER_BACKLOG: "What a sink could be sent, or an event, has waited for more than five minutes.",
     _T.ROUTER_SPOOLING: "The database was away, and webhooks went to the spool. It is told once it is back.",
-    _T.ROUTER_RECOVERED: "A sink that was down, a backlog or spooling is over, for a minute at least.",
+    _T.ROUTER_BUDGET_LOW: "80 % of what CallRail allows an account by the hour or day is used. At most once an hour.",
+    _T.ROUTER_RECOVERED: "A sink that was down, a backlog, spooling or a low allowance is over, for a minute at least.",
 }
 _OBJECTS = {"call": "call", "outbound": "call", "text": "text", "form": "form"}
 

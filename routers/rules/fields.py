@@ -92,7 +92,10 @@ _CAUSES = RuleField("causes", FieldType.LIST, "why they were given up, or not be
 _COUNT = RuleField("count", FieldType.INTEGER, "how many messages or webhooks wait, were given up, or not believed")
 _SINCE = RuleField("since", FieldType.TIME, "since when there is trouble")
 _MINUTES = RuleField("minutes", FieldType.INTEGER, "how long the oldest has waited, or how long the trouble was")
-_WITH_AN_END = (_T.ROUTER_SINK_DOWN, _T.ROUTER_BACKLOG, _T.ROUTER_SPOOLING)
+_ACCOUNT = RuleField("account", FieldType.TEXT, "the account at CallRail whose allowance is nearly spent")
+_ALLOWANCE = RuleField("allowance", FieldType.TEXT, "which allowance it is", ("requests", "texts", "outbound calls"))
+_PERCENT = RuleField("percent", FieldType.INTEGER, "how much of an hour's or a day's allowance is used")
+_WITH_AN_END = (_T.ROUTER_SINK_DOWN, _T.ROUTER_BACKLOG, _T.ROUTER_SPOOLING, _T.ROUTER_BUDGET_LOW)
 _TROUBLE = RuleField("trouble", FieldType.TEXT, "what is over", tuple(name.value for name in _WITH_AN_END))
 _OF_ALARMS: Mapping[Transition, tuple[RuleField, ...]] = {
     _T.SOURCE_BAD_SIGNATURE: (_COMPANY, _HOURS, _SUBJECT, _COUNT, _CAUSES, _SINCE),
@@ -101,7 +104,8 @@ _OF_ALARMS: Mapping[Transition, tuple[RuleField, ...]] = {
     _T.ROUTER_DEAD_LETTERS: (_SUBJECT, _SINK, _COUNT, _CAUSES),
     _T.ROUTER_BACKLOG: (_SUBJECT, _SINK, _COUNT, _SINCE, _MINUTES),
     _T.ROUTER_SPOOLING: (_SUBJECT, _HOST, _COUNT, _SINCE),
-    _T.ROUTER_RECOVERED: (_SUBJECT, _SINK, _HOST, _TROUBLE, _SINCE, _MINUTES),
+    _T.ROUTER_BUDGET_LOW: (_SUBJECT, _ACCOUNT, _ALLOWANCE, _PERCENT, _SINCE),
+    _T.ROUTER_RECOVERED: (_SUBJECT, _SINK, _HOST, _ACCOUNT, _TROUBLE, _SINCE, _MINUTES),
 }
 
 

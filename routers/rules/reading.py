@@ -37,6 +37,7 @@ _WHEN = {
     Transition.ROUTER_DEAD_LETTERS: "messages are given up",
     Transition.ROUTER_BACKLOG: "messages or events wait too long",
     Transition.ROUTER_SPOOLING: "webhooks went to the spool while the database was away",
+    Transition.ROUTER_BUDGET_LOW: "an account's allowance at CallRail is nearly spent",
     Transition.ROUTER_RECOVERED: "a trouble is over",
 }
 _A_CALL = "a call "

@@ -134,6 +134,13 @@ _BY_TRANSITION: dict[Transition, dict[str, Any]] = {
     Transition.ROUTER_DEAD_LETTERS: {**_CRM, "count": 3, "causes": ["rejected: HTTP 422", "gave up: HTTP 500"]},
     Transition.ROUTER_BACKLOG: {**_CRM, "count": 40, "minutes": 6, "since": _SINCE},
     Transition.ROUTER_SPOOLING: {"subject": "web-1", "host": "web-1", "count": 12, "since": _SINCE},
+    Transition.ROUTER_BUDGET_LOW: {
+        "subject": "ACC1",
+        "account": "ACC1",
+        "allowance": "requests",
+        "percent": 83,
+        "since": _SINCE,
+    },
     Transition.ROUTER_RECOVERED: {**_CRM, "trouble": "router.sink_down", "minutes": 12, "since": _SINCE},
 }
 

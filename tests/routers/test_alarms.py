@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ import orjson
 import pytest
 from sqlalchemy import Connection, event, update
 
+from callrail.budgets import Told
+from callrail.operation import Budget
 from receiver.database import Database
 from receiver.events import ReceivedRequest, event_row, insert_events, insert_quarantined
 from receiver.ids import Prefix, first_id
@@ -22,6 +25,7 @@ from receiver.instances import ALIVE_FOR, Instance, beat
 from receiver.schema import EventState, Origin, QuarantineReason, events
 from routers.alarm_events import KIND
 from routers.alarms import AT_MOST_EVERY, CALM, watch
+from routers.budgets import Priority, SqlBudgets
 from routers.cli import main
 from routers.config import read_config
 from routers.lanes import hold, lock_lane, open_lane, release, save_lane
@@ -395,6 +399,44 @@ def test_events_that_wait_for_long_are_a_backlog_of_routing(database: Database) 
         ("router.backlog", "routing"),
         ("router.recovered", "routing"),
     ]
+
+
+# --- allowances ------------------------------------------------------------------------------------------------------
+
+
+def use(database: Database, budget: Budget, count: int, *, at: datetime, hourly: int = 100) -> None:
+    """Requests of an account that may send *hourly* an hour."""
+    shared = SqlBudgets(database, Priority.INTERACTIVE, now=lambda: at)
+    asyncio.run(shared.learn("ACC1", budget, Told(hourly, count, None, None)))
+
+
+def test_an_allowance_that_is_nearly_spent_is_told_once_and_its_end(database: Database) -> None:
+    """Of several allowances the one that is spent most; the hour slides, so the end comes by itself."""
+    use(database, Budget.GENERAL, 79, at=NOW)
+    assert look(database, NOW) == 0
+    use(database, Budget.GENERAL, 80, at=NOW)
+    use(database, Budget.TEXTS, 90, at=NOW)
+    assert [look(database, NOW), look(database, NOW + SECOND)] == [1, 0]
+    look(database, NOW + 61 * MINUTE)
+    look(database, NOW + 61 * MINUTE + CALM)
+
+    low, over = (each["facts"] for each in raised(database) if each["subject"] == "ACC1")
+    assert (low["account"], low["allowance"], low["percent"]) == ("ACC1", "texts", 90)
+    assert (over["account"], over["trouble"]) == ("ACC1", "router.budget_low")
+
+
+def test_an_allowance_that_comes_and_goes_is_told_once_an_hour(database: Database) -> None:
+    use(database, Budget.GENERAL, 85, at=NOW - 50 * MINUTE)
+    moments = [NOW, NOW + 15 * MINUTE, NOW + 15 * MINUTE + CALM]  # by then it is over
+    for moment in moments:
+        look(database, moment)
+    use(database, Budget.GENERAL, 85, at=NOW + 20 * MINUTE)
+    look(database, NOW + 20 * MINUTE)
+    of_account = [each["name"] for each in raised(database) if each["subject"] == "ACC1"]
+    assert of_account == ["router.budget_low", "router.recovered"]
+
+    look(database, NOW + 61 * MINUTE)
+    assert len([each for each in raised(database) if each["subject"] == "ACC1"]) == 3
 
 
 # --- spooling --------------------------------------------------------------------------------------------------------
