@@ -13,9 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, case, delete, func, select, update
 
 from callrail.budgets import ALLOWANCES, DAY, HOUR, Allowance, Told
 from callrail.exceptions import BudgetSpent
@@ -36,7 +35,10 @@ _insert_use = BulkInsert(
 
 
 class Priority(Enum):
-    """How much of an allowance somebody may use up: the rest is kept for those above."""
+    """How much of an allowance somebody may use up: the rest is kept for those above.
+
+    Commands are interactive; the others are for what asks by itself.
+    """
 
     INTERACTIVE = 1.0
     FOLLOW_UP = 0.9
@@ -140,7 +142,8 @@ class SqlBudgets:
             minute = now.replace(second=0, microsecond=0)
             count = min(self._block, room)
             _add(conn, account, budget, minute, count)
-            conn.execute(_of(account, budget, delete(budget_uses)).where(budget_uses.c.minute <= now - DAY - _SLACK))
+            is_old = budget_uses.c.minute <= now - DAY - _SLACK
+            conn.execute(delete(budget_uses).where(_is(budget_uses, account, budget), is_old))
         self._blocks[account, budget] = _Block(minute, now + _MINUTE, count)
 
     def _give_back(self, which: Sequence[tuple[str, Budget]]) -> None:
@@ -158,7 +161,7 @@ class SqlBudgets:
             new = Allowance(told.hourly_allowed or allowed.hourly, told.daily_allowed or allowed.daily)
             if new != allowed:
                 values = {"hourly": new.hourly, "daily": new.daily}
-                conn.execute(_of(account, budget, update(budgets)).values(values))
+                conn.execute(update(budgets).where(_is(budgets, account, budget)).values(values))
             unseen = (told.hourly_used or 0) - _taken_since(_uses(conn, account, budget, now - HOUR), now - HOUR)
             if unseen > 0:  # other programs of the account
                 _add(conn, account, budget, now.replace(second=0, microsecond=0), min(unseen, new.daily))
@@ -179,7 +182,8 @@ def _if_after(moment: datetime) -> ColumnElement[int]:
 
 def _locked(conn: Connection, account: str, budget: Budget) -> Allowance:
     """What is allowed, with the row locked until the transaction ends: who else takes of it waits."""
-    row = conn.execute(_of(account, budget, update(budgets)).values(kind=budget.value).returning(budgets)).first()
+    touched = update(budgets).where(_is(budgets, account, budget)).values(kind=budget.value)
+    row = conn.execute(touched.returning(budgets)).first()
     if row is not None:
         return Allowance(row.hourly, row.daily)
     documented = ALLOWANCES[budget]
@@ -189,7 +193,7 @@ def _locked(conn: Connection, account: str, budget: Budget) -> Allowance:
 
 def _uses(conn: Connection, account: str, budget: Budget, since: datetime) -> Sequence[tuple[datetime, int]]:
     """Minutes after *since* with what was taken in them, oldest first."""
-    query = _of(account, budget, select(budget_uses.c.minute, budget_uses.c.taken))
+    query = select(budget_uses.c.minute, budget_uses.c.taken).where(_is(budget_uses, account, budget))
     rows = conn.execute(query.where(budget_uses.c.minute > since).order_by(budget_uses.c.minute))
     return [(row.minute, row.taken) for row in rows]
 
@@ -216,15 +220,14 @@ def _free_at(uses: Sequence[tuple[datetime, int]], share: Allowance, now: dateti
 
 def _add(conn: Connection, account: str, budget: Budget, minute: datetime, count: int) -> None:
     """Count so many more in *minute*, or less; whoever adds to a minute that is not there holds the allowance's row."""
-    mine = _of(account, budget, update(budget_uses)).where(budget_uses.c.minute == minute)
-    if not conn.execute(mine.values(taken=budget_uses.c.taken + count)).rowcount and count > 0:
+    there = update(budget_uses).where(_is(budget_uses, account, budget), budget_uses.c.minute == minute)
+    if not conn.execute(there.values(taken=budget_uses.c.taken + count)).rowcount and count > 0:
         _insert_use(conn, [(account, budget.value, minute, count)])
 
 
-def _of(account: str, budget: Budget, statement: Any) -> Any:
-    """*statement*, about the rows of one allowance."""
-    table = budgets if getattr(statement, "table", None) is budgets else budget_uses
-    return statement.where(table.c.account_id == account, table.c.kind == budget.value)
+def _is(table: Table, account: str, budget: Budget) -> ColumnElement[bool]:
+    """Whether a row of *table* is of this allowance."""
+    return and_(table.c.account_id == account, table.c.kind == budget.value)
 
 
 def in_words(usage: Usage) -> str:

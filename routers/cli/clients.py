@@ -46,13 +46,15 @@ async def open_client(account: str | None, where: Where) -> AsyncIterator[CallRa
                 yield client
             return
         from routers.budgets import Priority, SqlBudgets
+        from routers.cli.database_errors import told_plainly
 
         budgets = SqlBudgets(database, Priority.INTERACTIVE)
-        try:
-            async with client_of(meant, budgets) as client:
-                yield client
-        finally:
-            await budgets.aclose()
+        with told_plainly():
+            try:
+                async with client_of(meant, budgets) as client:
+                    yield client
+            finally:
+                await budgets.aclose()
 
 
 @contextmanager
