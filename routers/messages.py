@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
 from typing import Any
 
@@ -61,6 +61,7 @@ class Message:
         is_replayed: Whether an operator's replay sends it, perhaps long after it happened.
         done: What an earlier try of this delivery left in `Retry.done`.
         values: What a template may name, for a sink whose settings are templates.
+        zone: Where the company's clocks are; None if that is not known.
     """
 
     key: str
@@ -80,10 +81,17 @@ class Message:
     is_replayed: bool = False
     done: str | None = None
     values: Callable[[], Mapping[str, Any]] = dict
+    zone: tzinfo | None = None
 
     def text(self, escape: Escape = plain) -> Text:
         """The text, with what CallRail told escaped for the sink that asks. Never raises."""
         return self.write(escape)
+
+    def local(self, moment: datetime, form: str) -> str:
+        """*moment* as the company's people read it; in UTC, and saying so, where their zone is not known."""
+        if self.zone is None:
+            return f"{moment.astimezone(UTC).strftime(form)} UTC"
+        return moment.astimezone(self.zone).strftime(form)
 
     @property
     def timestamp(self) -> str:

@@ -219,6 +219,7 @@ def render(
         is_replayed=delivery.replay is not None,
         done=delivery.done,
         values=partial(_values_in_zone, delivery, facts, present, zone),
+        zone=zone or _told_zone(facts),
     )
 
 

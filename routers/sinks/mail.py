@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from email.header import Header
 from email.headerregistry import Address, HeaderRegistry, MessageIDHeader, UnstructuredHeader
 from email.message import EmailMessage
@@ -13,7 +13,7 @@ from email.policy import SMTP, EmailPolicy, Policy
 from email.utils import format_datetime
 
 from routers.escapes import Escape, html, plain
-from routers.messages import Amend, Chapter, Message, Text
+from routers.messages import Amend, Message, Text
 
 # Mail readers show less; a line of a header may hold 998 characters (RFC 5322, 2.1.1).
 _MAX_SUBJECT = 150
@@ -118,7 +118,7 @@ def _text(message: Message) -> str:
         [text.title, *_without(links, text.lines, plain)],
         _notes(message),
         [f"{label}: {url}" for label, url in links],
-        _earlier(message.story, plain),
+        _earlier(message, plain),
     ]
     return "\n\n".join("\n".join(lines) for lines in parts if lines) + "\n"
 
@@ -131,7 +131,7 @@ def _html(message: Message) -> str:
         [f"<strong>{text.title}</strong>", *_without(links, text.lines, html)],
         [f"<em>{html(note)}</em>" for note in _notes(message)],
         [f'<a href="{html(url)}">{html(label)}</a>' for label, url in links],
-        _earlier(message.story, html),
+        _earlier(message, html),
     ]
     body = "\n".join("<p>" + "<br>\n".join(lines) + "</p>" for lines in paragraphs if lines)
     return f'<!DOCTYPE html>\n<html><head><meta charset="utf-8"></head><body>\n{body}\n</body></html>\n'
@@ -155,14 +155,14 @@ def _without(links: Sequence[tuple[str, str]], lines: Sequence[str], escape: Esc
 
 
 def _notes(message: Message) -> list[str]:
-    replayed = f"Replayed · happened {message.occurred_at.astimezone(UTC):%a %d %b %H:%M} UTC"
+    replayed = f"Replayed · happened {message.local(message.occurred_at, '%a %d %b %H:%M')}"
     return [_SPAM] * message.is_spam + [_REPEATED] * message.may_repeat + [replayed] * message.is_replayed
 
 
-def _earlier(story: Sequence[Chapter], escape: Escape) -> list[str]:
-    """What was told before, newest last, a line each; the company's time zone is not known here, so in UTC."""
+def _earlier(message: Message, escape: Escape) -> list[str]:
+    """What was told before, newest last, a line each."""
     told = [
-        f"{chapter.occurred_at.astimezone(UTC):%d %b %H:%M} UTC: {_read(chapter.write, escape).title}"
-        for chapter in story[-_MAX_EARLIER:]
+        f"{message.local(chapter.occurred_at, '%d %b %H:%M')}: {_read(chapter.write, escape).title}"
+        for chapter in message.story[-_MAX_EARLIER:]
     ]
     return ["Earlier:", *told] if told else []

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import hypothesis
 import pytest
@@ -607,6 +608,16 @@ async def test_later_news_answers_the_first_mail(mailbox: Mailbox) -> None:
     assert mailbox.mails[1].body("plain") == (
         "Recording ready · Acme\n\nEarlier:\n10 Mar 13:14 UTC: Missed call · Acme\n10 Mar 13:14 UTC: Voicemail · Acme\n"
     )
+
+
+async def test_times_of_the_company_are_in_its_zone(mailbox: Mailbox) -> None:
+    """13:14 in UTC is a quarter past nine in New York, where the people are who read it."""
+    about = {"story": (a_chapter("Missed call · Acme"),), "zone": ZoneInfo("America/New_York"), "is_replayed": True}
+    await deliver(mailbox, a_message("dl_2", first=First("dl_1", None), amend=Amend.THREAD, **about))
+
+    body = mailbox.mails[0].body("plain")
+    assert "\n10 Mar 09:14: Missed call · Acme\n" in body
+    assert "Replayed · happened Tue 10 Mar 09:15\n" in body
 
 
 def _fields(message: Message) -> dict[str, Any]:
