@@ -14,7 +14,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from routers.fake_callrail import accounts, storage
+from routers.fake_callrail import accounts, bodies, storage
 from routers.fake_callrail.asking import Ask, Handler, Refused, Told, not_found
 from routers.fake_callrail.faults import Faults
 from routers.fake_callrail.limits import Limits, Meter
@@ -108,6 +108,7 @@ class FakeCallRail:
         headers = self._count(account, found)
         if request.method != "GET" and not key.may_write:
             raise Refused(403, "You do not have permission to perform the requested action")
+        bodies.check(request.body or {})
         ids = tuple(unquote(each) for each in found.ids)
         told = _as_told(found.route.handler, self._ask(http, request, key, account, account_id, ids))
         return Told(told.status, told.body, told.content, told.media_type, {**headers, **(told.headers or {})})

@@ -11,6 +11,7 @@ from routers.fake_callrail.world import Account, Json, Key, World
 
 NO_PERMISSION = "You do not have permission to perform the requested action"
 Row = TypeVar("Row")
+_MOST_DIGITS = 9
 
 
 class Refused(Exception):
@@ -51,6 +52,19 @@ class Ask:
     def text(self, name: str) -> str | None:
         """The query's parameter; the last where it stands twice."""
         return next((value for key, value in reversed(self.query) if key == name), None)
+
+    def number(self, name: str) -> int | None:
+        """The query's parameter as a number.
+
+        Raises:
+            Refused: It is none.
+        """
+        text = self.text(name)
+        if not text:
+            return None
+        if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS:
+            raise Refused(400, f"{name} is invalid")
+        return int(text)
 
     def one_of(self, name: str, choices: Iterable[str]) -> str | None:
         """The query's parameter where it has one of the values known; others are ignored, as CallRail ignores them."""

@@ -89,13 +89,13 @@ def _next(moment: datetime, interval: str) -> datetime:
 
 def _narrowed(ask: Ask, calls: Sequence[Call]) -> Sequence[Call]:
     """By what only totals can be narrowed by."""
-    least, most = ask.text("min_duration"), ask.text("max_duration")
+    least, most = ask.number("min_duration"), ask.number("max_duration")
     first = ask.text("first_time_callers") == "true"
     return [
         call
         for call in calls
-        if (not least or (call.duration or 0) >= int(least))
-        and (not most or (call.duration or 0) <= int(most))
+        if (not least or (call.duration or 0) >= least)
+        and (not most or (call.duration or 0) <= most)
         and (not first or call.is_first)
     ]
 

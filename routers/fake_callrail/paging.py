@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 from urllib.parse import urlencode
 
-from routers.fake_callrail.asking import Ask, Refused
+from routers.fake_callrail.asking import Ask
 from routers.fake_callrail.world import Json
 
 Row = TypeVar("Row")
@@ -17,7 +17,7 @@ _USUAL_ROWS = 100
 
 def page(ask: Ask, key: str, rows: Sequence[Row], tell: Callable[[Row], Json], *, most: int = MOST_ROWS) -> Json:
     """One page with its totals, as all lists have it. An empty list has zero pages (assumed)."""
-    number, size = max(1, _number(ask, "page", 1)), _size(ask, most)
+    number, size = max(1, (ask.number("page") or 1)), _size(ask, most)
     return {
         "page": number,
         "per_page": size,
@@ -29,7 +29,7 @@ def page(ask: Ask, key: str, rows: Sequence[Row], tell: Callable[[Row], Json], *
 
 def relative_page(ask: Ask, key: str, rows: Sequence[Row], tell: Callable[[Row], Json]) -> Json:
     """One page that names the address of the next, which holds parameters of CallRail's own (documented so)."""
-    size, offset = _size(ask, MOST_ROWS), max(0, _number(ask, "offset", 0))
+    size, offset = _size(ask, MOST_ROWS), max(0, (ask.number("offset") or 0))
     start = offset * size
     has_next = start + size < len(rows)
     return {
@@ -62,13 +62,4 @@ _OWN = {"action", "agency_id", "controller", "format", "offset", "per_page", "re
 
 
 def _size(ask: Ask, most: int) -> int:
-    return min(max(1, _number(ask, "per_page", _USUAL_ROWS)), most)
-
-
-def _number(ask: Ask, name: str, default: int) -> int:
-    text = ask.text(name)
-    if text is None:
-        return default
-    if not text.isascii() or not text.isdigit():
-        raise Refused(400, f"{name} is invalid")
-    return int(text)
+    return min(max(1, (ask.number("per_page") or _USUAL_ROWS)), most)

@@ -10,10 +10,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from routers.fake_callrail import FakeCallRail, Limits, Quirks, World, small_world
+from routers.fake_callrail.routing import ROUTES
 from routers.fake_callrail.serving import serve_in_background
 
 NOW = datetime(2026, 3, 20, 15, 0, tzinfo=UTC)
@@ -252,3 +256,104 @@ def test_requests_are_kept_without_the_key(ask: Asking) -> None:
     assert (request.method, request.query, request.body) == ("GET", [("search", "x")], None)
     assert ask.world.key not in repr(request)
     assert ask.world.key not in repr(ask.world)
+
+
+# --- whatever is asked ------------------------------------------------------------------------------------------------
+
+ODD = st.sampled_from(
+    [None, True, 0, -1, 7, 1e9, "", "x", "all", "$1.00", "2026-03-01", [], ["x"], [1], {}, {"type": "x"}]
+)
+ODD_TEXT = st.sampled_from(["", "x", "0", "-1", "9" * 30, "true", "2026-03-01", "COM1", "a,b", "é", "2026-13-45"])
+QUERIES = (
+    *("company_id", "page", "per_page", "offset", "fields", "sort", "order", "search", "start_date", "end_date"),
+    *("date_range", "time_zone", "group_by", "interval", "min_duration", "max_duration", "tags", "tags[]", "status"),
+    *("relative_pagination", "agent", "tracker_ids[]", "call_type", "frequency[]", "notification_type", "tag_level"),
+)
+BODIES = (
+    *("name", "company_id", "type", "config", "state", "tags", "append_tags", "note", "value", "lead_status", "spam"),
+    *("company_ids", "field_names", "form_data", "form_url", "session_id", "customer_phone_number", "content"),
+    *("tracking_number", "media_url", "frequency", "filters", "user_id", "email", "alert_type", "call_enabled"),
+    *("pool_size", "pool_numbers", "call_flow", "source", "steps", "initial_step_id", "companies", "role", "color"),
+    *(
+        "first_name",
+        "last_name",
+        "phone_number",
+        "integration_id",
+        "caller_id",
+        "business_phone_number",
+        "message_flow",
+    ),
+    *(
+        "message_flow",
+        "replace_tracking_number",
+        "external_form_capture",
+        "disabled",
+        "customer_name",
+        "notes",
+        "tracker_id",
+    ),
+)
+
+# What is enough for each, so that one odd value gets past the others' checks.
+RIGHT: dict[str, dict[str, Any]] = {
+    "calls": {
+        "caller_id": "+17705550100",
+        "customer_phone_number": "4045550123",
+        "business_phone_number": "4045550188",
+    },
+    "tags": {"name": "New"},
+    "companies": {"name": "New"},
+    "companies/bulk_update": {"company_ids": ["all"]},
+    "form_submissions": {"form_url": "https://e.com/", "form_data": {"phone": "404"}, "session_id": "SES1"},
+    "form_submissions/ignored_fields": {"company_ids": ["all"], "field_names": ["x"]},
+    "integrations": {"type": "Custom", "config": {"grab_cookies": ["x"]}},
+    "caller_ids": {"phone_number": "+14045550190", "name": "Van"},
+    "summary_emails": {"frequency": ["daily"], "config": {"call_log": True}, "email": "a@example.com"},
+    "text-messages": {
+        "customer_phone_number": "4045550123",
+        "content": "x",
+        "tracking_number": "+17705550100",
+    },
+    "message-flows": {"name": "New", "initial_step_id": "a", "steps": {"a": {"type": "no_response"}}},
+    "trackers": {
+        "name": "New",
+        "type": "source",
+        "call_flow": {"type": "basic"},
+        "source": {"type": "all"},
+        "tracking_number": {"area_code": "404"},
+    },
+    "users": {"first_name": "A", "last_name": "B", "email": "a@example.com", "role": "admin"},
+}
+
+
+@pytest.fixture
+def changing() -> Iterator[Asking]:
+    fake = FakeCallRail(small_world(calls=0, seed=7, now=NOW))
+    with serve_in_background(fake) as url:
+        yield Asking(url, fake)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_nothing_that_is_asked_makes_it_fail(changing: Asking, data: st.DataObject) -> None:
+    """A mistake of the client's is refused as CallRail would; our own would be a 500."""
+    ask = changing
+    ask.fake.world = small_world(calls=12, seed=7, now=NOW)  # as it was: what is asked changes it
+    account = ask.world.accounts[0]
+    route = data.draw(st.sampled_from(ROUTES))
+    kinds = [getattr(account, kind) for kind in ("companies", "tags", "trackers", "forms", "conversations", "users")]
+    kinds += [getattr(account, kind) for kind in ("integrations", "notifications", "message_flows", "summary_emails")]
+    ids = [str(key) for kind in kinds for key in list(kind)[:1]] + [next(iter(account.calls)).id, "x", "0"]
+    path = route.path
+    while "*" in path:
+        path = path.replace("*", data.draw(st.sampled_from(ids)), 1)
+    query = data.draw(st.dictionaries(st.sampled_from(QUERIES), ODD_TEXT, max_size=4))
+    body = None
+    if route.method in ("POST", "PUT"):
+        right = {**RIGHT.get(route.path, {}), **({"company_id": company(ask)} if data.draw(st.booleans()) else {})}
+        body = right | data.draw(st.dictionaries(st.sampled_from([*right, *BODIES]), ODD, max_size=4))
+    target = f"{path}{route.suffix}?{urlencode(query)}" if path else f"/v3/a/{account.id}.json?{urlencode(query)}"
+
+    answer = ask(target, method=route.method, body=body)
+
+    assert answer.status < 500 or (body is not None and "value" in body), f"{route.method} {target} {body}"
