@@ -1,14 +1,15 @@
 """The objects inside what is sent: their keys and values as CallRail documents them.
 
-A key or a value that is not among them is refused before anything is sent; `extra_params` sends it all the same.
+A key or a value that is not among them is refused before anything is sent; `extra_params` sends the whole object
+unchecked: `extra_params={"source": {...}}`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Required
+from typing import Annotated, Literal, Required
 
-from pydantic import ConfigDict, with_config
+from pydantic import ConfigDict, Field, with_config
 
 # That of typing is not enough for pydantic before Python 3.12; pydantic brings this package along.
 from typing_extensions import TypedDict
@@ -81,6 +82,9 @@ class TextAnswer(TypedDict, total=False):
     id: str
 
 
+TimeOfDay = Annotated[str, Field(pattern=r"^(([01]\d|2[0-3])[0-5]\d|2400)$")]
+
+
 @with_config(_STRICT)
 class FlowTime(TypedDict):
     """A time of the week, as HHMM; it ends on the day on which it begins."""
@@ -97,8 +101,8 @@ class FlowTime(TypedDict):
         "saturday",
         "sunday",
     ]
-    start_time: str
-    end_time: str
+    start_time: TimeOfDay
+    end_time: TimeOfDay
 
 
 @with_config(_STRICT)

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from callrail.exceptions import BudgetSpent
-from callrail.operation import Budget
+from callrail.request import Budget
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)

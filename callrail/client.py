@@ -18,8 +18,9 @@ from callrail.budgets import Budgets, InMemoryBudgets
 from callrail.dates import require_dates
 from callrail.downloading import Download, download
 from callrail.exceptions import AccountUnknown, InvalidRequest, NotFound, UnexpectedAnswer
-from callrail.operation import Operation, Request, Resource, raw_request
+from callrail.operation import Operation, Resource
 from callrail.paging import MAX_PER_PAGE, Listing
+from callrail.request import Request, raw_request
 from callrail.sending import Pace, Sender, elsewhere, is_under, parsed
 
 if TYPE_CHECKING:  # each is loaded when it is first used
@@ -222,7 +223,9 @@ class CallRail:
             require_dates(operation.name, given, self._sender.pace.now().date())
         per_page = given.get("per_page", MAX_PER_PAGE)
         if not isinstance(per_page, int) or not 1 <= per_page <= MAX_PER_PAGE:
-            raise InvalidRequest(f"{operation.name}: per_page is {per_page!r}, but CallRail takes 1 to {MAX_PER_PAGE}")
+            raise InvalidRequest(
+                f"{operation.name}: per_page is no number that CallRail takes; it takes 1 to {MAX_PER_PAGE}"
+            )
 
     # --- which account --------------------------------------------------------------------------------------------
 

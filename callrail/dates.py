@@ -62,6 +62,6 @@ def _day(name: str, parameter: str, given: Mapping[str, Any]) -> date | None:
         moment = told if isinstance(told, date) else datetime.fromisoformat(told)
     except ValueError:
         raise InvalidRequest(
-            f"{name}: {parameter} is {told!r}, but takes a date such as 2026-03-09 or 2026-03-09T10:00"
+            f"{name}: {parameter} is no date; it takes a date such as 2026-03-09 or 2026-03-09T10:00"
         ) from None
     return moment.date() if isinstance(moment, datetime) else moment

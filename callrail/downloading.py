@@ -16,7 +16,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from callrail.answer import Answer, Stream
 from callrail.exceptions import AnswerLost, InvalidRequest, UnexpectedAnswer
-from callrail.operation import Request
+from callrail.request import Request
 from callrail.sending import REDIRECTS, Sender, answer_error
 
 MAX_REDIRECTS = 5

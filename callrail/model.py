@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pydantic import ModelWrapValidatorHandler
 
-    from callrail.operation import Request
+    from callrail.request import Request
 
 
 def _none_if_misfit(kind: Any, schema_of: Callable[[Any], CoreSchema]) -> CoreSchema:
@@ -80,7 +80,8 @@ Moment = Annotated[datetime | None, GetPydanticSchema(_moment)]
 class Model(BaseModel):
     """Something CallRail told.
 
-    What it did not tell is None, an object's own id ""; what this version does not know is in `model_extra`.
+    What it did not tell is None, an object's own id ""; what this version does not know, or reads only when it is asked
+    for, is in `model_extra` as it was told.
 
     After a `dry_run` nothing was told: `planned` holds the request that was not sent.
     """

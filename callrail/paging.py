@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from callrail.exceptions import PagingError
-from callrail.operation import Operation, Request
+from callrail.operation import Operation
+from callrail.request import Request
 
 if TYPE_CHECKING:
     from callrail.client import CallRail

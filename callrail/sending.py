@@ -37,7 +37,7 @@ from callrail.exceptions import (
     Unauthorized,
     UnexpectedAnswer,
 )
-from callrail.operation import Request
+from callrail.request import Request
 
 if TYPE_CHECKING:
     from callrail.http import HttpClient

@@ -6,8 +6,10 @@ from callrail.budgets import Budgets
 from callrail.dates import DateRange
 from callrail.downloading import Download
 from callrail.model import Deleted
-from callrail.operation import Day, ListOptions, Named, Options, WriteOptions
+from callrail.operation import Day, ListOptions, Options, WriteOptions
 from callrail.paging import Page
+from callrail.parameter import Named
+from callrail.request import Danger
 from callrail.resources.accounts import Account, AccountField
 from callrail.resources.caller_ids import CallerId
 from callrail.resources.calls import AnswerStatus, Call, CallField, CallSort, CallSummary, CallTimeseries, CallType, Device, Direction, Grouping, Interval, LeadStatus, Metric, PageView, Recording
@@ -28,7 +30,7 @@ from callrail.sending import Pace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 from types import TracebackType
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar, Unpack
 
@@ -74,6 +76,9 @@ class CallerIds:
 
         Args:
             company_id: ``COM...``.
+
+        Raises:
+            Forbidden: The account has no caller ids (observed on some).
         """
 
     def create(self, *, company_id: str, phone_number: str, name: str, **options: Unpack[WriteOptions]) -> CallerId:
@@ -83,6 +88,9 @@ class CallerIds:
             company_id: ``COM...``.
             phone_number: Number to be verified.
             name: Name of the caller id.
+
+        Raises:
+            Forbidden: The account has no caller ids (observed on some).
         """
 
     def get(self, caller_id: str, **options: Unpack[Options]) -> CallerId:
@@ -135,7 +143,8 @@ class Calls:
 
         Args:
             call_id: ``CAL...``.
-            fields: Fields to add to those always told.
+            fields: Fields to add to those always told; texts of conversations need Premium Conversation Intelligence
+                and are None without it, also where CallRail's own pages show them.
 
         Raises:
             NotFound: There is none, or it was marked as spam.
@@ -157,7 +166,7 @@ class Calls:
             agent_id: User to whom the call is credited, ``USR...``.
         """
 
-    def update(self, call_id: str, *, tags: Sequence[str]=..., append_tags: bool=..., note: str | None=..., value: str | None=..., lead_status: Literal['good_lead', 'not_a_lead'] | None=..., customer_name: str | None=..., spam: Literal[True]=..., **options: Unpack[WriteOptions]) -> Call:
+    def update(self, call_id: str, *, tags: Sequence[str]=..., append_tags: bool=..., note: str | None=..., value: str | None=..., lead_status: Literal['good_lead', 'not_a_lead'] | None=..., customer_name: str | None=..., spam: Annotated[Literal[True], Danger.DELETES]=..., **options: Unpack[WriteOptions]) -> Call:
         """Tag, note, score or rename a call, or mark it as spam.
 
         What is not given stays; None clears. The answer holds no tags: get the call again to see them.
@@ -509,7 +518,7 @@ class Leads:
             fields: Only these fields; here they narrow.
         """
 
-    def timeline(self, lead_id: str, *, page: int | None=..., per_page: int | None=..., sort: Literal['event_date', 'created_at'] | None=..., fields: Sequence[str] | None=..., **options: Unpack[Options]) -> LeadTimeline:
+    def timeline(self, lead_id: str, *, page: Annotated[int | None, Field(ge=1)]=..., per_page: Annotated[int | None, Field(ge=1, le=250)]=..., sort: Literal['event_date', 'created_at'] | None=..., fields: Sequence[str] | None=..., **options: Unpack[Options]) -> LeadTimeline:
         """Get a person, with a page of everything that person did.
 
         Args:
@@ -642,7 +651,7 @@ class SmsThreads:
             InvalidRequest: No date is given, or one further back than CallRail keeps.
         """
 
-    def get(self, thread_id: str, *, page: int | None=..., per_page: int | None=..., with_msg_errors: bool | None=..., fields: Sequence[ThreadField] | None=..., **options: Unpack[Options]) -> SmsThread:
+    def get(self, thread_id: str, *, page: Annotated[int | None, Field(ge=1)]=..., per_page: Annotated[int | None, Field(ge=1, le=100)]=..., with_msg_errors: bool | None=..., fields: Sequence[ThreadField] | None=..., **options: Unpack[Options]) -> SmsThread:
         """Get one thread with a page of its texts by its id.
 
         Args:
@@ -790,13 +799,13 @@ class TextMessages:
             InvalidRequest: No date is given, or one further back than CallRail keeps.
         """
 
-    def get(self, conversation_id: str, *, page: int | None=..., per_page: int | None=..., fields: Sequence[ConversationField] | None=..., **options: Unpack[Options]) -> Conversation:
+    def get(self, conversation_id: str, *, page: Annotated[int | None, Field(ge=1)]=..., per_page: Annotated[int | None, Field(ge=1, le=250)]=..., fields: Sequence[ConversationField] | None=..., **options: Unpack[Options]) -> Conversation:
         """Get one conversation with a page of its texts, newest first.
 
         Args:
             conversation_id: Short code, such as ``k8mc8``.
             page: Page of texts, the first being 1.
-            per_page: Texts a page.
+            per_page: Texts a page, 250 at most.
             fields: Fields to add.
         """
 
@@ -850,7 +859,7 @@ class Trackers:
             fields: Fields to add.
         """
 
-    def create(self, *, name: str, type: TrackerType, company_id: str, call_flow: CallFlow, source: Source | Literal['all'], tracking_number: NumberWanted=..., pool_size: int=..., pool_numbers: NumberWanted=..., campaign_name: str=..., swap_targets: Sequence[str]=..., whisper_message: str=..., sms_enabled: bool=..., message_flow: TextAnswer | None=..., **options: Unpack[WriteOptions]) -> Tracker:
+    def create(self, *, name: str, type: TrackerType, company_id: str, call_flow: CallFlow, source: Source | Literal['all'], tracking_number: NumberWanted=..., pool_size: Annotated[int, Field(ge=4, le=50)]=..., pool_numbers: NumberWanted=..., campaign_name: str=..., swap_targets: Sequence[str]=..., whisper_message: str=..., sms_enabled: bool=..., message_flow: TextAnswer | None=..., **options: Unpack[WriteOptions]) -> Tracker:
         """Buy a tracking number, or a pool of them.
 
         A number is asked for by ``area_code`` (an error where there is none left), ``local`` (near that number) or
@@ -876,7 +885,7 @@ class Trackers:
             Rejected: There is no such number, or what the type needs is missing.
         """
 
-    def update(self, tracker_id: str, *, name: str=..., call_flow: CallFlow=..., source: Source | Literal['all']=..., pool_size: int=..., replace_tracking_number: str=..., campaign_name: str=..., swap_targets: Sequence[str]=..., whisper_message: str=..., sms_enabled: bool=..., message_flow: TextAnswer | None=..., **options: Unpack[WriteOptions]) -> Tracker:
+    def update(self, tracker_id: str, *, name: str=..., call_flow: CallFlow=..., source: Source | Literal['all']=..., pool_size: Annotated[int, Field(ge=4, le=50), Danger.COSTS]=..., replace_tracking_number: Annotated[str, Danger.COSTS]=..., campaign_name: str=..., swap_targets: Sequence[str]=..., whisper_message: str=..., sms_enabled: bool=..., message_flow: TextAnswer | None=..., **options: Unpack[WriteOptions]) -> Tracker:
         """Change a tracker. A larger pool and a replaced number cost money.
 
         Args:

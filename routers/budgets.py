@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, case, delete, fun
 
 from callrail.budgets import ALLOWANCES, DAY, HOUR, Allowance, Told
 from callrail.exceptions import BudgetSpent
-from callrail.operation import Budget
+from callrail.request import Budget
 from receiver.bulk import BulkInsert
 from receiver.database import Database
 from routers.schema import budget_uses, budgets

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Unpack
 
 from callrail.model import Deleted, Flag, Id, Model, Moment, Text
-from callrail.operation import Danger, ListOptions, Options, Resource, WriteOptions, listing, operation
+from callrail.operation import ListOptions, Options, Resource, WriteOptions, listing, operation
 from callrail.paging import Listing
+from callrail.request import Danger
 
 
 class CallerId(Model):
@@ -30,6 +31,9 @@ class CallerIds(Resource, named="caller_ids"):
 
         Args:
             company_id: ``COM...``.
+
+        Raises:
+            Forbidden: The account has no caller ids (observed on some).
         """
 
     @operation("POST", "caller_ids.json", dangers=[Danger.RINGS])
@@ -42,6 +46,9 @@ class CallerIds(Resource, named="caller_ids"):
             company_id: ``COM...``.
             phone_number: Number to be verified.
             name: Name of the caller id.
+
+        Raises:
+            Forbidden: The account has no caller ids (observed on some).
         """
 
     @operation("GET", "caller_ids/{caller_id}.json")

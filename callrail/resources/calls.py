@@ -23,19 +23,9 @@ from callrail.model import (
     Texts,
     lenient,
 )
-from callrail.operation import (
-    UNSET,
-    Budget,
-    Danger,
-    Day,
-    ListOptions,
-    Options,
-    Resource,
-    WriteOptions,
-    listing,
-    operation,
-)
+from callrail.operation import UNSET, Day, ListOptions, Options, Resource, WriteOptions, listing, operation
 from callrail.paging import Listing
+from callrail.request import Budget, Danger
 
 CallType = Literal["first_call", "missed", "voicemails", "inbound", "outbound"]
 AnswerStatus = Literal["answered", "missed", "voicemail"]
@@ -396,7 +386,8 @@ class Calls(Resource, named="calls"):
 
         Args:
             call_id: ``CAL...``.
-            fields: Fields to add to those always told.
+            fields: Fields to add to those always told; texts of conversations need Premium Conversation Intelligence
+                and are None without it, also where CallRail's own pages show them.
 
         Raises:
             NotFound: There is none, or it was marked as spam.
@@ -445,7 +436,7 @@ class Calls(Resource, named="calls"):
         value: str | None = UNSET,
         lead_status: Literal["good_lead", "not_a_lead"] | None = UNSET,
         customer_name: str | None = UNSET,
-        spam: Literal[True] = UNSET,
+        spam: Annotated[Literal[True], Danger.DELETES] = UNSET,
         **options: Unpack[WriteOptions],
     ) -> Call:
         """Tag, note, score or rename a call, or mark it as spam.

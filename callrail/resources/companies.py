@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Unpack
+from typing import Any, Literal, Unpack
 
 from callrail.model import Deleted, Flag, Id, Model, Moment, Number, Objects, Text
-from callrail.operation import UNSET, Danger, ListOptions, Options, Resource, WriteOptions, listing, operation
+from callrail.operation import UNSET, ListOptions, Options, Resource, WriteOptions, listing, operation
 from callrail.paging import Listing
+from callrail.request import Danger
 
 CompanyField = Literal["verified_caller_ids"]
 
@@ -40,6 +41,18 @@ class BulkUpdated(Model):
     """How many companies were changed."""
 
     updated_records: Number = None
+
+
+# The longest six months, by unit.
+_LONGEST = {"months": 6, "weeks": 26, "days": 184}
+
+
+def _six_months_at_most(swap_cookie_duration: Any, swap_cookie_duration_unit: Any) -> str | None:
+    if swap_cookie_duration is UNSET:
+        return None
+    unit = "days" if swap_cookie_duration_unit is UNSET else swap_cookie_duration_unit
+    wrong = swap_cookie_duration > _LONGEST[unit]
+    return f"swap_cookie_duration is more than six months: {_LONGEST[unit]} {unit}" if wrong else None
 
 
 class Companies(Resource, named="companies"):
@@ -86,7 +99,7 @@ class Companies(Resource, named="companies"):
             time_zone: IANA name, such as ``America/New_York``.
         """
 
-    @operation("PUT", "companies/{company_id}.json")
+    @operation("PUT", "companies/{company_id}.json", rules=[_six_months_at_most])
     async def update(
         self,
         company_id: str,

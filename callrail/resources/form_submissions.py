@@ -7,19 +7,10 @@ from typing import Annotated, Any, Literal, Unpack
 
 from callrail.dates import DateRange
 from callrail.model import Amount, Flag, Id, Model, Moment, Number, Object, TagNames, Text, lenient
-from callrail.operation import (
-    UNSET,
-    Danger,
-    Day,
-    ListOptions,
-    Named,
-    Options,
-    Resource,
-    WriteOptions,
-    listing,
-    operation,
-)
+from callrail.operation import UNSET, Day, ListOptions, Options, Resource, WriteOptions, listing, operation
 from callrail.paging import Listing
+from callrail.parameter import Named
+from callrail.request import Danger
 from callrail.resources.calls import LeadStatus, Milestones
 
 FormField = Literal[
@@ -104,9 +95,10 @@ class IgnoredFields(Model):
     message: Text = None
 
 
-def _from_somewhere(given: Mapping[str, Any]) -> str | None:
-    missing = [name for name in ("referrer", "referring_url", "landing_page_url") if name not in given]
-    if missing and "session_id" not in given:
+def _from_somewhere(referrer: Any, referring_url: Any, landing_page_url: Any, session_id: Any) -> str | None:
+    needed = {"referrer": referrer, "referring_url": referring_url, "landing_page_url": landing_page_url}
+    missing = [name for name, value in needed.items() if value is UNSET]
+    if missing and session_id is UNSET:
         return f"without session_id it needs {', '.join(missing)}"
     return None
 
@@ -162,7 +154,7 @@ class FormSubmissions(Resource, named="form_submissions"):
             fields: Fields to add to those always told.
         """
 
-    @operation("POST", "form_submissions.json", rule=_from_somewhere)
+    @operation("POST", "form_submissions.json", rules=[_from_somewhere])
     async def create(
         self,
         *,

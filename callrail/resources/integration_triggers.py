@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any, Literal, Unpack
 
 from callrail.model import Deleted, Id, Model, Number, Object, Text, Texts
-from callrail.operation import UNSET, Danger, ListOptions, Options, Resource, WriteOptions, listing, operation
+from callrail.operation import UNSET, ListOptions, Options, Resource, WriteOptions, listing, operation
 from callrail.paging import Listing
+from callrail.request import Danger
 
 FilteredCalls = Literal["first_call", "vm", "missed_and_vm"]
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Unpack
+from typing import Any, Literal, Unpack
 
 from callrail.bodies import IntegrationConfig
 from callrail.model import Deleted, Id, Model, Object, Text
-from callrail.operation import UNSET, Danger, ListOptions, Options, Resource, WriteOptions, listing, operation
+from callrail.operation import UNSET, ListOptions, Options, Resource, WriteOptions, listing, operation
 from callrail.paging import Listing
+from callrail.request import Danger
 
 IntegrationField = Literal["signing_key"]
 
@@ -26,6 +27,21 @@ class Integration(Model):
     state: Text = None
     config: Object = None
     signing_key: Text = None
+
+
+def _config_of_its_type(type: str, config: Any) -> str | None:  # noqa: A002
+    has_cookies, has_addresses = "grab_cookies" in config, bool(config.keys() - {"grab_cookies"})
+    if type == "Custom" and (has_addresses or not has_cookies):
+        return "config of type Custom needs grab_cookies, and takes nothing else"
+    if type == "Webhooks" and has_cookies:
+        return "config of type Webhooks takes no grab_cookies"
+    return None
+
+
+def _config_of_one_type(config: Any) -> str | None:
+    """What can be told where the integration's type is not known."""
+    wrong = config is not UNSET and "grab_cookies" in config and len(config) > 1
+    return "config has grab_cookies, of type Custom, beside addresses, of type Webhooks" if wrong else None
 
 
 class Integrations(Resource, named="integrations"):
@@ -53,7 +69,7 @@ class Integrations(Resource, named="integrations"):
             fields: Fields to add: ``signing_key``.
         """
 
-    @operation("POST", "integrations.json")
+    @operation("POST", "integrations.json", rules=[_config_of_its_type])
     async def create(
         self,
         *,
@@ -73,7 +89,7 @@ class Integrations(Resource, named="integrations"):
             Forbidden: The key's user may not administer integrations (observed).
         """
 
-    @operation("PUT", "integrations/{integration_id}.json")
+    @operation("PUT", "integrations/{integration_id}.json", rules=[_config_of_one_type])
     async def update(
         self,
         integration_id: str,

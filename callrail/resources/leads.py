@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal, Unpack
 
-from callrail.model import Flag, Id, Model, Moment, Number, Object, Objects, Text, lenient
+from pydantic import Field
+
+from callrail.model import Flag, Id, Model, Moment, Number, Object, Text, lenient
 from callrail.operation import ListOptions, Options, Resource, listing, operation
 from callrail.paging import Listing
 
@@ -22,18 +24,65 @@ class Lead(Model):
     company_name: Text = None
 
 
+class Touch(Model):
+    """A visit, a call or the like on a lead's way; told in part."""
+
+    touchpoint_type: Text = None
+    source: Text = None
+    medium: Text = None
+    created_at: Moment = None
+    lead_creation_time: Moment = None
+
+
+class LeadTag(Model):
+    """A tag that a person's calls, texts or forms carry."""
+
+    id: Id = ""
+    name: Text = None
+    color: Text = None
+
+
+class AssistAnswer(Model):
+    """An answer of Convert Assist to a question of its own."""
+
+    answer_key: Text = None
+    answer_text: Text = None
+
+
+class ConvertAssist(Model):
+    """What Convert Assist gathered of a person."""
+
+    id: Id = ""
+    created_at: Moment = None
+    last_interaction_id: Text = None
+    last_interaction_type: Text = None
+    interaction_count: Number = None
+    status: Text = None
+    answers: Annotated[list[AssistAnswer] | None, lenient] = None
+
+
+class ClickIds(Model):
+    """The ids that advertisers give a click."""
+
+    gclid: Text = None
+    gbraid: Text = None
+    wbraid: Text = None
+    msclkid: Text = None
+    fbclid: Text = None
+
+
 class LeadProfile(Model):
     """What is known of a person; attribution is that of the first touch."""
 
     customer_name: Text = None
     customer_phone_number: Text = None
     total_interactions: Number = None
-    first_touch: Object = None
-    last_touch: Object = None
-    lead_creation: Object = None
-    lead_qualification: Object = None
-    tags: Objects = None
-    convert_assist: Object = None
+    first_touch: Annotated[Touch | None, lenient] = None
+    last_touch: Annotated[Touch | None, lenient] = None
+    lead_creation: Annotated[Touch | None, lenient] = None
+    lead_qualification: Annotated[Touch | None, lenient] = None
+    tags: Annotated[list[LeadTag] | None, lenient] = None
+    convert_assist: Annotated[ConvertAssist | None, lenient] = None
     voice_assist: Flag = None
     transcript: Flag = None
     source: Text = None
@@ -41,7 +90,7 @@ class LeadProfile(Model):
     campaign: Text = None
     landing_page_url: Text = None
     referrer_url: Text = None
-    click_id: Object = None
+    click_id: Annotated[ClickIds | None, lenient] = None
 
 
 class LeadEvent(Model):
@@ -115,8 +164,8 @@ class Leads(Resource, named="leads"):
         self,
         lead_id: str,
         *,
-        page: int | None = None,
-        per_page: int | None = None,
+        page: Annotated[int | None, Field(ge=1)] = None,
+        per_page: Annotated[int | None, Field(ge=1, le=250)] = None,
         sort: Literal["event_date", "created_at"] | None = None,
         fields: Sequence[str] | None = None,
         **options: Unpack[Options],

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
-from callrail.bodies import FlowStep
+from callrail.bodies import FlowStep, FlowTime
 from callrail.model import Deleted, Id, Model, Moment, Object, Text, Texts
-from callrail.operation import UNSET, Danger, ListOptions, Options, Resource, WriteOptions, listing, operation
+from callrail.operation import UNSET, ListOptions, Options, Resource, WriteOptions, listing, operation
 from callrail.paging import Listing
+from callrail.request import Danger
 
 
 class MessageFlow(Model):
@@ -23,22 +24,61 @@ class MessageFlow(Model):
 
 
 _MOST_LETTERS = 1_550
+_OF_EVERY_STEP = {"id", "type", "initial_step", "next_step_id"}
+# What a step has by its type; what it needs of that stands first.
+_OF_TYPE = {
+    "schedule": ("branches",),
+    "sms_response": ("message", "first_text"),
+    "no_response": (),
+    "tag": ("tag_ids",),
+    "forward_message": ("destination_number",),
+}
+_WEEK = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_DAYS = {"any_day": _WEEK, "weekdays": _WEEK[:5], "weekends": _WEEK[5:]}
 
 
-def _leads_somewhere(given: Mapping[str, Any]) -> str | None:
-    """That every step named is one of the steps, and that texts are not too long."""
-    steps = given.get("steps")
-    if steps is None:
+def _leads_to_its_steps(steps: Any, initial_step_id: Any) -> str | None:
+    """Every step named is one of the steps."""
+    if steps is UNSET:
         return None
-    named = [("initial_step_id", given["initial_step_id"])] if "initial_step_id" in given else []
+    named = [("initial_step_id", initial_step_id)] if initial_step_id is not UNSET else []
     for number, step in steps.items():
-        leading = [step, *step.get("branches", ())]
-        named += [(f"step {number}", each.get("next_step_id")) for each in leading]
-        if len(str(step.get("message") or "")) > _MOST_LETTERS:
-            return f"step {number}: its message has more than {_MOST_LETTERS:,} characters"
+        named += [(f"step {number}", each.get("next_step_id")) for each in [step, *step.get("branches", ())]]
     for where, wanted in named:
         if wanted is not None and wanted not in steps:
-            return f"{where} leads to {wanted}, which is none of the steps"
+            return f"{where} leads to a step that is none of the steps"
+    return None
+
+
+def _whole_steps(steps: Any) -> str | None:
+    """Every step has what its type needs, and nothing of another type."""
+    if steps is UNSET:
+        return None
+    for number, step in steps.items():
+        kind, own = step["type"], _OF_TYPE[step["type"]]
+        if step.get("id", number) != number:
+            return f"step {number} has another id than the name it stands under"
+        if own and not step.get(own[0]):
+            return f"step {number}: a step of type {kind} needs {own[0]}"
+        if others := sorted(step.keys() - _OF_EVERY_STEP - set(own)):
+            return f"step {number}: a step of type {kind} takes no {others[0]}"
+        if len(step.get("message", "")) > _MOST_LETTERS:
+            return f"step {number}: its message has more than {_MOST_LETTERS:,} characters"
+        if wrong := _wrong_times([time for branch in step.get("branches", ()) for time in branch["times"]]):
+            return f"step {number}: {wrong}"
+    return None
+
+
+def _wrong_times(times: Sequence[FlowTime]) -> str | None:
+    taken: dict[str, list[tuple[str, str]]] = {}
+    for time in times:
+        begin, end = time["start_time"], time["end_time"]
+        if begin >= end:
+            return "a time ends before it begins; write one over midnight as two"
+        for day in _DAYS.get(time["day"], (time["day"],)):
+            if any(begin < other_end and other_begin < end for other_begin, other_end in taken.setdefault(day, [])):
+                return f"two of its times overlap on {day}"
+            taken[day].append((begin, end))
     return None
 
 
@@ -54,7 +94,7 @@ class MessageFlows(Resource, named="message_flows"):
     def list(self, **options: Unpack[ListOptions]) -> Listing[MessageFlow]:
         """List flows that answer texts."""
 
-    @operation("POST", "message-flows.json", rule=_leads_somewhere)
+    @operation("POST", "message-flows.json", rules=[_leads_to_its_steps, _whole_steps])
     async def create(
         self,
         *,
@@ -83,7 +123,7 @@ class MessageFlows(Resource, named="message_flows"):
             flow_id: ``MFL...``.
         """
 
-    @operation("PUT", "message-flows/{flow_id}.json", rule=_leads_somewhere)
+    @operation("PUT", "message-flows/{flow_id}.json", rules=[_leads_to_its_steps, _whole_steps])
     async def update(
         self,
         flow_id: str,

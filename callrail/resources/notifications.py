@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal, Unpack
 
 from callrail.model import Deleted, Flag, Id, Model, Text
-from callrail.operation import UNSET, Danger, ListOptions, Resource, WriteOptions, listing, operation
+from callrail.operation import UNSET, ListOptions, Resource, WriteOptions, listing, operation
 from callrail.paging import Listing
+from callrail.request import Danger
 
 AlertType = Literal["all", "first_call", "missed_and_vm", "vm_only"]
 
@@ -33,12 +33,19 @@ class Notification(Model):
     send_push: Flag = None
 
 
-def _of_something(given: Mapping[str, Any]) -> str | None:
-    if given.get("call_enabled") and "alert_type" not in given:
-        return "call_enabled needs alert_type: of which calls"
-    if "email" in given and not {"company_id", "tracker_id"} & given.keys():
-        return "an e-mail address needs company_id or tracker_id"
-    return None
+def _of_some_calls(call_enabled: Any, alert_type: Any) -> str | None:
+    wrong = call_enabled is True and alert_type is UNSET
+    return "call_enabled needs alert_type: of which calls" if wrong else None
+
+
+def _address_of_something(email: Any, company_id: Any, tracker_id: Any) -> str | None:
+    wrong = email is not UNSET and company_id is UNSET and tracker_id is UNSET
+    return "an e-mail address needs company_id or tracker_id" if wrong else None
+
+
+def _address_by_mail_alone(email: Any, send_desktop: Any, send_push: Any) -> str | None:
+    wrong = email is not UNSET and (send_desktop is True or send_push is True)
+    return "an e-mail address takes send_email alone" if wrong else None
 
 
 class Notifications(Resource, named="notifications"):
@@ -61,7 +68,7 @@ class Notifications(Resource, named="notifications"):
             email: Only those to this address.
         """
 
-    @operation("POST", "notifications.json", rule=_of_something)
+    @operation("POST", "notifications.json", rules=[_of_some_calls, _address_of_something, _address_by_mail_alone])
     async def create(
         self,
         *,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Any, Literal, Unpack
+
+from pydantic import Field
 
 from callrail.dates import DateRange
 from callrail.model import Amount, Id, Model, Moment, Number, TagNames, Text, Texts, lenient
@@ -61,17 +64,19 @@ class SmsThread(Model):
     messages: Annotated[list[ThreadMessage] | None, lenient] = None
 
 
-def _both_days(given: Mapping[str, Any]) -> str | None:
+def _both_days(start_date: Any, end_date: Any) -> str | None:
     """Of this list alone (documented)."""
-    if ("start_date" in given) != ("end_date" in given):
+    if (start_date is UNSET) != (end_date is UNSET):
         return "start_date and end_date are given together"
+    if any(isinstance(each, datetime) or (isinstance(each, str) and "T" in each) for each in (start_date, end_date)):
+        return "start_date and end_date are days here, without a time"
     return None
 
 
 class SmsThreads(Resource, named="sms_threads"):
     """Threads of texts, with tags, notes, value and score."""
 
-    @listing("sms-threads.json", "sms_threads", is_dated=True, rule=_both_days)
+    @listing("sms-threads.json", "sms_threads", is_dated=True, rules=[_both_days])
     def list(
         self,
         *,
@@ -102,8 +107,8 @@ class SmsThreads(Resource, named="sms_threads"):
         self,
         thread_id: str,
         *,
-        page: int | None = None,
-        per_page: int | None = None,
+        page: Annotated[int | None, Field(ge=1)] = None,
+        per_page: Annotated[int | None, Field(ge=1, le=100)] = None,
         with_msg_errors: bool | None = None,
         fields: Sequence[ThreadField] | None = None,
         **options: Unpack[Options],

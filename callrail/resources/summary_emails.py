@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, Unpack
 
 from callrail.bodies import SummaryFilters, SummaryParts
 from callrail.model import Deleted, Id, Model, Object, Text, Texts
-from callrail.operation import UNSET, Danger, ListOptions, Options, Resource, WriteOptions, listing, operation
+from callrail.operation import UNSET, ListOptions, Options, Resource, WriteOptions, listing, operation
 from callrail.paging import Listing
+from callrail.request import Danger
 
 Frequency = Literal["daily", "weekly", "monthly"]
 
@@ -25,12 +26,12 @@ class SummaryEmail(Model):
     email: Text = None
 
 
-def _to_somebody(given: Mapping[str, Any]) -> str | None:
-    if "user_id" not in given and "email" not in given:
-        return "it needs user_id or email: whom to send it to"
-    if "email" in given and "company_id" not in given:
-        return "an e-mail address needs company_id"
-    return None
+def _to_somebody(user_id: Any, email: Any) -> str | None:
+    return "it needs user_id or email: whom to send it to" if user_id is UNSET and email is UNSET else None
+
+
+def _address_of_a_company(email: Any, company_id: Any) -> str | None:
+    return "an e-mail address needs company_id" if email is not UNSET and company_id is UNSET else None
 
 
 class SummaryEmails(Resource, named="summary_emails"):
@@ -55,7 +56,7 @@ class SummaryEmails(Resource, named="summary_emails"):
             email: Only those to this address.
         """
 
-    @operation("POST", "summary_emails.json", rule=_to_somebody)
+    @operation("POST", "summary_emails.json", rules=[_to_somebody, _address_of_a_company])
     async def create(
         self,
         *,

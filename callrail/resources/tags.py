@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Unpack
 
 from pydantic import AfterValidator
 
 from callrail.model import Deleted, Id, Model, Moment, Text
-from callrail.operation import UNSET, Danger, ListOptions, Options, Resource, WriteOptions, listing, operation
+from callrail.operation import UNSET, ListOptions, Options, Resource, WriteOptions, listing, operation
 from callrail.paging import Listing
+from callrail.request import Danger
 
 TagLevel = Literal["account", "company"]
 TagColor = Literal[
@@ -53,14 +53,13 @@ class Tag(Model):
     created_at: Moment = None
 
 
-def _of_a_company_or_the_account(given: Mapping[str, Any]) -> str | None:
-    if given.get("tag_level") != "account" and "company_id" not in given:
-        return "it needs company_id, or tag_level='account'"
-    return None
+def _of_a_company_or_the_account(tag_level: Any, company_id: Any) -> str | None:
+    wrong = tag_level != "account" and company_id is UNSET
+    return "it needs company_id, or tag_level='account'" if wrong else None
 
 
-def _not_both(given: Mapping[str, Any]) -> str | None:
-    if given.get("tag_level") == "account" and "company_id" in given:
+def _not_both(tag_level: Any, company_id: Any) -> str | None:
+    if tag_level == "account" and company_id is not UNSET:
         return "tag_level='account' and company_id are not given together: CallRail refuses both"
     return None
 
@@ -68,7 +67,7 @@ def _not_both(given: Mapping[str, Any]) -> str | None:
 class Tags(Resource, named="tags"):
     """Tags that calls, texts and forms can carry."""
 
-    @listing("tags.json", "tags", rule=_not_both)
+    @listing("tags.json", "tags", rules=[_not_both])
     def list(
         self,
         *,
@@ -97,7 +96,7 @@ class Tags(Resource, named="tags"):
             tag_id: Number of the tag.
         """
 
-    @operation("POST", "tags.json", rule=_of_a_company_or_the_account)
+    @operation("POST", "tags.json", rules=[_of_a_company_or_the_account])
     async def create(
         self,
         *,

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Unpack
 
+from pydantic import Field
+
 from callrail.dates import DateRange
-from callrail.model import Id, Model, Moment, Number, Object, Text, Texts, lenient
-from callrail.operation import (
-    UNSET,
-    Budget,
-    Danger,
-    Day,
-    ListOptions,
-    Options,
-    Resource,
-    WriteOptions,
-    listing,
-    operation,
-)
+from callrail.model import Id, Model, Moment, Number, Text, Texts, lenient
+from callrail.operation import UNSET, Day, ListOptions, Options, Resource, WriteOptions, listing, operation
 from callrail.paging import Listing
+from callrail.request import Budget, Danger
+from callrail.resources.sms_threads import SmsThread
 
 ConversationField = Literal["lead_status", "source"]
 
 
+class Sender(Model):
+    """Whoever wrote an outgoing text in CallRail's app."""
+
+    id: Id = ""
+    name: Text = None
+
+
 class Message(Model):
-    """A text in a conversation. `media_urls` need the API key and do not last; `CallRail.download` saves them."""
+    """A text in a conversation. `media_urls` need the API key and do not last; `CallRail.download` saves them.
+
+    `sms_thread` is told in part only: ``id``, ``notes``, ``tags``, ``value`` and ``lead_qualification`` (observed).
+    """
 
     id: Id = ""
     content: Text = None
@@ -36,8 +39,8 @@ class Message(Model):
     type: Text = None
     message_type: Text = None
     media_urls: Texts = None
-    user: Object = None
-    sms_thread: Object = None
+    user: Annotated[Sender | None, lenient] = None
+    sms_thread: Annotated[SmsThread | None, lenient] = None
 
 
 class Conversation(Model):
@@ -70,21 +73,25 @@ class Conversation(Model):
     company_name: Text = None
 
 
-_PICTURES = {".jpg", ".jpeg", ".png", ".gif"}
-_MOST_BYTES = 5_000_000
+# What a picture's file begins with, by the endings of its name.
+_PICTURES = {(".jpg", ".jpeg"): b"\xff\xd8\xff", (".png",): b"\x89PNG\r\n", (".gif",): b"GIF8"}
+# Documented are 5 MB. Which megabyte is not: what is more than the larger is refused, the rest is CallRail's to judge.
+_MOST_BYTES = 5 * 1024 * 1024
 
 
-def _one_picture(given: Mapping[str, Any]) -> str | None:
+def _one_picture(media_url: Any, media_file: Any) -> str | None:
     """What CallRail takes with a text (documented)."""
-    if "media_file" not in given:
+    if media_file is UNSET:
         return None
-    if "media_url" in given:
+    if media_url is not UNSET:
         return "give media_url or media_file, not both: CallRail refuses both"
-    path = Path(given["media_file"])
-    if path.suffix.lower() not in _PICTURES:
-        return f"media_file is {path.name}, but CallRail takes JPEG, PNG and GIF"
+    path = Path(media_file)
     if not path.is_file():
-        return f"there is no file {path}"
+        return "there is no file at media_file"
+    with path.open("rb") as file:
+        head = file.read(8)
+    if not any(path.suffix.lower() in endings and head.startswith(begin) for endings, begin in _PICTURES.items()):
+        return "media_file is no JPEG, PNG or GIF, by its name and by what it holds"
     if (size := path.stat().st_size) > _MOST_BYTES:
         return f"media_file has {size:,} bytes, but CallRail takes {_MOST_BYTES:,} at most"
     return None
@@ -126,8 +133,8 @@ class TextMessages(Resource, named="text_messages"):
         self,
         conversation_id: str,
         *,
-        page: int | None = None,
-        per_page: int | None = None,
+        page: Annotated[int | None, Field(ge=1)] = None,
+        per_page: Annotated[int | None, Field(ge=1, le=250)] = None,
         fields: Sequence[ConversationField] | None = None,
         **options: Unpack[Options],
     ) -> Conversation:
@@ -136,7 +143,7 @@ class TextMessages(Resource, named="text_messages"):
         Args:
             conversation_id: Short code, such as ``k8mc8``.
             page: Page of texts, the first being 1.
-            per_page: Texts a page.
+            per_page: Texts a page, 250 at most.
             fields: Fields to add.
         """
 
@@ -145,7 +152,7 @@ class TextMessages(Resource, named="text_messages"):
         "text-messages.json",
         dangers=[Danger.TEXTS, Danger.COSTS],
         budget=Budget.TEXTS,
-        rule=_one_picture,
+        rules=[_one_picture],
     )
     async def send(
         self,

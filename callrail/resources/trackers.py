@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Unpack
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Unpack
+
+from pydantic import Field
 
 from callrail.bodies import CallFlow, NumberWanted, Source, TextAnswer
 from callrail.model import Deleted, Flag, Id, Model, Moment, Object, Text, Texts
-from callrail.operation import UNSET, Danger, ListOptions, Options, Resource, WriteOptions, listing, operation
+from callrail.operation import UNSET, ListOptions, Options, Resource, WriteOptions, listing, operation
 from callrail.paging import Listing
+from callrail.request import Danger
 
 TrackerType = Literal["source", "session"]
 TrackerField = Literal["campaign_name", "swap_targets"]
@@ -36,27 +39,68 @@ class Tracker(Model):
     swap_targets: Any = None
 
 
-_OF_TYPE = {"source": ("tracking_number",), "session": ("pool_size", "pool_numbers")}
-_OF_SOURCES_ONLY = "campaign_name"
-_POOL = range(4, 51)
+def _numbers_of_its_type(type: str, tracking_number: Any, pool_size: Any, pool_numbers: Any) -> str | None:  # noqa: A002
+    """A single number, or a pool of some size."""
+    needed = {"source": ["tracking_number"], "session": ["pool_size", "pool_numbers"]}[type]
+    given = {"tracking_number": tracking_number, "pool_size": pool_size, "pool_numbers": pool_numbers}
+    for name, value in given.items():
+        if name in needed and value is UNSET:
+            return f"a {type} tracker needs {name}"
+        if name not in needed and value is not UNSET:
+            return f"a {type} tracker takes no {name}"
+    wanted = needed[-1]
+    return None if any(given[wanted].values()) else f"{wanted} needs area_code, local or toll_free"
 
 
-def _of_its_type(given: Mapping[str, Any]) -> str | None:
-    """What a tracker of this type needs and does not take."""
-    kind = given["type"]
-    for name in _OF_TYPE[kind]:
-        if name not in given:
-            return f"a {kind} tracker needs {name}"
-    others = [name for each, names in _OF_TYPE.items() if each != kind for name in names]
-    for name in [*others, *([_OF_SOURCES_ONLY] if kind == "session" else [])]:
-        if name in given:
-            return f"a {kind} tracker takes no {name}"
-    wanted = given[_OF_TYPE[kind][-1]]
-    if isinstance(wanted, Mapping) and not any(wanted.values()):
-        return f"{_OF_TYPE[kind][-1]} needs area_code, local or toll_free"
-    if "pool_size" in given and given["pool_size"] not in _POOL:
-        return f"pool_size is {given['pool_size']}, but CallRail takes {_POOL[0]} to {_POOL[-1]}"
-    return None
+def _campaign_of_its_type(type: str, campaign_name: Any) -> str | None:  # noqa: A002
+    return "a session tracker takes no campaign_name" if type == "session" and campaign_name is not UNSET else None
+
+
+# What each type of tracker may be counted for, beside ``type``, ``landing`` and ``referrer``.
+_SOURCE_KEYS = {"source": {"search_engine", "search_type"}, "session": {"google", "bing", "yahoo", "inverted"}}
+_TYPES_OF_SESSIONS = ("all", "direct")
+_SOURCE_NEEDS = {
+    "landing_url": "landing",
+    "landing_params": "landing",
+    "web_referrer": "referrer",
+    "search": "search_engine",
+}
+
+
+def _source_of_its_type(type: str, source: Any) -> str | None:  # noqa: A002
+    if source == "all":
+        return None if type == "session" else "a source tracker needs an object as source, such as {'type': 'all'}"
+    other = "session" if type == "source" else "source"
+    for key in source.keys() & _SOURCE_KEYS[other]:
+        return f"{key} in source is of a {other} tracker"
+    if type == "session":
+        wrong = source.get("type", "all") not in _TYPES_OF_SESSIONS
+        return f"the source of a session tracker has type {' or '.join(_TYPES_OF_SESSIONS)}, or none" if wrong else None
+    return _whole_source(source) if "type" in source else "source needs a type"
+
+
+def _whole_source(source: Any) -> str | None:
+    """What can be told where the tracker's type is not known."""
+    if source is UNSET or source == "all":
+        return None
+    if all(source.keys() & keys for keys in _SOURCE_KEYS.values()):
+        return "source mixes what is of a source tracker with what is of a session tracker"
+    needed = _SOURCE_NEEDS.get(source.get("type", ""))
+    return f"a source of type {source['type']} needs {needed}" if needed and not source.get(needed) else None
+
+
+def _whole_call_flow(call_flow: Any) -> str | None:
+    if call_flow is UNSET:
+        return None
+    needed = {"basic": "destination_number", "advanced": "uuid"}[call_flow["type"]]
+    return None if call_flow.get(needed) else f"a call_flow of type {call_flow['type']} needs {needed}"
+
+
+def _whole_answer(message_flow: Any) -> str | None:
+    if message_flow is UNSET or message_flow is None:
+        return None
+    needed = {"auto-reply": "message", "advanced": "id"}[message_flow["type"]]
+    return None if message_flow.get(needed) else f"a message_flow of type {message_flow['type']} needs {needed}"
 
 
 class Trackers(Resource, named="trackers"):
@@ -98,7 +142,12 @@ class Trackers(Resource, named="trackers"):
             fields: Fields to add.
         """
 
-    @operation("POST", "trackers.json", dangers=[Danger.COSTS], rule=_of_its_type)
+    @operation(
+        "POST",
+        "trackers.json",
+        dangers=[Danger.COSTS],
+        rules=[_numbers_of_its_type, _campaign_of_its_type, _source_of_its_type, _whole_call_flow, _whole_answer],
+    )
     async def create(
         self,
         *,
@@ -108,7 +157,7 @@ class Trackers(Resource, named="trackers"):
         call_flow: CallFlow,
         source: Source | Literal["all"],
         tracking_number: NumberWanted = UNSET,
-        pool_size: int = UNSET,
+        pool_size: Annotated[int, Field(ge=4, le=50)] = UNSET,
         pool_numbers: NumberWanted = UNSET,
         campaign_name: str = UNSET,
         swap_targets: Sequence[str] = UNSET,
@@ -142,7 +191,7 @@ class Trackers(Resource, named="trackers"):
             Rejected: There is no such number, or what the type needs is missing.
         """
 
-    @operation("PUT", "trackers/{tracker_id}.json", dangers=[Danger.COSTS])
+    @operation("PUT", "trackers/{tracker_id}.json", rules=[_whole_source, _whole_call_flow, _whole_answer])
     async def update(
         self,
         tracker_id: str,
@@ -150,8 +199,8 @@ class Trackers(Resource, named="trackers"):
         name: str = UNSET,
         call_flow: CallFlow = UNSET,
         source: Source | Literal["all"] = UNSET,
-        pool_size: int = UNSET,
-        replace_tracking_number: str = UNSET,
+        pool_size: Annotated[int, Field(ge=4, le=50), Danger.COSTS] = UNSET,
+        replace_tracking_number: Annotated[str, Danger.COSTS] = UNSET,
         campaign_name: str = UNSET,
         swap_targets: Sequence[str] = UNSET,
         whisper_message: str = UNSET,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, Unpack
 
 from callrail.model import Deleted, Flag, Id, Model, Moment, Objects, Text
-from callrail.operation import UNSET, Danger, ListOptions, Options, Resource, WriteOptions, listing, operation
+from callrail.operation import UNSET, ListOptions, Options, Resource, WriteOptions, listing, operation
 from callrail.paging import Listing
+from callrail.request import Danger
 
 Role = Literal["admin", "manager", "reporting"]
 
@@ -26,10 +27,9 @@ class User(Model):
     companies: Objects = None
 
 
-def _of_companies(given: Mapping[str, Any]) -> str | None:
-    if given["role"] != "admin" and not given.get("companies"):
-        return "a user who is no admin needs companies"
-    return None
+def _of_companies(role: str, companies: Any) -> str | None:
+    wrong = role != "admin" and (companies is UNSET or not companies)
+    return "a user who is no admin needs companies" if wrong else None
 
 
 class Users(Resource, named="users"):
@@ -54,7 +54,7 @@ class Users(Resource, named="users"):
             order: Direction; needs ``sort``.
         """
 
-    @operation("POST", "users.json", dangers=[Danger.MAILS], rule=_of_companies)
+    @operation("POST", "users.json", dangers=[Danger.MAILS], rules=[_of_companies])
     async def create(
         self,
         *,

@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from callrail.client import resources
-from callrail.operation import Operation, Parameter, Place, Resource, kinds_in
+from callrail.operation import Operation, Resource
+from callrail.parameter import Parameter, Place, kinds_in
 from routers.accounts import ACCOUNT
 from routers.cli.api_output import FORMATS
 from routers.cli.api_running import hyphened, name_and_value, read_json, run
@@ -89,6 +90,11 @@ def _help(operation: Operation) -> str:
     text = inspect.cleandoc(operation.function.__doc__ or "").partition("\nArgs:\n")[0].replace("``", "")
     notes = [f"{operation.method} {operation.full_path}"]
     notes += [f"This {danger}: it asks first, or needs --yes." for danger in operation.dangers]
+    notes += [
+        f"--{hyphened(parameter.name)} {danger}: it asks first, or needs --yes."
+        for parameter in operation.parameters.values()
+        for danger in parameter.dangers
+    ]
     if operation.undocumented:
         notes.append(f"Not documented by CallRail; seen in {operation.undocumented}.")
     return "\n\n".join([text, *notes])
@@ -99,6 +105,8 @@ def _option(parameter: Parameter) -> click.Option:
     if parameter.is_object:
         keys = f", with {', '.join(parameter.keys)}" if parameter.keys else ""
         return click.Option([flag], required=parameter.is_required, metavar="JSON", help=f"{text} In JSON{keys}.")
+    if parameter.choices == ("True",):  # what can be said, and not be taken back
+        return click.Option([flag], is_flag=True, flag_value=True, default=None, help=text)
     if bool in kinds_in(parameter.kind):
         return click.Option([f"{flag}/--no-{hyphened(parameter.name)}"], default=None, help=text)
     if parameter.name == "fields":

@@ -15,8 +15,9 @@ import click
 
 from callrail.client import CallRail
 from callrail.exceptions import CallRailError
-from callrail.operation import Operation, Place
+from callrail.operation import Operation
 from callrail.paging import Listing
+from callrail.parameter import Place
 from routers.cli.api_output import Printer
 from routers.cli.clients import Where, open_client
 
@@ -41,8 +42,8 @@ def run(operation: Operation, given: dict[str, Any]) -> int:
     if shared["dry_run"]:
         arguments["dry_run"] = True
     tasks = list(_each_line(operation, arguments)) if shared["each"] else [_Task(arguments)]
-    if operation.dangers and not (shared["dry_run"] or shared["yes"]):
-        _ask(operation, len(tasks), is_each=shared["each"])
+    if (dangers := operation.dangers_of(arguments)) and not (shared["dry_run"] or shared["yes"]):
+        _ask(f"{operation.name} {' and '.join(dangers)}", len(tasks), is_each=shared["each"])
     output = shared["output"] or ("ndjson" if operation.rows or shared["each"] else "json")
     printer = Printer(output, columns=_names(shared["columns"]))
     return asyncio.run(_run_tasks(operation, tasks, shared, printer))
@@ -98,8 +99,8 @@ def _each_line(operation: Operation, arguments: Mapping[str, Any]) -> Iterator[_
             yield _Task(arguments, str(told["id"]), str(told["id"]))
 
 
-def _ask(operation: Operation, count: int, *, is_each: bool) -> None:
-    what = f"{operation.name} {' and '.join(operation.dangers)}{f', {count} times' if count != 1 else ''}."
+def _ask(danger: str, count: int, *, is_each: bool) -> None:
+    what = f"{danger}{f', {count} times' if count != 1 else ''}."
     if is_each or not sys.stdin.isatty():
         raise click.UsageError(f"{what} Say so with --yes, or look first with --dry-run.")
     click.confirm(f"{what} Go on?", abort=True, err=True)
@@ -108,7 +109,7 @@ def _ask(operation: Operation, count: int, *, is_each: bool) -> None:
 async def _run_tasks(operation: Operation, tasks: list[_Task], shared: Mapping[str, Any], printer: Printer) -> int:
     """Several at once, printed in the order of the lines; one after another what cannot be taken back."""
     failed = 0
-    at_once = 1 if operation.dangers else shared["at_once"]
+    at_once = 1 if any(operation.dangers_of(task.arguments) for task in tasks) else shared["at_once"]
     under_way: deque[_Running] = deque()
     waiting = iter(tasks)
     async with open_client(shared["account"], Where.of(click.get_current_context())) as client:

@@ -6,7 +6,8 @@ import inspect
 from typing import Any
 
 from callrail.client import resources
-from callrail.operation import Operation, Parameter, Place
+from callrail.operation import Operation
+from callrail.parameter import Parameter, Place
 from routers.reference.markdown import code, page, table
 
 
@@ -75,7 +76,8 @@ def _operation(operation: Operation) -> list[str]:
 def _parameter(parameter: Parameter) -> tuple[str, str, str]:
     name = code(parameter.name) + (" (required)" if parameter.is_required and parameter.place is not Place.PATH else "")
     keys = f" Keys: {' '.join(map(code, parameter.keys))}." if parameter.keys else ""
-    return name, _takes(parameter), parameter.help.replace("``", "`") + keys
+    dangers = "".join(f" **{danger[0].upper()}{danger[1:]}.**" for danger in parameter.dangers)
+    return name, _takes(parameter), parameter.help.replace("``", "`") + keys + dangers
 
 
 def _takes(parameter: Parameter) -> str:

@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import Connection, event, update
 
 from callrail.budgets import Told
-from callrail.operation import Budget
+from callrail.request import Budget
 from receiver.database import Database
 from receiver.events import ReceivedRequest, event_row, insert_events, insert_quarantined
 from receiver.ids import Prefix, first_id

@@ -125,6 +125,20 @@ async def test_what_is_dangerous_needs_yes_and_a_dry_run_sends_nothing(server: D
     assert done.code == 0
 
 
+async def test_an_option_may_be_dangerous_where_its_command_is_not(server: Destination) -> None:
+    server.behaves(telling({"id": "CAL1"}))
+
+    noted = await run(server, "calls", "update", "CAL1", "--note", "Called back")
+    refused = await run(server, "calls", "update", "CAL1", "--spam")
+    planned = await run(server, "calls", "update", "CAL1", "--spam", "--dry-run")
+
+    assert noted.code == 0, noted.err
+    assert refused.code == 2
+    assert "calls.update deletes or switches off. Say so with --yes" in refused.err
+    assert json.loads(planned.out)["body"] == {"spam": True}
+    assert len(server.requests) == 1
+
+
 async def test_values_are_set_and_cleared(server: Destination) -> None:
     server.behaves(telling({"id": "CAL1"}))
 
@@ -150,12 +164,13 @@ async def test_objects_are_json_whatever_they_hold(server: Destination) -> None:
     arguments = ["trackers", "create", "--name", "Pool", "--type", "session", "--company-id", "COM1", "--source", "all"]
     arguments += ["--pool-size", "4", "--pool-numbers", '{"area_code": "404", "toll_free": false}', "--yes"]
 
-    told = await run(server, *arguments, "--call-flow", '{"type": "basic", "recording_enabled": true}')
+    flow = {"type": "basic", "destination_number": "+14045550188", "recording_enabled": True}
+    told = await run(server, *arguments, "--call-flow", json.dumps(flow))
     wrong = await run(server, *arguments, "--call-flow", '{"type": "basic", "recording_enabeld": true}')
 
     assert told.code == 0, told.err
     body = json.loads(server.requests[0].body)
-    assert (body["call_flow"], body["source"]) == ({"type": "basic", "recording_enabled": True}, "all")
+    assert (body["call_flow"], body["source"]) == (flow, "all")
     assert body["pool_numbers"] == {"area_code": "404", "toll_free": False}
     assert "call_flow has no key recording_enabeld; did you mean recording_enabled?" in wrong.err
     assert len(server.requests) == 1

@@ -16,7 +16,7 @@ from sqlalchemy import delete
 from callrail.budgets import DAY, HOUR, Told
 from callrail.client import CallRail
 from callrail.exceptions import BudgetSpent
-from callrail.operation import Budget
+from callrail.request import Budget
 from receiver.database import Database
 from routers.budgets import Priority, SqlBudgets, Usage, in_words, usages
 from routers.fake_callrail import FakeCallRail, small_world

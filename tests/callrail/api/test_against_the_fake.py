@@ -446,6 +446,11 @@ async def test_leads_and_all_that_they_did(world: Made) -> None:
     told = await world.client.leads.timeline(person)
     assert told.lead
     assert told.lead.customer_phone_number == world.account.people[person]["phone"]
+    assert told.lead.first_touch
+    assert told.lead.first_touch.created_at
+    assert told.lead.lead_creation
+    assert told.lead.lead_creation.lead_creation_time == told.lead.first_touch.created_at
+    assert all(tag.id and tag.name for tag in told.lead.tags or ())
     kinds = [event.type for event in told.timeline or ()]
     assert {"call", "sms", "milestone"} <= set(kinds)
 

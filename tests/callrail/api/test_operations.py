@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from callrail.client import resources
 from callrail.exceptions import InvalidRequest
 from callrail.operation import Operation
+from callrail.request import Request
 from tests.callrail.api.documented import DOCUMENTED, UNDOCUMENTED, pairs
 
 OPERATIONS = [operation for resource in resources().values() for operation in resource.operations.values()]
@@ -21,6 +23,19 @@ NEW_TRACKER: dict[str, Any] = {
     "source": "all",
 }
 NEW_TEXT: dict[str, Any] = {"company_id": "COM1", "customer_phone_number": "+14045550123", "content": "On our way."}
+# Each with what it needs, but for what a case says.
+SINGLE: dict[str, Any] = {"type": "source", "tracking_number": AREA, "source": {"type": "all"}}
+POOL: dict[str, Any] = {"type": "session", "pool_size": 4, "pool_numbers": AREA}
+CUSTOM: dict[str, Any] = {"company_id": "COM1", "type": "Custom"}
+
+
+def step(**told: Any) -> dict[str, Any]:
+    return {"flow_id": "MFL1", "steps": {"a": told}}
+
+
+def schedule(*times: tuple[str, str, str]) -> dict[str, Any]:
+    told = [dict(zip(("day", "start_time", "end_time"), time, strict=True)) for time in times]
+    return step(type="schedule", branches=[{"times": told, "next_step_id": None}])
 
 
 def method_and_path(operation: Operation) -> tuple[str, str]:
@@ -57,7 +72,11 @@ def test_what_deletes_is_known_to_be_dangerous() -> None:
         ("trackers.create", {"type": "source"}, "a source tracker needs tracking_number"),
         ("trackers.create", {"type": "source", "tracking_number": AREA, "pool_size": 4}, "takes no pool_size"),
         ("trackers.create", {"type": "session", "pool_size": 4}, "a session tracker needs pool_numbers"),
-        ("trackers.create", {"type": "session", "pool_size": 3, "pool_numbers": AREA}, "CallRail takes 4 to 50"),
+        (
+            "trackers.create",
+            {"type": "session", "pool_size": 3, "pool_numbers": AREA},
+            "pool_size (int): Input should be greater than or equal to 4",
+        ),
         ("trackers.create", {"type": "session", "pool_size": 4, "pool_numbers": {}}, "needs area_code, local"),
         (
             "trackers.create",
@@ -72,13 +91,49 @@ def test_what_deletes_is_known_to_be_dangerous() -> None:
         (
             "trackers.create",
             {"type": "source", "tracking_number": AREA, "source": {"type": "offlin"}},
-            "source at type: Input should be 'all'",
+            "or 'bing_all'; did you mean offline?",
         ),
+        ("trackers.create", SINGLE | {"source": "all"}, "a source tracker needs an object as source"),
+        ("trackers.create", SINGLE | {"source": {"landing": "/a"}}, "source needs a type"),
+        (
+            "trackers.create",
+            SINGLE | {"source": {"type": "all", "google": ["paid"]}},
+            "google in source is of a session",
+        ),
+        ("trackers.create", SINGLE | {"source": {"type": "search"}}, "a source of type search needs search_engine"),
+        ("trackers.create", SINGLE | {"source": {"type": "landing_url"}}, "a source of type landing_url needs landing"),
+        ("trackers.create", POOL | {"source": {"type": "offline"}}, "a session tracker has type all or direct"),
+        ("trackers.create", POOL | {"source": {"search_type": "paid"}}, "search_type in source is of a source tracker"),
+        ("trackers.create", POOL | {"call_flow": {"type": "advanced"}}, "a call_flow of type advanced needs uuid"),
+        ("trackers.create", POOL | {"call_flow": {"type": "basic"}}, "type basic needs destination_number"),
+        ("trackers.create", POOL | {"message_flow": {"type": "advanced"}}, "a message_flow of type advanced needs id"),
+        (
+            "trackers.update",
+            {"tracker_id": "TRK1", "source": {"inverted": True, "search_type": "paid"}},
+            "source mixes what is of a source tracker",
+        ),
+        ("trackers.update", {"tracker_id": "TRK1", "source": {"type": "web_referrer"}}, "web_referrer needs referrer"),
+        ("trackers.update", {"tracker_id": "TRK1", "call_flow": {"type": "advanced"}}, "type advanced needs uuid"),
+        ("trackers.update", {"tracker_id": "TRK1", "message_flow": {"type": "auto-reply"}}, "auto-reply needs message"),
+        ("trackers.update", {"tracker_id": "TRK1", "pool_size": 51}, "less than or equal to 50"),
         ("trackers.update", {"tracker_id": "TRK1", "message_flow": {"type": "auto"}}, "message_flow at type"),
         ("text_messages.send", {"media_url": "https://e.com/a.png", "media_file": "a.png"}, "not both"),
-        ("text_messages.send", {"media_file": "/etc/hostname"}, "JPEG, PNG and GIF"),
+        ("text_messages.send", {"media_file": "/etc/hostname"}, "no JPEG, PNG or GIF"),
         ("text_messages.send", {"media_file": "/nowhere/a.png"}, "there is no file"),
         ("sms_threads.list", {"start_date": "2026-03-01"}, "given together"),
+        (
+            "sms_threads.list",
+            {"start_date": "2026-03-01T10:00", "end_date": "2026-03-02"},
+            "start_date and end_date are days here",
+        ),
+        ("sms_threads.get", {"thread_id": "SMT1", "per_page": 101}, "less than or equal to 100"),
+        ("leads.timeline", {"lead_id": "PER1", "per_page": 251}, "less than or equal to 250"),
+        (
+            "companies.update",
+            {"company_id": "COM1", "swap_cookie_duration": 27, "swap_cookie_duration_unit": "weeks"},
+            "more than six months: 26 weeks",
+        ),
+        ("companies.update", {"company_id": "COM1", "swap_cookie_duration": 185}, "more than six months: 184 days"),
         ("tags.list", {"order": "desc"}, "order needs sort"),
         ("tags.list", {"tag_level": "account", "company_id": "COM1"}, "not given together"),
         ("tags.create", {"name": "x"}, "needs company_id, or tag_level='account'"),
@@ -94,6 +149,11 @@ def test_what_deletes_is_known_to_be_dangerous() -> None:
         ),
         ("notifications.create", {"call_enabled": True}, "call_enabled needs alert_type"),
         ("notifications.create", {"email": "a@example.com"}, "needs company_id or tracker_id"),
+        (
+            "notifications.create",
+            {"email": "a@example.com", "company_id": "COM1", "send_push": True},
+            "takes send_email alone",
+        ),
         ("summary_emails.create", {"frequency": ["daily"], "config": {}}, "needs user_id or email"),
         ("summary_emails.create", {"frequency": ["daily"], "config": {}, "email": "a@example.com"}, "needs company_id"),
         (
@@ -102,10 +162,36 @@ def test_what_deletes_is_known_to_be_dangerous() -> None:
             "config has no key call_logs; did you mean call_log?",
         ),
         ("integrations.update", {"integration_id": "1", "config": {"pre_call": []}}, "did you mean pre_call_webhook"),
+        ("integrations.create", CUSTOM | {"config": {"post_call_webhook": []}}, "of type Custom needs grab_cookies"),
+        (
+            "integrations.create",
+            CUSTOM | {"config": {"grab_cookies": ["a"], "post_call_webhook": []}},
+            "and takes nothing else",
+        ),
+        (
+            "integrations.create",
+            CUSTOM | {"type": "Webhooks", "config": {"grab_cookies": ["a"]}},
+            "Webhooks takes no grab_cookies",
+        ),
+        (
+            "integrations.update",
+            {"integration_id": "1", "config": {"grab_cookies": [], "pre_call_webhook": []}},
+            "beside addresses, of type Webhooks",
+        ),
+        ("message_flows.update", step(type="no_response", id="b"), "another id than the name it stands under"),
+        ("message_flows.update", step(type="sms_response"), "a step of type sms_response needs message"),
+        ("message_flows.update", step(type="tag", tag_ids=[1], message="x"), "a step of type tag takes no message"),
+        ("message_flows.update", schedule(("monday", "2500", "2600")), "start_time: String should match pattern"),
+        ("message_flows.update", schedule(("monday", "2200", "0600")), "write one over midnight as two"),
+        (
+            "message_flows.update",
+            schedule(("weekdays", "0800", "1200"), ("any_day", "1130", "1500")),
+            "two of its times overlap on monday",
+        ),
         (
             "message_flows.update",
             {"flow_id": "MFL1", "steps": {"a": {"type": "no_response", "next_step_id": "b"}}},
-            "step a leads to b, which is none of the steps",
+            "step a leads to a step that is none of the steps",
         ),
         (
             "message_flows.update",
@@ -123,14 +209,80 @@ def test_what_belongs_together_and_what_stands_in_objects_is_checked(
     name: str, arguments: dict[str, Any], said: str
 ) -> None:
     """Nothing is sent: what CallRail would refuse, or ignore without a word, is told at once."""
-    (operation,) = [each for each in OPERATIONS if each.name == name]
     needed = {"trackers.create": NEW_TRACKER, "text_messages.send": NEW_TEXT}.get(name, {})
     with pytest.raises(InvalidRequest) as raised:
-        operation.request(operation.given((), needed | arguments), "ACC1")
+        planned(name, needed | arguments)
     assert said in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("trackers.create", NEW_TRACKER | SINGLE | {"source": {"type": "search", "search_engine": "google"}}),
+        ("trackers.create", NEW_TRACKER | SINGLE | {"call_flow": {"type": "advanced", "uuid": "u"}}),
+        ("trackers.create", NEW_TRACKER | POOL | {"source": {"google": ["paid"], "landing": ["/a"]}}),
+        ("trackers.create", NEW_TRACKER | POOL | {"source": {"type": "direct"}, "message_flow": None}),
+        ("trackers.update", {"tracker_id": "TRK1", "source": {"type": "search", "search_engine": "all"}}),
+        ("integrations.create", CUSTOM | {"config": {"grab_cookies": ["_ga"]}}),
+        ("message_flows.update", schedule(("weekdays", "0800", "1200"), ("any_day", "1200", "2400"))),
+        ("notifications.create", {"email": "a@example.com", "company_id": "COM1", "send_email": True}),
+        ("companies.update", {"company_id": "COM1", "swap_cookie_duration": 184, "swap_cookie_duration_unit": "days"}),
+        ("sms_threads.list", {"start_date": date(2026, 3, 1), "end_date": "2026-03-02"}),
+    ],
+)
+def test_what_is_whole_is_not_refused(name: str, arguments: dict[str, Any]) -> None:
+    assert planned(name, arguments).operation == name
+
+
+def planned(name: str, arguments: dict[str, Any]) -> Request:
+    (operation,) = [each for each in OPERATIONS if each.name == name]
+    return operation.request(operation.given((), arguments), "ACC1")
+
+
+@pytest.mark.parametrize("secret", [["+13125550147"], {"at": "+13125550147"}, "+13125550147", 13125550147])
+def test_no_refusal_repeats_what_was_given(secret: Any) -> None:
+    """Which may be a person's number, or an address that holds a key."""
+    said = []
+    for operation in OPERATIONS:
+        needed = {each.name: "1" for each in operation.parameters.values() if each.is_required}
+        for name in operation.parameters:
+            try:
+                operation.request(operation.given((), needed | {name: secret}), "ACC1")
+            except InvalidRequest as error:
+                said.append(str(error))
+    assert len(said) > 100
+    assert [each for each in said if "3125550147" in each] == []
+
+
 def test_extra_params_send_what_is_not_known_here() -> None:
-    (operation,) = [each for each in OPERATIONS if each.name == "integrations.update"]
-    given = operation.given((), {"integration_id": "1", "extra_params": {"config": {"new_webhook": []}}})
-    assert operation.request(given, "ACC1").body == {"config": {"new_webhook": []}}
+    request = planned("integrations.update", {"integration_id": "1", "extra_params": {"config": {"new_webhook": []}}})
+    assert request.body == {"config": {"new_webhook": []}}
+
+
+def test_extra_params_may_hold_what_is_needed() -> None:
+    wanted = {key: value for key, value in NEW_TRACKER.items() if key != "source"} | SINGLE
+    del wanted["source"]
+    assert planned("trackers.create", wanted | {"extra_params": {"source": {"type": "new"}}}).body == wanted | {
+        "source": {"type": "new"}
+    }
+
+
+def test_extra_params_switch_off_no_rule_that_is_about_something_else() -> None:
+    with pytest.raises(InvalidRequest, match="needs tracking_number"):
+        planned("trackers.create", NEW_TRACKER | {"type": "source", "extra_params": {"color": "red"}})
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "is_repeatable"),
+    [
+        ("calls.update", {"call_id": "CAL1", "note": "x"}, True),
+        ("calls.update", {"call_id": "CAL1", "spam": True}, False),
+        ("calls.update", {"call_id": "CAL1", "extra_params": {"spam": True}}, False),
+        ("trackers.update", {"tracker_id": "TRK1", "name": "x"}, True),
+        ("trackers.update", {"tracker_id": "TRK1", "pool_size": 8}, False),
+    ],
+)
+def test_what_cannot_be_taken_back_is_told_by_what_is_given(
+    name: str, arguments: dict[str, Any], is_repeatable: bool
+) -> None:
+    assert planned(name, arguments).is_repeatable is is_repeatable

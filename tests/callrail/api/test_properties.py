@@ -24,7 +24,7 @@ from callrail.client import CallRail, resources
 from callrail.dates import earliest_kept, require_dates
 from callrail.exceptions import AnswerLost, BudgetSpent, InvalidRequest, PagingError, UnexpectedAnswer
 from callrail.model import Model
-from callrail.operation import Budget
+from callrail.request import Budget
 from tests.callrail.api.conftest import ACCOUNT, KEY, NOW, Api, page, telling
 from tests.fakes.destination import running_destination
 

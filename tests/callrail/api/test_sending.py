@@ -28,7 +28,8 @@ from callrail.exceptions import (
     Unauthorized,
     UnexpectedAnswer,
 )
-from callrail.operation import UNSET, Budget
+from callrail.operation import UNSET
+from callrail.request import Budget
 from tests.callrail.api.conftest import ACCOUNT, KEY, NOW, Api, Time, page, telling
 from tests.fakes.destination import (
     answer,
@@ -486,7 +487,7 @@ async def test_redirects_in_a_circle_end(api: Api, tmp_path: Path) -> None:
 
 async def test_a_picture_of_this_machine_is_sent_as_a_form(api: Api, tmp_path: Path) -> None:
     picture = tmp_path / "drain.png"
-    picture.write_bytes(b"\x89PNG picture")
+    picture.write_bytes(b"\x89PNG\r\n picture")
     api.answers(telling({"id": "k8mc8"}, 201))
 
     await api.client.text_messages.send(
@@ -497,4 +498,4 @@ async def test_a_picture_of_this_machine_is_sent_as_a_form(api: Api, tmp_path: P
     assert request.headers["content-type"].startswith("multipart/form-data; boundary=")
     assert b'name="content"\r\n\r\nSee?' in request.body
     assert b'filename="drain.png"' in request.body
-    assert b"\x89PNG picture" in request.body
+    assert b"\x89PNG\r\n picture" in request.body
