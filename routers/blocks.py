@@ -28,14 +28,14 @@ def _some_time(written: timedelta) -> timedelta:
 
 
 Name = Annotated[str, AfterValidator(_name)]
-_SomeTime = Annotated[Duration, AfterValidator(_some_time)]
+SomeTime = Annotated[Duration, AfterValidator(_some_time)]
 
 
-class _Block(BaseModel):
+class Block(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True)
 
 
-class SendConfig(_Block):
+class SendConfig(Block):
     """One destination."""
 
     to: str
@@ -44,20 +44,20 @@ class SendConfig(_Block):
     """Needed only where a rule sends to one sink or role twice."""
     template: str | None = None
     """A text of templates: or a built-in one, instead of the transition's own."""
-    expires: _SomeTime | None = None
+    expires: SomeTime | None = None
     """How long it is still worth sending, like 2h."""
     amend: Amend | None = None
     """What later news of the same thing does to the message, instead of what the sink does by itself."""
 
 
-class ExceptCompanies(_Block):
+class ExceptCompanies(Block):
     """All companies but these."""
 
     except_: Annotated[tuple[str, ...], Field(alias="except", min_length=1)]
     """The companies that the rule is not for."""
 
 
-class RuleConfig(_Block):
+class RuleConfig(Block):
     """One rule: when something happens, if conditions hold, unless one of others does, send it there."""
 
     id: Name
@@ -76,6 +76,8 @@ class RuleConfig(_Block):
     """Conditions of which one is enough to keep the rule silent."""
     send: Annotated[tuple[SendConfig, ...], Field(min_length=1)] = ()
     """Whom to tell."""
+    lookups: tuple[str, ...] = ()
+    """What is looked up for its messages, like lead_timeline, beside what their templates name."""
     stop: StrictBool = False
     """When it fires, no later rule is asked."""
     repeat: StrictBool = False
@@ -84,11 +86,11 @@ class RuleConfig(_Block):
     """Record what it decides, and tell nobody."""
     on_late: OnLate = OnLate.RECORDS_ONLY
     """What becomes of a message about something older than max_age; records_only: it goes to systems only."""
-    max_age: _SomeTime = DEFAULT_MAX_AGE
+    max_age: SomeTime = DEFAULT_MAX_AGE
     """How old that is, from the thing's own time, like 24h."""
 
 
-class UnmatchedConfig(_Block):
+class UnmatchedConfig(Block):
     """Whom to tell of what no rule spoke of: a sink or a role for each sort of object."""
 
     calls: str | None = None
@@ -108,7 +110,7 @@ def _a_day(written: timedelta) -> timedelta:
 _Age = Annotated[Duration, AfterValidator(_a_day)]
 
 
-class RetentionConfig(_Block):
+class RetentionConfig(Block):
     """How long data is kept. What has no age here is kept for good."""
 
     raw_bodies: _Age | None = None
@@ -121,7 +123,7 @@ class RetentionConfig(_Block):
     """The age at which the single tries of deliveries are removed."""
 
 
-class PrivacyConfig(_Block):
+class PrivacyConfig(Block):
     """What is needed to remember who was erased without knowing them."""
 
     key: SecretRef
@@ -143,6 +145,8 @@ class RouterConfig(CompaniesConfig):
     """Texts of messages by name; one named like call_missed replaces the built-in text of call.missed."""
     templates_folder: str | None = None
     """A folder, relative to this file, whose files NAME.jinja are further templates."""
+    lookups: Annotated[dict[str, Any], Field(default_factory=dict)]
+    """What is looked up at CallRail: other settings for built-in look-ups, and look-ups of your own."""
     rules: Annotated[list[Any], Field(default_factory=list)]
     """Who is told of what, when. They are asked in this order."""
     unmatched: Annotated[UnmatchedConfig, Field(default_factory=UnmatchedConfig)]

@@ -9,10 +9,11 @@ that of each process; the two minutes bear clocks that differ by some seconds.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from typing import Protocol, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, case, delete, func, select, update
 
@@ -22,6 +23,8 @@ from callrail.request import Budget
 from receiver.bulk import BulkInsert
 from receiver.database import Database
 from routers.schema import budget_uses, budgets
+
+T = TypeVar("T")
 
 BLOCK = 10
 _MINUTE = timedelta(minutes=1)
@@ -55,6 +58,9 @@ class _Block:
     left: int
 
 
+Blocks = Mapping[tuple[str, Budget], _Block]
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """How an allowance is used: in the last hour and day, and in the last ten minutes, by which one foresees."""
@@ -83,6 +89,28 @@ class Usage:
         return _TEN_MINUTES * (left / self.in_ten_minutes)
 
 
+class Transactions(Protocol):
+    """Whoever runs a function in a transaction of its own; `receiver.writer.Writer` for example."""
+
+    async def run(self, function: Callable[[Connection], T]) -> T:
+        """What *function* returns, after the COMMIT."""
+
+
+@dataclass(frozen=True, slots=True)
+class InThreads:
+    """Transactions of a program that has no writer, each in a thread."""
+
+    database: Database
+
+    async def run(self, function: Callable[[Connection], T]) -> T:
+        """See `Transactions`."""
+        return await asyncio.to_thread(self._run, function)
+
+    def _run(self, function: Callable[[Connection], T]) -> T:
+        with self.database.writing.begin() as conn:
+            return function(conn)
+
+
 class SqlBudgets:
     """`callrail.budgets.Budgets` over a database of ours. Close it, so that what was taken ahead is given back.
 
@@ -94,13 +122,13 @@ class SqlBudgets:
 
     def __init__(
         self,
-        database: Database,
+        transactions: Transactions,
         priority: Priority,
         *,
         block: int = BLOCK,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._database = database
+        self._transactions = transactions
         self._priority = priority
         self._block = block
         self._now = now
@@ -109,62 +137,60 @@ class SqlBudgets:
 
     async def take(self, account: str, budget: Budget) -> None:
         """See `callrail.budgets.Budgets`."""
+        key = account, budget
         async with self._taking:
-            block = self._blocks.get((account, budget))
+            block = self._blocks.get(key)
             if block is None or not block.left or self._now() >= block.until:
-                await asyncio.to_thread(self._take_block, account, budget)
-                block = self._blocks[account, budget]
+                left = {key: block} if (block := self._blocks.pop(key, None)) is not None else {}
+                block = await self._transactions.run(lambda conn: self._take_block(conn, account, budget, left))
+                self._blocks[key] = block
             block.left -= 1
 
     async def learn(self, account: str, budget: Budget, told: Told) -> None:
         """See `callrail.budgets.Budgets`."""
         async with self._taking:
-            await asyncio.to_thread(self._learn, account, budget, told)
+            await self._transactions.run(lambda conn: self._learn(conn, account, budget, told))
 
     async def aclose(self) -> None:
         """Give back what was taken ahead."""
         async with self._taking:
-            await asyncio.to_thread(self._give_back, list(self._blocks))
+            blocks, self._blocks = self._blocks, {}
+            if any(block.left for block in blocks.values()):
+                await self._transactions.run(lambda conn: _give_back(conn, blocks))
 
-    # --- in a thread --------------------------------------------------------------------------------------------------
-
-    def _take_block(self, account: str, budget: Budget) -> None:
-        self._give_back([(account, budget)])
+    def _take_block(self, conn: Connection, account: str, budget: Budget, left: Blocks) -> _Block:
+        _give_back(conn, left)
         now = self._now()
-        with self._database.writing.begin() as conn:
-            allowed = _locked(conn, account, budget)
-            share = Allowance(int(allowed.hourly * self._priority.value), int(allowed.daily * self._priority.value))
-            uses = _uses(conn, account, budget, now - DAY - _SLACK)
-            in_hour, in_day = _taken_since(uses, now - HOUR - _SLACK), _taken_since(uses, now - DAY - _SLACK)
-            room = min(share.hourly - in_hour, share.daily - in_day)
-            if room <= 0:
-                raise BudgetSpent(budget.value, _free_at(uses, share, now))
-            minute = now.replace(second=0, microsecond=0)
-            count = min(self._block, room)
-            _add(conn, account, budget, minute, count)
-            is_old = budget_uses.c.minute <= now - DAY - _SLACK
-            conn.execute(delete(budget_uses).where(_is(budget_uses, account, budget), is_old))
-        self._blocks[account, budget] = _Block(minute, now + _MINUTE, count)
+        allowed = _locked(conn, account, budget)
+        share = Allowance(int(allowed.hourly * self._priority.value), int(allowed.daily * self._priority.value))
+        uses = _uses(conn, account, budget, now - DAY - _SLACK)
+        in_hour, in_day = _taken_since(uses, now - HOUR - _SLACK), _taken_since(uses, now - DAY - _SLACK)
+        room = min(share.hourly - in_hour, share.daily - in_day)
+        if room <= 0:
+            raise BudgetSpent(budget.value, _free_at(uses, share, now))
+        minute = now.replace(second=0, microsecond=0)
+        count = min(self._block, room)
+        _add(conn, account, budget, minute, count)
+        is_old = budget_uses.c.minute <= now - DAY - _SLACK
+        conn.execute(delete(budget_uses).where(_is(budget_uses, account, budget), is_old))
+        return _Block(minute, now + _MINUTE, count)
 
-    def _give_back(self, which: Sequence[tuple[str, Budget]]) -> None:
-        blocks = [(key, block) for key in which if (block := self._blocks.pop(key, None)) is not None and block.left]
-        if not blocks:
-            return
-        with self._database.writing.begin() as conn:
-            for (account, budget), block in blocks:
-                _add(conn, account, budget, block.minute, -block.left)
-
-    def _learn(self, account: str, budget: Budget, told: Told) -> None:
+    def _learn(self, conn: Connection, account: str, budget: Budget, told: Told) -> None:
         now = self._now()
-        with self._database.writing.begin() as conn:
-            allowed = _locked(conn, account, budget)
-            new = Allowance(told.hourly_allowed or allowed.hourly, told.daily_allowed or allowed.daily)
-            if new != allowed:
-                values = {"hourly": new.hourly, "daily": new.daily}
-                conn.execute(update(budgets).where(_is(budgets, account, budget)).values(values))
-            unseen = (told.hourly_used or 0) - _taken_since(_uses(conn, account, budget, now - HOUR), now - HOUR)
-            if unseen > 0:  # other programs of the account
-                _add(conn, account, budget, now.replace(second=0, microsecond=0), min(unseen, new.daily))
+        allowed = _locked(conn, account, budget)
+        new = Allowance(told.hourly_allowed or allowed.hourly, told.daily_allowed or allowed.daily)
+        if new != allowed:
+            values = {"hourly": new.hourly, "daily": new.daily}
+            conn.execute(update(budgets).where(_is(budgets, account, budget)).values(values))
+        unseen = (told.hourly_used or 0) - _taken_since(_uses(conn, account, budget, now - HOUR), now - HOUR)
+        if unseen > 0:  # other programs of the account
+            _add(conn, account, budget, now.replace(second=0, microsecond=0), min(unseen, new.daily))
+
+
+def _give_back(conn: Connection, blocks: Blocks) -> None:
+    for (account, budget), block in blocks.items():
+        if block.left:
+            _add(conn, account, budget, block.minute, -block.left)
 
 
 def usages(conn: Connection, now: datetime) -> list[Usage]:

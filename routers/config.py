@@ -23,9 +23,12 @@ from routers.audience import Audience
 from routers.blocks import PrivacyConfig, RetentionConfig, RouterConfig, UnmatchedConfig
 from routers.complaints import Complaints
 from routers.hours import Schedule, parse_schedule
+from routers.lookups.checking import LookupChecker, account_of
+from routers.lookups.definitions import Lookup
 from routers.rules.compiling import Names, Placed, RuleCompiler
 from routers.rules.fields import did_you_mean, fields_of
-from routers.rules.ruleset import RuleSet, To
+from routers.rules.needs import Needs
+from routers.rules.ruleset import RuleSet, Shown, To
 from routers.rules.warnings import warn
 from routers.sinks import SINK_TYPES, AnySinkConfig
 from routers.templates import BUILT_IN_NAMES, check_templates
@@ -39,6 +42,7 @@ _MAX_TEMPLATE = 100_000  # bytes
 class Configuration:
     """A checked file. Secrets are still references: `companies` and `sinks` look them up.
 
+    *lookups* is what can be looked up, *looks_up* whether the rules need any of it.
     *templates* are the texts by name, those of the folder among them, and *template_places* where each begins.
     *warnings* are what is legal but surely not meant.
     """
@@ -51,9 +55,15 @@ class Configuration:
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
     templates: Mapping[str, str] = field(default_factory=dict)
     template_places: Mapping[str, Place] = field(default_factory=dict)
+    lookups: Mapping[str, Lookup] = field(default_factory=dict)
+    looks_up: bool = False
     retention: RetentionConfig = field(default_factory=RetentionConfig)
     privacy: PrivacyConfig | None = None
     warnings: Sequence[ConfigProblem] = ()
+
+    def account_of(self, company: str) -> str | None:
+        """The name of the account at CallRail that *company* belongs to; the only one there is unless it says so."""
+        return account_of(self.company_configs.get(company), self.accounts)
 
     def privacy_key(self, environ: Mapping[str, str]) -> bytes | None:
         """The key by which erased numbers are hashed; None if the file names none.
@@ -180,12 +190,14 @@ class _Checker:
         sinks = dict(self._sinks())
         templates, template_places = self._templates()
         self._check_companies(written)
+        lookups = LookupChecker(self._block("lookups"), self.complaints)
         names = Names(
             companies=self._block("companies").keys() - {DEFAULTS},
             sinks=self._block("sinks") if self._is_block("sinks") else None,
             roles={role for roles in written.own_roles.values() for role in roles},
             templates={*templates, *builtin_templates} if self._are_templates_known(templates) else None,
             with_hours=self._with_hours(),
+            answers=lookups.answers,
         )
         compiler = RuleCompiler(self.complaints, names)
         rules = document.value.get("rules")
@@ -207,9 +219,12 @@ class _Checker:
             hours=hours,
             for_people=frozenset(name for name, sink in sinks.items() if sink.audience is Audience.PEOPLE),
             amends={name: sink.amending for name, sink in sinks.items()},
+            shown=self._shown(lookups, templates, template_places, sinks),
+            answers=lookups.answers,
             zones={slug: config.time_zone for slug, config in written.configs.items() if config.time_zone}
             | ({INSTALLATION: written.shared_time_zone} if written.shared_time_zone else {}),
         )
+        looks_up = lookups.check_accounts(placed, Needs(rule_set), written.configs, accounts)
         if not self.complaints.problems:
             self._warn_of_unused_sinks(written, compiler)
             warn(placed, rule_set, list(names.companies), self.complaints)
@@ -222,6 +237,8 @@ class _Checker:
             schedules=schedules,
             templates=templates,
             template_places=template_places,
+            lookups=lookups.lookups,
+            looks_up=looks_up,
             retention=whole.retention if whole is not None else RetentionConfig(),
             privacy=whole.privacy if whole is not None else None,
             warnings=self.complaints.warnings,
@@ -253,6 +270,31 @@ class _Checker:
 
     def _complain_below(self, loc: Loc, at: Loc, problem: str, hint: str = "", *, key: bool = False) -> None:
         self.complaints.complain((*loc, *at), problem, hint, key=key)
+
+    def _shown(
+        self,
+        lookups: LookupChecker,
+        templates: Mapping[str, str],
+        places: Mapping[str, Place],
+        sinks: Mapping[str, AnySinkConfig],
+    ) -> Shown:
+        """The look-ups that the file's own templates show, and those among the settings of sinks."""
+        return Shown(
+            {name: lookups.shown_in([(text, self._place_in(name, places))]) for name, text in templates.items()},
+            {
+                name: lookups.shown_in(
+                    (text, partial(self._line_in, ("sinks", name, *at))) for at, text in sink.written_templates()
+                )
+                for name, sink in sinks.items()
+            },
+        )
+
+    def _place_in(self, template: str, places: Mapping[str, Place]) -> Callable[[int], Place]:
+        """The place of a line of *template*; a text after `|` begins one line below it."""
+        begins = places[template]
+        if begins.path:
+            return partial(self._line_in, ("templates", template))
+        return lambda line: Place(begins.file, line, 1)
 
     def _sinks(self) -> Iterator[tuple[str, AnySinkConfig]]:
         for name, block in self._block("sinks").items():
@@ -315,10 +357,8 @@ class _Checker:
             return None
 
     def _complain_of_template(self, places: Mapping[str, Place], name: str, line: int, problem: str, hint: str) -> None:
-        """Note *problem* in line number *line* of the template *name*; a text after `|` begins one line below it."""
-        begins = places[name]
-        where = self._line_in(("templates", name), line) if begins.path else Place(begins.file, line, 1)
-        self.complaints.add([ConfigProblem(problem, where, hint)])
+        """Note *problem* in line number *line* of the template *name*."""
+        self.complaints.add([ConfigProblem(problem, self._place_in(name, places)(line), hint)])
 
     def _line_in(self, loc: Loc, line: int) -> Place:
         begins = self._document.place(loc)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -13,9 +13,12 @@ from routers.amending import Amendment
 from routers.corrections import Correction
 from routers.facts import facts_in_time, facts_of, number_of, own_time
 from routers.lifecycle import EACH_VERSION, INBOUND_OUTCOMES, OUTCOME_TRANSITIONS, Happened, Object, Outcome
+from routers.lookups.answers import Answer
 from routers.messages import Amend
 from routers.objects import TransitionRow
 from routers.outbox import NewDelivery
+from routers.rules.answers import LOOKED_UP, LOOKUP
+from routers.rules.needs import Needs
 from routers.rules.reasons import Reason, reason_of
 from routers.rules.ruleset import DEFAULT_MAX_AGE, Fired, OnLate, Rule, RuleSet, Send
 from routers.schema import TransitionState
@@ -52,14 +55,26 @@ class Occasion:
 class Decided:
     """What is to be written of one occasion.
 
-    *correction* is what becomes of deliveries that are not sent yet where the outcome told before proved wrong.
+    *correction* is what becomes of unsent deliveries where the outcome told before proved wrong. *waits*:
+    a transition waits for look-ups, and those behind it wait with it.
     """
 
     is_matched: bool
+    waits: bool = False
     transitions: list[TransitionRow] = field(default_factory=list)
     deliveries: dict[str, NewDelivery] = field(default_factory=dict)
     amendments: list[Amendment] = field(default_factory=list)
     correction: Correction | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """How look-ups are found: what the rules *need*, the answers at hand for a company's names and facts, and those
+    without which nobody is told (*drops*)."""
+
+    needs: Needs
+    find: Callable[[str, Collection[str], Mapping[str, Any]], Mapping[str, Answer]]
+    drops: frozenset[str] = frozenset()
 
 
 class Decider:
@@ -68,34 +83,75 @@ class Decider:
     Args:
         told_zones: By company, the time zone its calls told.
         spoken: Whether deliveries were made before.
+        looking: How look-ups are found; without it none is made, and what is stored of them counts.
     """
 
-    def __init__(self, rules: RuleSet, told_zones: Mapping[str, str], spoken: Spoken) -> None:
+    def __init__(
+        self, rules: RuleSet, told_zones: Mapping[str, str], spoken: Spoken, looking: Looking | None = None
+    ) -> None:
         self._rules = rules
         self._told_zones = told_zones
         self._spoken = spoken
+        self._looking = looking
 
-    def decide(self, occasion: Occasion, happened: Iterable[Happened]) -> Decided:
-        """The transitions that *happened* are, and whom to tell of them."""
-        obj = occasion.after
-        facts = facts_of(occasion.company, occasion.type, obj.fields, obj.outcome, obj.stage.name.lower())
-        happened_at = own_time(facts) or occasion.received_at
-        decided = Decided(occasion.is_matched)
-        for item in happened:
-            transition = _transition(occasion, item, happened_at)
-            decided.transitions.append(transition)
-            if item.superseded:
+    def decide(self, occasion: Occasion, happened: Iterable[Happened], *, waits: bool = False) -> Decided:
+        """The transitions that *happened* are, and whom to tell of them.
+
+        Args:
+            waits: Whether an earlier transition of the object waits; then these wait behind it.
+        """
+        happened_at = own_time(self._facts(occasion)) or occasion.received_at
+        return self.ask(occasion, [_transition(occasion, item, happened_at) for item in happened], waits=waits)
+
+    def ask(self, occasion: Occasion, rows: Sequence[TransitionRow], *, waits: bool = False) -> Decided:
+        """Whom to tell of transitions, whose rows are completed; some may wait for look-ups."""
+        facts = self._facts(occasion)
+        decided = Decided(occasion.is_matched, waits, list(rows))
+        for transition in rows:
+            if transition.state is TransitionState.SUPERSEDED:
                 transition.reason = Reason.SUPERSEDED.value
-                continue
-            if self._rules.is_asked(occasion.company, item.name):
-                self._ask(occasion, transition, decided, {**facts, **(transition.details or {})})
-            else:
+            elif not self._rules.is_asked(occasion.company, transition.name):
                 transition.rules_hash, transition.verdicts = self._rules.hash, {}
                 transition.reason = Reason.NO_RULE.value
-        corrected = next((row for row in decided.transitions if row.name is Transition.CALL_CORRECTED), None)
-        if corrected is not None:
+            elif missing := self._missing(occasion, transition, decided, facts):
+                transition.state, transition.due_at = TransitionState.WAITING, occasion.now
+                transition.reason = Reason.WAITS.about(missing)
+                decided.waits = True
+            else:
+                self._ask(occasion, transition, decided, {**facts, **(transition.details or {})})
+        corrected = next((row for row in rows if row.name is Transition.CALL_CORRECTED), None)
+        if corrected is not None and corrected.state is TransitionState.ROUTED:
             decided.correction = self._correction(occasion, corrected, facts, decided)
         return decided
+
+    def _facts(self, occasion: Occasion) -> dict[str, Any]:
+        obj = occasion.after
+        return facts_of(occasion.company, occasion.type, obj.fields, obj.outcome, obj.stage.name.lower())
+
+    def _missing(
+        self, occasion: Occasion, transition: TransitionRow, decided: Decided, facts: dict[str, Any]
+    ) -> str | None:
+        """What *transition* waits for, in words; None if it can be decided. Answers at hand are noted on it."""
+        if decided.waits:
+            return "what came before it"
+        looking, name = self._looking, transition.name
+        if looking is None or not looking.needs.any(occasion.company, name):
+            return None
+        details = dict(transition.details or {})
+        answers, noted = dict(details.get(LOOKUP) or {}), dict(details.get(LOOKED_UP) or {})
+        known = self._in_time(occasion, transition, {**facts, **details})
+        while wanted := looking.needs.missing(occasion.company, name, known, noted):
+            found = looking.find(occasion.company, wanted, known)
+            for lookup, answer in found.items():
+                noted[lookup] = answer.noted()
+                if answer.fields is not None:
+                    answers[lookup] = answer.fields
+            known[LOOKUP] = answers
+            if missing := wanted - found.keys():
+                return ", ".join(sorted(missing))
+        if noted:
+            transition.details = {**details, LOOKUP: answers, LOOKED_UP: noted}
+        return None
 
     def _ask(self, occasion: Occasion, transition: TransitionRow, decided: Decided, facts: dict[str, Any]) -> None:
         """Let each rule that looks at *transition* have its say, and note it."""
@@ -107,6 +163,9 @@ class Decider:
         transition.rules_hash, transition.verdicts = rules.hash, decision.reasons
         made = 0
         for fired in decision.fired:
+            if lost := self._lost(transition, fired.rule):
+                decision.reasons[fired.rule.id] = Reason.NO_ANSWER.about(lost)
+                continue
             told, instead = self._deliveries(occasion, transition, decided, fired)
             made += told
             if instead is not None:
@@ -123,6 +182,15 @@ class Decider:
                 return
         if not made:
             transition.reason = _why_nobody(decision.reasons.values())
+
+    def _lost(self, transition: TransitionRow, rule: Rule) -> str | None:
+        """A failed look-up without which *rule* does not speak of *transition*; None if it may."""
+        if self._looking is None:
+            return None
+        noted = (transition.details or {}).get(LOOKED_UP) or {}
+        lost = {name for name in self._looking.drops if "problem" in noted.get(name, ())}
+        shown = self._looking.needs.of_messages(rule, transition.company, transition.name) if lost else frozenset()
+        return next(iter(sorted(lost & shown)), None)
 
     def _in_time(self, occasion: Occasion, transition: TransitionRow, facts: dict[str, Any]) -> dict[str, Any]:
         return facts_in_time(
@@ -313,6 +381,7 @@ _TELLING = (
     Reason.ALREADY_TOLD,
     Reason.MUTED,
     Reason.LATE,
+    Reason.NO_ANSWER,
     Reason.NO_ROLE,
     Reason.OPT_OUT,
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 from callrail.phones import e164
 from routers.hours import open_or_closed
+from routers.rules.answers import LOOKUP
 from routers.rules.ruleset import RuleSet
 
 # As carriers and CallRail read them: the whole text is one of these words, whatever its case.
@@ -34,7 +35,10 @@ def facts_of(
         details: What a transition knows beside the version: changes, before, was_outcome, ...
     """
     own = {"company": company, "outcome": outcome, "stage": stage}
-    return {**fields, **_derived(type_, fields), **(details or {}), **own}
+    facts = {**fields, **_derived(type_, fields), **(details or {}), **own}
+    if LOOKUP in fields and LOOKUP not in (details or {}):  # CallRail tells no such field; answers are ours alone
+        del facts[LOOKUP]
+    return facts
 
 
 def facts_in_time(

@@ -16,6 +16,7 @@ from receiver.reverification import verify_untried
 from receiver.writer import Writer
 from routers.alarms import LOOK_EVERY, watch
 from routers.config import Configuration
+from routers.lookups.answers import drop_expired
 from routers.periodic import Job
 from routers.replaying import replay_job
 from routers.retention import RETAIN_EVERY, Retention
@@ -34,12 +35,16 @@ def jobs_of(
     def look(conn: Connection) -> None:
         watch(conn, clock.now(conn))
 
+    def drop_old_answers(conn: Connection) -> None:
+        drop_expired(conn, clock.now(conn))
+
     audiences = {name: sink.audience for name, sink in configuration.sink_configs.items()}
     retention = Retention(writer, clock, configuration.retention)
     return [
         Job("alarms", LOOK_EVERY, lambda: writer.run(look)),
         Job("retention", RETAIN_EVERY, retention.run),
         replay_job(writer, clock, audiences, hint),
+        Job("lookups_age", timedelta(minutes=1), lambda: writer.run(drop_old_answers)),
         Job("quarantine_age", timedelta(minutes=10), lambda: drop_old_quarantined(writer, clock)),
         *_verifying_jobs(configuration, writer),
     ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, and_, bindparam, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, exists, select, update
 
 from callrail.kinds import FAMILY, Family, Kind
 from callrail.payload import Fields, id_text, object_id
@@ -70,6 +70,7 @@ class TransitionRow:
     verdicts: dict[str, str] | None = None
     reason: str | None = None
     n: int = 0
+    due_at: datetime | None = None
 
 
 # --- events ----------------------------------------------------------------------------------------------------------
@@ -137,7 +138,13 @@ _update_objects = BulkUpdate(
 _insert_versions = BulkInsert(versions, *versions.c)
 # Three lists and not one of triples: for those SQLite walks the whole index. What matches beside the keys is left out.
 _lock_objects = (
-    select(objects, versions.c.fields)
+    select(
+        objects,
+        versions.c.fields,
+        exists()
+        .where(transitions.c.object_id == objects.c.id, transitions.c.state == fixed(TransitionState.WAITING))
+        .label("waits"),
+    )
     .join(versions, and_(versions.c.object_id == objects.c.id, versions.c.version == objects.c.version))
     .where(
         objects.c.company.in_(bindparam("companies", expanding=True)),
@@ -158,7 +165,7 @@ class Held:
     """An object under this transaction's lock.
 
     *stored*: its version in the store, 0 while it has no row. *erased*: its person asked for it, and nothing is to be
-    known of it again.
+    known of it again. *waits*: a transition of it waits for look-ups, and later ones wait behind it.
     """
 
     id: str
@@ -167,6 +174,7 @@ class Held:
     matched: bool = False
     changed: bool = False
     erased: bool = False
+    waits: bool = False
     versions: list[tuple[str, Object]] = field(default_factory=list)
 
     def become(self, changed: Object, event_id: str) -> None:
@@ -211,7 +219,8 @@ def _is_new(item: Held) -> bool:
 def _held(row: Row[Any] | None) -> Held:
     if row is None:
         return Held(new_id(Prefix.OBJECT), 0, Object())
-    return Held(row.id, row.version, _object_of(row), matched=row.matched, erased=row.erased_at is not None)
+    erased = row.erased_at is not None
+    return Held(row.id, row.version, _object_of(row), matched=row.matched, erased=erased, waits=bool(row.waits))
 
 
 def _values(item: Held) -> tuple[Any, ...]:
@@ -283,6 +292,7 @@ _insert_transitions = BulkInsert(
     transitions.c.rules_hash,
     transitions.c.verdicts,
     transitions.c.reason,
+    transitions.c.due_at,
 )
 
 
@@ -306,6 +316,7 @@ def insert_transitions(conn: Connection, rows: Iterable[TransitionRow]) -> None:
                 row.rules_hash,
                 row.verdicts,
                 row.reason,
+                row.due_at,
             )
             for row in rows
         ],

@@ -8,6 +8,7 @@ from typing import Any
 
 from callrail.fields import Personal, personal
 from routers.lifecycle import BEFORE
+from routers.rules.answers import LOOKUP
 
 _GONE: Any = object()
 
@@ -18,9 +19,11 @@ def without(fields: Mapping[str, Any], removed: Collection[Personal]) -> dict[st
 
 
 def details_without(details: Mapping[str, Any], removed: Collection[Personal]) -> dict[str, Any]:
-    """The *details* of a transition, without the same of what the fields were before."""
-    before = details.get(BEFORE)
-    return {**details, BEFORE: without(before, removed)} if isinstance(before, Mapping) else dict(details)
+    """The *details* of a transition, without the same of what the fields were before, and without what was looked up,
+    which may be any of it."""
+    kept = {name: value for name, value in details.items() if name != LOOKUP}
+    before = kept.get(BEFORE)
+    return {**kept, BEFORE: without(before, removed)} if isinstance(before, Mapping) else kept
 
 
 def without_mentions(value: Any, mentions: re.Pattern[str]) -> Any:

@@ -28,6 +28,7 @@ from routers import ledger
 from routers.audit import note
 from routers.facts import contact_of
 from routers.forgetting import ERASED, HOLD, end_erased, keyed_hash, remember
+from routers.lookups.answers import forget_all
 from routers.operating import cancel
 from routers.personal import details_without, without, without_mentions
 from routers.retention import ORDERED_BY_OBJECT
@@ -91,6 +92,7 @@ def erase(
         now = clock.now(conn)
         remember(conn, key, {found.person.number, *found.person.ids}, now=erased_at or now)
         subject = subject_of(key, found.person.number)
+        forget_all(conn)
         note(conn, now=now, action="privacy erase", subject=subject, details=dict(found.counts()))
     return Erased(found, sending)
 

@@ -58,7 +58,7 @@ def redecide(
     """Each object with a transition that fulfils all of *asked*."""
     ids = sorted(conn.execute(select(transitions.c.object_id).where(*asked).distinct()).scalars())
     names = {rule.id: (rule.id, *rule.previous) for rule in rules.rules}
-    lives = _lives.add_columns(and_(true(), *asked).label("is_asked"))
+    lives = LIVES.add_columns(and_(true(), *asked).label("is_asked"))
     for first in range(0, len(ids), _BATCH):
         some = {"ids": ids[first : first + _BATCH]}
         made = {key: list(rows) for key, rows in groupby(conn.execute(_made, some), lambda row: row.object_id)}
@@ -66,13 +66,16 @@ def redecide(
             yield _Life(rules, told_zones, names, list(rows), made.get(object_id, [])).redecided()
 
 
-_lives = (
+# All transitions of some objects, each with what was known of its object then.
+LIVES: Select[Any] = (
     select(
         transitions.c.id,
         transitions.c.object_id,
         transitions.c.company,
         transitions.c.name,
+        transitions.c.n,
         transitions.c.event_id,
+        transitions.c.occurred_at,
         transitions.c.created_at,
         transitions.c.state,
         transitions.c.version,
@@ -158,7 +161,9 @@ class _Life:
         made_of: set[str] = set()
         for _, grouped in groupby(self._rows, lambda row: (row.version, row.event_id)):
             rows = list(grouped)
-            decided = self._decider.decide(_occasion(rows, past, is_matched), map(happened_of, rows))
+            decided = self._decider.decide(
+                occasion_of(rows, past, is_matched=is_matched, now=_LONG_AGO), map(happened_of, rows)
+            )
             is_matched = decided.is_matched
             stored = {new.id: row for new, row in zip(decided.transitions, rows, strict=True)}
             for delivery in decided.deliveries.values():
@@ -196,7 +201,8 @@ class _Life:
         return of_it[-1] if of_it else None
 
 
-def _occasion(rows: Sequence[Row[Any]], past: Sequence[Row[Any]], is_matched: bool) -> Occasion:
+def occasion_of(rows: Sequence[Row[Any]], past: Sequence[Row[Any]], *, is_matched: bool, now: datetime) -> Occasion:
+    """The occasion on which the transitions *rows* came about, after those of the *past*; all of them of `LIVES`."""
     first = rows[0]
     return Occasion(
         company=first.company,
@@ -211,7 +217,7 @@ def _occasion(rows: Sequence[Row[Any]], past: Sequence[Row[Any]], is_matched: bo
         ),
         event_id=first.event_id,
         received_at=first.received_at or first.created_at,
-        now=_LONG_AGO,
+        now=now,
         is_matched=is_matched,
         is_live=first.kind not in FROM_API,
     )

@@ -28,9 +28,9 @@ from receiver.schema import Origin
 from receiver.writer import Writer
 from routers import lifecycle
 from routers.alarm_events import Alarm, apply_alarm, read_alarm
-from routers.amending import Amendment, amend
-from routers.corrections import Correction, correct
-from routers.deciding import Decided, Decider, Occasion
+from routers.amending import Amendment
+from routers.corrections import Correction
+from routers.deciding import Decided, Decider, Looking, Occasion
 from routers.forgetting import Forgotten, end_erased
 from routers.lifecycle import Event
 from routers.objects import (
@@ -47,8 +47,10 @@ from routers.objects import (
     save_objects,
 )
 from routers.ordering import Pair, promote
-from routers.outbox import NewDelivery, has_spoken, insert_deliveries
+from routers.outbox import NewDelivery, has_spoken
 from routers.rules.ruleset import RuleSet
+from routers.schema import TransitionState
+from routers.telling import sinks_told, tell
 from routers.zones import remember_zone
 from routers.zones import told_zones as read_told_zones
 
@@ -61,22 +63,34 @@ POLL = timedelta(seconds=0.5)
 _ZONES_HOLD = timedelta(seconds=10)
 
 T = TypeVar("T")
+LookingIn = Callable[[Connection], Looking | None]  # how look-ups are found within a transaction
 
 
 class Router:
     """Routes whatever waits, until stopped.
 
     Attributes:
+        on_waiting: Called after a COMMIT of something that waits for look-ups.
         on_deliveries: Called after a COMMIT that put deliveries into the outbox, with the sinks they are for.
         zones: By company, the newest time zone that a call of it told.
     """
 
-    def __init__(self, writer: Writer, clock: Clock, rules: RuleSet, *, forgotten: Forgotten | None = None) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        clock: Clock,
+        rules: RuleSet,
+        *,
+        forgotten: Forgotten | None = None,
+        looking: LookingIn = lambda _: None,
+    ) -> None:
         self._writer = writer
         self._clock = clock
         self._rules = rules
         self._forgotten = forgotten or Forgotten(None)
+        self._looking = looking
         self.on_deliveries: Callable[[Collection[str]], None] = lambda _: None
+        self.on_waiting: Callable[[], None] = lambda: None
         self._wake = asyncio.Event()
         self._stopping = False
         self.zones: dict[str, str] = {}
@@ -125,7 +139,7 @@ class Router:
             self.zones.update(read_told_zones(conn))
             self._zones_hold_until = time.monotonic() + _ZONES_HOLD.total_seconds()
         claimed = claim_received(conn, limit=limit)
-        return route_claimed(conn, claimed, self._clock, self._rules, self.zones, self._forgotten)
+        return route_claimed(conn, claimed, self._clock, self._rules, self.zones, self._forgotten, self._looking(conn))
 
     async def _after(self, report: Report) -> None:
         """What follows from a COMMIT."""
@@ -134,13 +148,21 @@ class Router:
             await self._writer.run(partial(promote, pairs=report.blocked))
         if report.told:
             self.on_deliveries(report.told)
+        if report.waits:
+            self.on_waiting()
         await self._key_uses.see(report.signed)
 
     async def _route_singly(self) -> int:
         for _ in range(MAX_BATCH):
             try:
                 report = await self._writer.run(
-                    partial(_route_alone, clock=self._clock, rules=self._rules, forgotten=self._forgotten)
+                    partial(
+                        _route_alone,
+                        clock=self._clock,
+                        rules=self._rules,
+                        forgotten=self._forgotten,
+                        looking=self._looking,
+                    )
                 )
             except DatabaseUnavailable:
                 raise
@@ -158,7 +180,7 @@ class Router:
 @dataclass(slots=True)
 class Report:
     """How much one transaction did: which sinks there is something for, which time zones of companies it learned,
-    where it made deliveries wait, and which keys had signed what it routed."""
+    where it made deliveries wait, which keys had signed what it routed, and whether something waits for look-ups."""
 
     events: int = 0
     deliveries: int = 0
@@ -166,6 +188,7 @@ class Report:
     zones: dict[str, str] = field(default_factory=dict)
     blocked: set[Pair] = field(default_factory=set)
     signed: Uses = field(default_factory=dict)
+    waits: bool = False
 
 
 @dataclass(slots=True)
@@ -232,6 +255,7 @@ def route_claimed(
     rules: RuleSet,
     told_zones: Mapping[str, str] | None = None,
     forgotten: Forgotten | None = None,
+    looking: Looking | None = None,
 ) -> Report:
     """Route events that this transaction has claimed; those of persons who are *forgotten* bring nothing about."""
     if not claimed:
@@ -241,15 +265,21 @@ def route_claimed(
     work = _Work(objects=lock_objects(conn, (read.key for read in events)))
     events = _without_erased(conn, events, work, forgotten)
     zones = read_told_zones(conn) if told_zones is None else told_zones
-    decider = Decider(rules, zones, partial(work.spoken, conn))
+    decider = Decider(rules, zones, partial(work.spoken, conn), looking)
     # The furthest first: what waited while we were down and is over by now is then recorded and not told.
     for read in sorted(events, key=lambda read: read.stage, reverse=True):
         _tolerantly(conn, read, _route_one, work, read, decider, now)
     _write(conn, work, zones, now)
-    made = [*work.deliveries.values(), *(item.news for item in work.amendments)]
     blocked = work.blocked if conn.dialect.name == "postgresql" else set()  # SQLite has one writer at a time
-    told = frozenset(item.sink for item in made)
-    return Report(len(claimed), len(made), told=told, zones=work.zones, blocked=blocked, signed=uses_in(claimed))
+    return Report(
+        len(claimed),
+        len(work.deliveries) + len(work.amendments),
+        told=sinks_told(work.deliveries.values(), work.amendments),
+        zones=work.zones,
+        blocked=blocked,
+        signed=uses_in(claimed),
+        waits=any(row.state is TransitionState.WAITING for row in work.transitions),
+    )
 
 
 def _tolerantly(conn: Connection, event: Any, think: Callable[..., T], *args: Any) -> T | None:
@@ -281,7 +311,7 @@ class _NotRouted(Exception):
         _log.error("routing.event_failed", event_id=self.event_id, attempts=self.attempts, reason=self.reason)
 
 
-def _route_alone(conn: Connection, clock: Clock, rules: RuleSet, forgotten: Forgotten) -> Report:
+def _route_alone(conn: Connection, clock: Clock, rules: RuleSet, forgotten: Forgotten, looking: LookingIn) -> Report:
     """Route the oldest received event by itself.
 
     Raises:
@@ -289,7 +319,7 @@ def _route_alone(conn: Connection, clock: Clock, rules: RuleSet, forgotten: Forg
     """
     claimed = claim_received(conn, limit=1)
     try:
-        return route_claimed(conn, claimed, clock, rules, forgotten=forgotten)
+        return route_claimed(conn, claimed, clock, rules, forgotten=forgotten, looking=looking(conn))
     except ObjectTaken:
         raise
     except exc.DBAPIError as error:
@@ -381,9 +411,9 @@ def _decide(
         is_live=is_live,
         seen_before=seen_before,
     )
-    decided = decider.decide(occasion, happened)
+    decided = decider.decide(occasion, happened, waits=held.waits)
     held.become(after, read.id)
-    held.matched = decided.is_matched
+    held.matched, held.waits = decided.is_matched, decided.waits
     work.routed.append((held.id, None, read.reason, read.id))
     work.add(decided)
 
@@ -391,11 +421,8 @@ def _decide(
 def _write(conn: Connection, work: _Work, told_zones: Mapping[str, str], now: datetime) -> None:
     save_objects(conn, work.objects, now=now)
     insert_transitions(conn, work.transitions)
-    work.blocked = insert_deliveries(conn, work.deliveries.values(), now=now)
+    work.blocked = tell(conn, work.deliveries.values(), work.corrections, work.amendments, now=now)
     mark_routed(conn, work.routed)
-    for correction in work.corrections:
-        work.blocked |= correct(conn, correction, now=now)
-    work.blocked |= amend(conn, work.amendments, now=now)  # after it, for a correction may bring the first message back
     work.zones = {company: zone for company, zone in work.zones.items() if told_zones.get(company) != zone}
     for company, zone in sorted(work.zones.items()):  # in one order, or two workers wait for each other
         remember_zone(conn, company, zone)

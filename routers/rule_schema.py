@@ -18,7 +18,9 @@ from routers.accounts import AccountConfig
 from routers.blocks import RouterConfig, RuleConfig
 from routers.durations import written_duration
 from routers.hours import CLOSED, DAYS
+from routers.lookups.config import LookupConfig
 from routers.rates import Rate
+from routers.rules.answers import LOOKUP
 from routers.rules.fields import RuleField, fields_of
 from routers.rules.operators import OPERATORS
 from routers.sinks import SINK_TYPES
@@ -36,7 +38,14 @@ Schema = dict[str, Any]
 
 def router_schema() -> Schema:
     """The schema of the whole file, in the draft of 2020-12."""
-    models: list[type[BaseModel]] = [RouterConfig, CompanyConfig, DefaultsConfig, AccountConfig, RuleConfig]
+    models: list[type[BaseModel]] = [
+        RouterConfig,
+        CompanyConfig,
+        DefaultsConfig,
+        AccountConfig,
+        RuleConfig,
+        LookupConfig,
+    ]
     models += SINK_TYPES.values()
     _, generated = models_json_schema([(model, "validation") for model in models], schema_generator=_Written)
     defs: Schema = generated["$defs"]
@@ -66,6 +75,7 @@ def router_schema() -> Schema:
         "companies": companies,
         "accounts": _named(_ref("AccountConfig")),
         "hours": _named(_ref("Hours")),
+        "lookups": _named(_ref("LookupConfig")),
         "sinks": _named(_sink()),
         "rules": {"type": "array", "items": _ref("RuleConfig")},
     }
@@ -130,7 +140,7 @@ def _conditions() -> Schema:
     return {
         "type": "object",
         "properties": asked,
-        "patternProperties": {rf"^({'|'.join(objects)})\.": {}},
+        "patternProperties": {rf"^({'|'.join(objects)})\.": {}, rf"^{LOOKUP}\.[a-z0-9_]+\.[a-z0-9_]+$": {}},
         "additionalProperties": False,
     }
 

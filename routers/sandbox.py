@@ -314,6 +314,45 @@ def _name_problems(tree: nodes.Template, known: Collection[str]) -> list[Problem
     return [Problem(lines[name], f"unknown name '{name}'", _near(name, known) or else_) for name in sorted(unknown)]
 
 
+class PartRead(NamedTuple):
+    """That a template reads `NAME.part.below`, in which line; what is not written is None."""
+
+    line: int
+    part: str | None
+    below: str | None = None
+
+
+def parts_read(source: str, name: str) -> list[PartRead]:
+    """What a template reads of the value *name*; empty for one that cannot be read."""
+    try:
+        tree = _environment(plain).parse(source)
+    except (TemplateError, RecursionError, ValueError):
+        return []
+    parents = {id(child): node for node in _all_nodes(tree) for child in node.iter_child_nodes()}
+    found = []
+    for node in tree.find_all(nodes.Name):
+        if node.name == name and node.ctx == "load":
+            first = parents[id(node)]
+            part = _step(first, node)
+            below = _step(parents[id(first)], first) if part is not None else None
+            found.append(PartRead(node.lineno, part, below))
+    return found
+
+
+def _all_nodes(tree: nodes.Template) -> Iterator[nodes.Node]:
+    yield tree
+    yield from tree.find_all(nodes.Node)
+
+
+def _step(node: nodes.Node, of: nodes.Node) -> str | None:
+    """Which part of *of* the *node* reads; None if it reads no part, or one that is only known later."""
+    if isinstance(node, nodes.Getattr) and node.node is of:
+        return node.attr
+    if isinstance(node, nodes.Getitem) and node.node is of and isinstance(node.arg, nodes.Const):
+        return str(node.arg.value)
+    return None
+
+
 def _near(written: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(written, list(known), n=1, cutoff=0.7)
     return f"did you mean '{near[0]}'?" if near else ""

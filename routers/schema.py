@@ -24,7 +24,7 @@ from receiver.columns import Id, Instant, Json
 from receiver.schema import metadata, one_of, waiting_index
 
 # The newest migration. `serve` asks the database for it instead of loading the migrations; a test compares the two.
-SCHEMA_VERSION = "0005"
+SCHEMA_VERSION = "0006"
 
 
 class TransitionState(StrEnum):
@@ -124,9 +124,26 @@ transitions = Table(
     Column("rules_hash", Id, comment="which rules gave the verdicts"),
     Column("verdicts", Json, comment="per rule that looks at this transition: fired, or why not"),
     Column("reason", Text, comment="why nobody is told of it; null when somebody is"),
+    Column("due_at", Instant, comment="when a waiting one is looked at next"),
     UniqueConstraint("object_id", "name", "n"),
     one_of("state", TransitionState),
 )
+IS_WAITING = transitions.c.state == TransitionState.WAITING.value
+waiting_index("ix_transitions_waiting", transitions.c.due_at, transitions.c.id, where=IS_WAITING)
+waiting_index("ix_transitions_waiting_object", transitions.c.object_id, transitions.c.id, where=IS_WAITING)
+
+lookups = Table(
+    "lookups",
+    metadata,
+    Column("key", Id, primary_key=True, comment="a hash of what was asked, in which account"),
+    Column("name", Id, nullable=False, comment="of the look-up"),
+    Column("answer", Json, comment="its fields; null while it is asked, or if there is none"),
+    Column("problem", Text, comment="why there is no answer"),
+    Column("may_pass", Boolean, nullable=False, server_default=false(), comment="whether the problem may pass"),
+    Column("fetched_at", Instant, comment="when it was answered"),
+    Column("expires_at", Instant, nullable=False, comment="until when it holds, or whoever asks has time"),
+)
+Index("ix_lookups_expires_at", lookups.c.expires_at)
 
 deliveries = Table(
     "deliveries",

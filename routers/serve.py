@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 from starlette.types import ASGIApp
@@ -29,19 +29,29 @@ from receiver.instances import Instance
 from receiver.keeping import Keeper
 from receiver.loggers import get_logger
 from receiver.writer import Writer
+from routers.accounts import NamedAccount, NoAccount, client_of, opened
+from routers.budgets import Priority, SqlBudgets
 from routers.config import Configuration
+from routers.deciding import Looking
 from routers.dispatcher import Dispatcher, Limits
 from routers.forgetting import Forgotten
 from routers.jobs import jobs_of
 from routers.listening import http_server
+from routers.lookups.asking import Lookups
+from routers.lookups.waiting import Waiting, looking_in
 from routers.outbox import shift_open_times
 from routers.periodic import Periodic
 from routers.retries import Policy
 from routers.routing import Router
+from routers.rules.needs import Needs
 from routers.sinks.config import SinkConfig
 from routers.sinks.sink import Sink
 from routers.starting import dispatching_alone, require_schema, trouble_of
 from routers.templates import Templates
+
+if TYPE_CHECKING:
+    from callrail.budgets import Budgets
+    from callrail.client import CallRail
 
 _log = get_logger(__name__)
 
@@ -178,7 +188,16 @@ async def _dispatching(service: _Service) -> AsyncIterator[None]:
     sinks = build_sinks(plan.configuration)
     rules = plan.configuration.rules
     forgotten = Forgotten(plan.configuration.privacy_key(os.environ))
-    router = Router(writer, clock, rules, forgotten=forgotten)
+    needs, budgets = Needs(rules), SqlBudgets(writer, Priority.INTERACTIVE)
+    lookups = Lookups(
+        plan.configuration.lookups, plan.configuration.account_of, _clients(plan.configuration, budgets), writer, clock
+    )
+
+    def looking(conn: Connection) -> Looking | None:
+        return looking_in(conn, lookups, needs, clock) if plan.configuration.looks_up else None
+
+    router = Router(writer, clock, rules, forgotten=forgotten, looking=looking)
+    waiting = Waiting(writer, clock, rules, lookups, needs, router.zones)
     dispatcher = Dispatcher(
         writer,
         clock,
@@ -188,16 +207,18 @@ async def _dispatching(service: _Service) -> AsyncIterator[None]:
         templates=Templates.of(plan.configuration.templates),
         zones=ChainMap({**rules.zones}, router.zones),
     )
-    router.on_deliveries = dispatcher.hint
+    router.on_deliveries = waiting.on_deliveries = dispatcher.hint
+    router.on_waiting = waiting.hint
     writer.on_stored = router.hint
     periodic = Periodic(writer, clock, jobs_of(plan.configuration, writer, clock, dispatcher.hint))
-    parts = (router, dispatcher, periodic)
+    parts = (router, waiting, dispatcher, periodic)
 
     async def begin() -> str | None:
         """What the database has against it, None once everything runs."""
         if (trouble := await trouble_of(database)) is None:
             try:
                 await dispatcher.start(alone=database.is_sqlite)
+                await waiting.start(alone=database.is_sqlite)
             except DatabaseUnavailable as error:
                 return str(error)
             tasks.extend(asyncio.create_task(part.run()) for part in parts)
@@ -221,6 +242,24 @@ async def _dispatching(service: _Service) -> AsyncIterator[None]:
         for part in parts:
             part.stop()
         await asyncio.gather(*tasks)
+        await lookups.aclose()
+        await budgets.aclose()
+
+
+def _clients(configuration: Configuration, budgets: Budgets) -> Mapping[str, CallRail]:
+    """By account, its client; none if nothing is ever looked up. An account without its key cannot be asked.
+
+    A key that is missing keeps nobody from being told: its look-ups fail, and say so.
+    """
+    clients: dict[str, CallRail] = {}
+    for name, config in configuration.accounts.items() if configuration.looks_up else ():
+        try:
+            clients[name] = client_of(
+                opened(NamedAccount(name, config, configuration.document.file), os.environ), budgets
+            )
+        except NoAccount as error:
+            _log.error("lookups.no_key", account=name, reason=str(error))
+    return clients
 
 
 @contextlib.asynccontextmanager

@@ -19,6 +19,7 @@ from routers.filters import KEY_MARK, ZONE, holds_access_key, join, link, ordina
 from routers.hours import time_zone
 from routers.leases import Delivery
 from routers.messages import Amend, Chapter, First, Message, Text
+from routers.rules.answers import LOOKED_UP, LOOKUP
 from routers.sandbox import (
     RESERVED_MARK,
     Compiled,
@@ -28,7 +29,7 @@ from routers.sandbox import (
     problems_of,
     without_half_an_entity,
 )
-from routers.transitions import Transition
+from routers.transitions import Transition, template_name
 
 _log = get_logger(__name__)
 
@@ -38,7 +39,7 @@ _MAX_TITLE = 200
 _CUT = "… cut here: the template writes too much"
 
 # Facts for rules and templates that are not CallRail's and are never told to systems.
-_RESERVED = (f"{RESERVED_MARK}before", f"{RESERVED_MARK}received")
+_RESERVED = (f"{RESERVED_MARK}before", f"{RESERVED_MARK}received", LOOKED_UP)
 
 # What a template sees beside CallRail's own fields, and what it is.
 OWN_NAMES: dict[str, str] = {
@@ -58,6 +59,7 @@ OWN_NAMES: dict[str, str] = {
     "before": "the fields before they changed, as before.tags or before[name]",
     "fields": "the fields as they were then, by a name in brackets: fields[name]",
     "now": "the fields as they are at the time of sending: now.tags",
+    "lookup": "what was looked up at CallRail, as lookup.NAME.FIELD",
     "opt_out": "whether the text says that they want no more texts",
     "contact_name": "the name found in a form",
     "contact_email": "the e-mail address found in a form",
@@ -77,12 +79,7 @@ OWN_NAMES: dict[str, str] = {
 }
 
 
-def default_name(transition: Transition) -> str:
-    """The name of the template that *transition* has by default: `call_missed` for `call.missed`."""
-    return transition.value.replace(".", "_")
-
-
-BUILT_IN_NAMES = frozenset(map(default_name, Transition))
+BUILT_IN_NAMES = frozenset(map(template_name, Transition))
 
 # --- reading and checking --------------------------------------------------------------------------------------------
 
@@ -248,7 +245,7 @@ def _write(
     zone: tzinfo | None,
 ) -> Text:
     """The text. A template that fails costs its words, never the message: the built-in one speaks instead."""
-    built_in = default_name(delivery.transition)
+    built_in = template_name(delivery.transition)
     for source, name in ((templates, delivery.template or built_in), (built_in_templates(), built_in)):
         try:
             told_zone = zone or _told_zone(facts)
@@ -324,6 +321,9 @@ def _data(delivery: Delivery, facts: Mapping[str, Any]) -> dict[str, Any]:
     before = facts.get("$before")
     if isinstance(before, dict):
         data["before"] = _open(before)
+    answers = data["fields"].pop(LOOKUP, None)
+    if isinstance(answers, dict):
+        data["lookup"] = {name: _open(answer) for name, answer in answers.items()}
     if delivery.replay is not None:
         data["replayed"] = True
     return data

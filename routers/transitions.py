@@ -39,6 +39,11 @@ class Transition(StrEnum):
     ROUTER_RECOVERED = "router.recovered"
 
 
+def template_name(transition: Transition) -> str:
+    """The name of the template that *transition* has by default: `call_missed` for `call.missed`."""
+    return transition.value.replace(".", "_")
+
+
 # Alarms: what we tell of ourselves. Those of the installation belong to no company; in the place of one stands a name
 # that none can have.
 OF_THE_INSTALLATION = frozenset(name for name in Transition if name.startswith("router."))

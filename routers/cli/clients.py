@@ -45,10 +45,10 @@ async def open_client(account: str | None, where: Where) -> AsyncIterator[CallRa
             async with client_of(meant) as client:
                 yield client
             return
-        from routers.budgets import Priority, SqlBudgets
+        from routers.budgets import InThreads, Priority, SqlBudgets
         from routers.cli.database_errors import told_plainly
 
-        budgets = SqlBudgets(database, Priority.INTERACTIVE)
+        budgets = SqlBudgets(InThreads(database), Priority.INTERACTIVE)
         with told_plainly():
             try:
                 async with client_of(meant, budgets) as client:

@@ -106,6 +106,10 @@ class Faults:
         """
         self._orders.append(_Order(method, path, fault, times))
 
+    def clear(self) -> None:
+        """From now on nothing goes wrong."""
+        self._orders.clear()
+
     def take(self, method: str, path: str) -> Fault | None:
         """The fault of this request, used once by it."""
         for order in self._orders:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 from typing import Literal
 
 from callrail.fields import PLACEHOLDERS, FieldType
+from routers.rules.answers import Answers, answer_field, is_answer
 from routers.rules.fields import GOING_ON, RuleField, did_you_mean, fields_at, told_at
 from routers.rules.operators import OPERATORS, read_question
 from routers.rules.questions import Asked, At, Complain, Question
@@ -35,15 +38,25 @@ class JoinedNode:
 Node = FieldNode | JoinedNode
 
 
-def read_block(block: Mapping[str, object], transitions: Collection[Transition], complain: Complain) -> list[Node]:
-    """A node for each line of *block*; what is wrong is told to *complain* and left out."""
-    return _Reader(transitions, complain).block(block, ())
+def read_block(
+    block: Mapping[str, object],
+    transitions: Collection[Transition],
+    complain: Complain,
+    answers: Answers = MappingProxyType({}),
+) -> list[Node]:
+    """A node for each line of *block*; what is wrong is told to *complain* and left out.
+
+    Args:
+        answers: What can be looked up, by name.
+    """
+    return _Reader(transitions, complain, answers).block(block, ())
 
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
     transitions: Collection[Transition]
     complain: Complain
+    answers: Answers
 
     def block(self, block: Mapping[str, object], at: At) -> list[Node]:
         nodes = [self._line(key, wanted, (*at, key)) for key, wanted in block.items()]
@@ -89,6 +102,11 @@ class _Reader:
         return JoinedNode("all", tuple(nodes)) if nodes else None
 
     def _field(self, name: str, wanted: object, at: At) -> Node | None:
+        if is_answer(name):
+            answered = answer_field(name, self.answers, self.transitions, partial(self.complain, at, key=True))
+            asked = Asked(name, answered, self.transitions, self.complain) if answered is not None else None
+            question = read_question(asked, wanted, at) if asked is not None else None
+            return FieldNode(name, question) if question is not None else None
         field = self._known(name, at)
         if field is None:
             return None

@@ -12,6 +12,7 @@ from typing import Any
 from receiver.positioned_yaml import Loc, validated
 from routers.blocks import ExceptCompanies, RuleConfig, SendConfig
 from routers.complaints import Complaints
+from routers.rules.answers import Answers, impossible
 from routers.rules.conditions import Condition, compile_conditions
 from routers.rules.fields import did_you_mean
 from routers.rules.ruleset import Rule, To
@@ -24,7 +25,8 @@ _TRANSITIONS = {name.value: name for name in Transition}
 class Names:
     """What a rule may name. *sinks* and *templates* are None where they cannot be read, so that none is called missing.
 
-    *roles* are all there are in any company; *with_hours* are the companies that have opening hours.
+    *roles* are all there are in any company; *with_hours* are the companies that have opening hours; *answers* what can
+    be looked up.
     """
 
     companies: Collection[str]
@@ -32,6 +34,7 @@ class Names:
     roles: Collection[str]
     templates: Collection[str] | None
     with_hours: Collection[str]
+    answers: Answers = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,7 @@ class RuleCompiler:
             send=tuple(self._sends(written, loc)),
             name=written.name,
             previous=written.was,
+            lookups=tuple(self._lookups(written, when, loc)),
             stop=written.stop,
             repeat=written.repeat,
             mute=written.mute,
@@ -170,10 +174,22 @@ class RuleCompiler:
             silent = False
             self.complaints.complain((*loc, *at), problem, hint, key=key, warning=warning)
 
-        compiled = compile_conditions(block, when, complain)
+        compiled = compile_conditions(block, when, complain, self.names.answers)
         if silent:
             self._compiled[asked] = compiled
         return compiled
+
+    def _lookups(self, written: RuleConfig, when: frozenset[Transition], loc: Loc) -> Iterator[str]:
+        answers = self.names.answers
+        for position, name in enumerate(written.lookups):
+            where: Loc = (*loc, "lookups", position)
+            if name not in answers:
+                hint = did_you_mean(name, answers) or f"there are: {', '.join(answers)}"
+                self.complaints.complain(where, f"there is no look-up '{name}'", hint)
+            elif when and (problem := impossible(name, answers[name], when)):
+                self.complaints.complain(where, *problem)
+            else:
+                yield name
 
     def _sends(self, written: RuleConfig, loc: Loc) -> Iterator[To]:
         seen: set[str] = set()

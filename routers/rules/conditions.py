@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
 
+from routers.rules.answers import Answers, is_answer
 from routers.rules.blocks import FieldNode, Node, read_block
 from routers.rules.questions import (
-    UNTOLD,
     Ask,
     Complain,
     Facts,
@@ -26,6 +27,7 @@ from routers.rules.questions import (
     deny,
     getter,
 )
+from routers.rules.values import UNTOLD
 from routers.transitions import Transition
 
 __all__ = ["Complain", "Condition", "Facts", "Finding", "Show", "as_found", "compile_conditions"]
@@ -57,14 +59,17 @@ class Condition:
 
 
 def compile_conditions(
-    block: Mapping[str, object], transitions: Collection[Transition], complain: Complain
+    block: Mapping[str, object],
+    transitions: Collection[Transition],
+    complain: Complain,
+    answers: Answers = MappingProxyType({}),
 ) -> tuple[Condition, ...]:
-    """The conditions of *block* for a rule that listens to *transitions*.
+    """The conditions of *block* for a rule that listens to *transitions* and may look up *answers*.
 
     Nothing a user wrote is raised: every mistake goes to *complain*, with its place in the block, and the condition
     is left out.
     """
-    return tuple(_compiled(node) for node in read_block(block, transitions, complain))
+    return tuple(_compiled(node) for node in read_block(block, transitions, complain, answers))
 
 
 # --- the two twins ---------------------------------------------------------------------------------------------------
@@ -82,7 +87,7 @@ def _compiled(node: Node) -> Condition:
 
 def _fields(node: Node) -> set[str]:
     if isinstance(node, FieldNode):
-        return {node.name.partition(".")[0]}
+        return {node.name if is_answer(node.name) else node.name.partition(".")[0]}
     return {name for inner in node.nodes for name in _fields(inner)}
 
 

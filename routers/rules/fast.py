@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from routers.rules.questions import UNTOLD, Fast
+from routers.rules.questions import Fast
+from routers.rules.values import UNTOLD
 
 
 def equal(value: Any) -> tuple[Fast, Fast]:

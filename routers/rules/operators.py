@@ -16,10 +16,10 @@ from typing import Any
 from callrail.fields import FieldType
 from routers.durations import parse_duration
 from routers.rules import fast
+from routers.rules.answers import is_answer
 from routers.rules.fields import COMPARING, did_you_mean
 from routers.rules.patterns import BadPattern, compile_pattern
 from routers.rules.questions import (
-    UNTOLD,
     Ask,
     Asked,
     At,
@@ -33,7 +33,7 @@ from routers.rules.questions import (
     getter,
     negation,
 )
-from routers.rules.values import alternatives, instant_of, number_of, phone_key, shown, span_of, texts_of
+from routers.rules.values import UNTOLD, alternatives, instant_of, number_of, phone_key, shown, span_of, texts_of
 from routers.rules.wanted import (
     CLOCK,
     as_written,
@@ -70,10 +70,17 @@ def _operator(asked: Asked, name: object, wanted: object, at: At) -> Question | 
         hint = did_you_mean(str(name), OPERATORS) or f"there are: {', '.join(OPERATORS)}"
         asked.complain(at, f"unknown operator '{name}'", hint, key=True)
         return None
+    if is_answer(asked.name) and name in _OF_VERSIONS:
+        hint = "ask what it is now"
+        asked.complain(at, f"'{name}' asks what a version changed, and a look-up knows no before", hint, key=True)
+        return None
     if asked.type not in known.types:
         asked.complain(at, *_does_not_go_with(asked, str(name)), key=True)
         return None
     return known.read(asked, wanted, at)
+
+
+_OF_VERSIONS = frozenset({"changed", "added", "removed"})
 
 
 def _does_not_go_with(asked: Asked, name: str) -> tuple[str, str]:

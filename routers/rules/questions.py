@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from callrail.fields import FieldType
+from routers.rules.answers import answer_in, is_answer
 from routers.rules.fields import RuleField
-from routers.rules.values import shown
+from routers.rules.values import UNTOLD, shown
 from routers.transitions import Transition
 
 Facts = Mapping[str, Any]
@@ -20,8 +22,6 @@ Truth = bool | None  # None: nobody knows
 Complain = Callable[..., None]
 Fast = Callable[[str], Callable[[Facts], bool]]
 Show = Callable[[str, Any], str]  # the name of a field, with its dots, and what was found: how that reads
-
-UNTOLD: Any = object()
 
 
 def as_found(_name: str, found: Any) -> str:
@@ -75,12 +75,14 @@ class Asked:
 
     @property
     def type(self) -> FieldType | None:
-        return None if "." in self.name else self.field.type
+        return None if "." in self.name and self.name != self.field.name else self.field.type
 
 
 def getter(name: str) -> Callable[[Facts], Any]:
     """What is told of the field *name*, with dots below objects; UNTOLD if nothing, None if it is empty."""
     head, *path = name.split(".")
+    if is_answer(name):
+        return partial(answer_in, path)
 
     def get(facts: Facts) -> Any:
         found = facts.get(head, UNTOLD)

@@ -27,13 +27,15 @@ class Reason(StrEnum):
     NONE_FIRED = "no rule fired"
     OPT_OUT = "opt-out"
     UNMATCHED = "unmatched"
+    WAITS = "waits for"
+    NO_ANSWER = "no answer"
 
     def about(self, what: str) -> str:
         """The stored reason, with *what* it is about."""
         return f"{self.value} {what}"
 
 
-_MATCHED = frozenset({Reason.FIRED, Reason.MUTED, Reason.ALREADY_TOLD, Reason.LATE, Reason.UNMATCHED})
+_MATCHED = frozenset({Reason.FIRED, Reason.MUTED, Reason.ALREADY_TOLD, Reason.LATE, Reason.UNMATCHED, Reason.NO_ANSWER})
 
 _SENTENCES = {
     Reason.FIRED: "The rule fired.",
@@ -50,6 +52,8 @@ _SENTENCES = {
     Reason.NO_RULE: "No rule of the company looks at this.",
     Reason.NONE_FIRED: "Rules look at this, and the conditions of none were right; each has its own reason.",
     Reason.OPT_OUT: "The text asks for no more texts, and the rule does not ask about opt_out.",
+    Reason.WAITS: "It waits for what is looked up at CallRail: {what}.",
+    Reason.NO_ANSWER: "The rule matched, but it is told only with the look-up {what}, which failed (on_failure: drop).",
     Reason.UNMATCHED: "No rule fired, so it went where unmatched: sends it.",
 }
 

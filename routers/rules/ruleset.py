@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from routers.hours import Schedule
 from routers.messages import Amend
+from routers.rules.answers import Answers
 from routers.rules.conditions import Condition, Facts, Finding, Show, as_found
 from routers.rules.reasons import Reason, reason_of
-from routers.transitions import Transition
+from routers.transitions import Transition, template_name
 
 DEFAULT_MAX_AGE = timedelta(hours=24)
 FIRED = Reason.FIRED.value  # plain text, as it is stored
@@ -82,7 +83,8 @@ class To:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule, compiled. *companies* is None for all; *previous* are ids it had before.
+    """One rule, compiled. *companies* is None for all; *previous* are ids it had before;
+    *lookups* are those that its messages need beside what their templates name.
 
     Of *conditions* all must hold; one of *exceptions* that holds is enough to keep the rule silent. *stop*: when it
     fires, no later rule does. *mute*: what it says is recorded, and nobody is told.
@@ -96,6 +98,7 @@ class Rule:
     send: tuple[To, ...]
     name: str | None = None
     previous: tuple[str, ...] = ()
+    lookups: tuple[str, ...] = ()
     stop: bool = False
     repeat: bool = False
     mute: bool = False
@@ -113,6 +116,21 @@ class Rule:
 
     def looks_at(self, company: str, transition: Transition) -> bool:
         return transition in self.when and (self.companies is None or company in self.companies)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The look-ups that messages show: by template, and by sink for those whose settings are templates."""
+
+    by_template: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    by_sink: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    def by(self, rule: Rule, send: Collection[Send], transition: Transition) -> frozenset[str]:
+        """Those that *rule* names, and those that its messages to *send* show."""
+        return frozenset(rule.lookups).union(
+            *(self.by_template.get(one.template or template_name(transition), frozenset()) for one in send),
+            *(self.by_sink.get(one.sink, frozenset()) for one in send),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +207,8 @@ class RuleSet:
     """All rules of an installation. *hash* names exactly these rules in stored rows.
 
     *roles*, *hours* and *zones* are by company; *everyone_else* is `unmatched:`, by the sort of object;
-    *for_people* are the sinks that people read; *amends* is, by sink, how it amends.
+    *for_people* are the sinks that people read; *amends* is, by sink, how it amends; *answers* is what can be
+    looked up, *shown* what messages show of it.
     """
 
     rules: Sequence[Rule]
@@ -200,6 +219,8 @@ class RuleSet:
     zones: Mapping[str, str] = field(default_factory=dict)
     for_people: frozenset[str] = frozenset()
     amends: Mapping[str, Amending] = field(default_factory=dict)
+    shown: Shown = field(default_factory=Shown)
+    answers: Answers = field(default_factory=dict)
     _index: dict[tuple[str, Transition], tuple[_Looking, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     def decide(self, company: str, transition: Transition, facts: Facts) -> Decision:

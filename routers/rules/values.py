@@ -11,6 +11,8 @@ from typing import Any
 
 from callrail.phones import e164
 
+UNTOLD: Any = object()  # stands for a field that is not told, where None is one told empty
+
 _SHOWN_LENGTH = 80
 _READ_LENGTH = 200  # as much of a long text is looked at to show its start
 _NUMBER = re.compile(r"(-?)[$€£]?((?:[0-9]{1,15}|[0-9]{1,3}(?:,[0-9]{3}){1,5})(?:\.[0-9]{1,15})?|\.[0-9]{1,15})")

@@ -8,8 +8,8 @@ from typing import Any
 
 from routers.escapes import Escape
 from routers.messages import Chapter, Message, Text
-from routers.templates import built_in_templates, default_name
-from routers.transitions import Transition
+from routers.templates import built_in_templates
+from routers.transitions import Transition, template_name
 from tests.routers.facts import facts_of
 
 RANG_AT = datetime(2026, 3, 10, 13, 15, 2, tzinfo=UTC)
@@ -22,7 +22,7 @@ def words_of(transition: Transition, **facts: Any) -> Callable[[Escape], Text]:
     """The built-in text of *transition* for the invented caller, with *facts* of one's own."""
     told = {**facts_of(transition), "who": "AVERY QUILL · (404) 555-0101 · first call", "occurred_at": RANG_AT} | facts
     values = {**told, "fields": told, "before": told.get("$before", {})}
-    return lambda escape: built_in_templates().render(default_name(transition), values, escape, zone=UTC)
+    return lambda escape: built_in_templates().render(template_name(transition), values, escape, zone=UTC)
 
 
 def story(*transitions: Transition, **facts: Any) -> tuple[Chapter, ...]:

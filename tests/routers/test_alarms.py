@@ -25,7 +25,7 @@ from receiver.instances import ALIVE_FOR, Instance, beat
 from receiver.schema import EventState, Origin, QuarantineReason, events
 from routers.alarm_events import KIND
 from routers.alarms import AT_MOST_EVERY, CALM, watch
-from routers.budgets import Priority, SqlBudgets
+from routers.budgets import InThreads, Priority, SqlBudgets
 from routers.cli import main
 from routers.config import read_config
 from routers.lanes import hold, lock_lane, open_lane, release, save_lane
@@ -406,7 +406,7 @@ def test_events_that_wait_for_long_are_a_backlog_of_routing(database: Database) 
 
 def use(database: Database, budget: Budget, count: int, *, at: datetime, hourly: int = 100) -> None:
     """Requests of an account that may send *hourly* an hour."""
-    shared = SqlBudgets(database, Priority.INTERACTIVE, now=lambda: at)
+    shared = SqlBudgets(InThreads(database), Priority.INTERACTIVE, now=lambda: at)
     asyncio.run(shared.learn("ACC1", budget, Told(hourly, count, None, None)))
 
 

@@ -18,7 +18,7 @@ from callrail.client import CallRail
 from callrail.exceptions import BudgetSpent
 from callrail.request import Budget
 from receiver.database import Database
-from routers.budgets import Priority, SqlBudgets, Usage, in_words, usages
+from routers.budgets import InThreads, Priority, SqlBudgets, Usage, in_words, usages
 from routers.fake_callrail import FakeCallRail, small_world
 from routers.fake_callrail.serving import serve_in_background, serving
 from routers.schema import budget_uses, budgets
@@ -43,7 +43,7 @@ class Clock:
 async def allow(database: Database, clock: Clock, hourly: int, daily: int) -> None:
     """As CallRail tells it."""
     told = Told(hourly, None, daily, None)
-    await SqlBudgets(database, Priority.INTERACTIVE, now=clock).learn(ACCOUNT, Budget.GENERAL, told)
+    await SqlBudgets(InThreads(database), Priority.INTERACTIVE, now=clock).learn(ACCOUNT, Budget.GENERAL, told)
 
 
 async def take_all(shared: SqlBudgets, most: int = 2_000) -> int:
@@ -59,7 +59,9 @@ async def take_all(shared: SqlBudgets, most: int = 2_000) -> int:
 async def test_request_1001_of_an_hour_is_not_taken_by_several_either(database_url: str) -> None:
     clock = Clock()
     with opened(database_url) as one, opened(database_url) as other:
-        several = [SqlBudgets(each, Priority.INTERACTIVE, now=clock, block=7) for each in (one, other, one, other)]
+        several = [
+            SqlBudgets(InThreads(each), Priority.INTERACTIVE, now=clock, block=7) for each in (one, other, one, other)
+        ]
         counts = await asyncio.gather(*map(take_all, several))
         assert sum(counts) == 1_000
         with pytest.raises(BudgetSpent) as spent:
@@ -75,9 +77,9 @@ async def test_what_was_taken_ahead_is_given_back(database_url: str) -> None:
     clock = Clock()
     with opened(database_url) as database:
         await allow(database, clock, 20, 100)
-        first = SqlBudgets(database, Priority.INTERACTIVE, now=clock, block=15)
+        first = SqlBudgets(InThreads(database), Priority.INTERACTIVE, now=clock, block=15)
         await first.take(ACCOUNT, Budget.GENERAL)
-        second = SqlBudgets(database, Priority.INTERACTIVE, now=clock, block=15)
+        second = SqlBudgets(InThreads(database), Priority.INTERACTIVE, now=clock, block=15)
         assert await take_all(second) == 5
         await first.aclose()
         await first.aclose()
@@ -94,7 +96,7 @@ async def test_who_matters_less_leaves_room_for_who_matters_more(database_url: s
     with opened(database_url) as database:
         await allow(database, clock, 100, 1_000)
         taken = {
-            priority: await take_all(SqlBudgets(database, priority, now=clock, block=3))
+            priority: await take_all(SqlBudgets(InThreads(database), priority, now=clock, block=3))
             for priority in (Priority.WATCHDOG, Priority.BACKFILL, Priority.FOLLOW_UP, Priority.INTERACTIVE)
         }
     assert list(taken.values()) == [50, 20, 20, 10]
@@ -103,7 +105,7 @@ async def test_who_matters_less_leaves_room_for_who_matters_more(database_url: s
 async def test_what_callrail_tells_of_others_counts(database_url: str) -> None:
     clock = Clock()
     with opened(database_url) as database:
-        shared = SqlBudgets(database, Priority.INTERACTIVE, now=clock, block=1)
+        shared = SqlBudgets(InThreads(database), Priority.INTERACTIVE, now=clock, block=1)
         for _ in range(4):
             await shared.take(ACCOUNT, Budget.GENERAL)
         await shared.learn(ACCOUNT, Budget.GENERAL, Told(50, 40, 500, 60))
@@ -132,7 +134,7 @@ def test_no_hour_and_no_day_holds_more_than_is_allowed(
                 conn.execute(delete(budget_uses))
                 conn.execute(delete(budgets))
             await allow(database, clock, hourly, daily)
-            two = [SqlBudgets(database, Priority.INTERACTIVE, now=clock, block=block) for _ in range(2)]
+            two = [SqlBudgets(InThreads(database), Priority.INTERACTIVE, now=clock, block=block) for _ in range(2)]
             for who, seconds in steps:
                 clock.now += timedelta(seconds=seconds)
                 if await take_all(two[who], most=1):
@@ -147,7 +149,7 @@ def test_no_hour_and_no_day_holds_more_than_is_allowed(
 async def test_old_minutes_are_forgotten(database_url: str) -> None:
     clock = Clock()
     with opened(database_url) as database:
-        shared = SqlBudgets(database, Priority.INTERACTIVE, now=clock)
+        shared = SqlBudgets(InThreads(database), Priority.INTERACTIVE, now=clock)
         for _ in range(4):
             await shared.take(ACCOUNT, Budget.GENERAL)
             clock.now += timedelta(hours=20)
@@ -158,7 +160,7 @@ async def test_old_minutes_are_forgotten(database_url: str) -> None:
 async def test_a_client_counts_there(database_url: str) -> None:
     world = small_world(calls=3, seed=1)
     with opened(database_url) as database:
-        shared = SqlBudgets(database, Priority.INTERACTIVE)
+        shared = SqlBudgets(InThreads(database), Priority.INTERACTIVE)
         async with (
             serving(FakeCallRail(world)) as url,
             CallRail(world.key, world.accounts[0].id, base_url=url, budgets=shared) as client,
@@ -214,7 +216,7 @@ def test_commands_count_together_and_status_tells(shell: Callable[..., Ran]) -> 
 
 def test_what_is_spent_is_told_and_nothing_is_sent(shell: Callable[..., Ran], database_url: str) -> None:
     with opened(database_url) as database:
-        shared = SqlBudgets(database, Priority.INTERACTIVE)
+        shared = SqlBudgets(InThreads(database), Priority.INTERACTIVE)
         asyncio.run(shared.learn(ACCOUNT_OF_THE_FAKE, Budget.GENERAL, Told(5, 5, 9, 9)))
     ran = shell("api", "tags", "list")
     assert ran.code == 1

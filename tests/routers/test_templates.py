@@ -27,12 +27,11 @@ from routers.templates import (
     Templates,
     built_in_templates,
     check_templates,
-    default_name,
     read_folder,
     render,
     values_of,
 )
-from routers.transitions import ALARMS, OF_THE_INSTALLATION, Transition
+from routers.transitions import ALARMS, OF_THE_INSTALLATION, Transition, template_name
 from tests.routers.facts import CALL, FORM, TEXT, facts_of
 from tests.routers.store import a_delivery
 
@@ -523,7 +522,7 @@ def test_no_fact_can_break_a_message(
     message = rendered(transition, facts, occurred_at=occurred_at)
     delivery = delivery_of(transition, facts, occurred_at=occurred_at)
     values = values_of(delivery, delivery.facts)
-    text = built_in_templates().render(default_name(transition), values, escape)
+    text = built_in_templates().render(template_name(transition), values, escape)
 
     assert text.title
     assert all(text.lines)

@@ -1,0 +1,86 @@
+"""Answers of look-ups, and the table in which they hold for a while: one process asks, the others wait for it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, bindparam, delete, select, update
+
+from receiver.bulk import BulkInsert
+from routers.schema import lookups
+
+_held = select(lookups).where(lookups.c.key == bindparam("key"))
+_insert = BulkInsert(lookups, lookups.c.key, lookups.c.name, lookups.c.expires_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a look-up told, or why it told nothing.
+
+    Attributes:
+        fields: By name; None where there is no answer.
+        problem: Why there is none, in a few words; None where there is one.
+        holds: How long others may rely on it; not at all where None.
+        may_pass: Whether the problem may pass, so that asking again helps.
+        is_cached: Whether it was told before, and held still.
+    """
+
+    fields: Mapping[str, Any] | None
+    fetched_at: datetime
+    problem: str | None = None
+    holds: timedelta | None = None
+    may_pass: bool = False
+    is_cached: bool = False
+
+    def noted(self) -> dict[str, Any]:
+        """What is kept of it beside its fields."""
+        noted: dict[str, Any] = {"from": "cache" if self.is_cached else "api", "at": self.fetched_at.isoformat()}
+        return noted | ({"problem": self.problem} if self.problem is not None else {})
+
+
+def key_of(name: str, account: str, operation: str, arguments: Mapping[str, Any], about: str | None) -> str:
+    """The key of what is asked. *about* is the thing that the answer is of use for alone, if it is for one."""
+    asked = orjson.dumps([name, account, operation, arguments, about], option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(asked).hexdigest()
+
+
+def cached(conn: Connection, key: str, now: datetime) -> Answer | None:
+    """The answer that still holds."""
+    row = conn.execute(_held, {"key": key}).first()
+    if row is None or row.fetched_at is None or row.expires_at <= now:
+        return None
+    return Answer(row.answer, row.fetched_at, row.problem, may_pass=row.may_pass, is_cached=True)
+
+
+def begin(conn: Connection, key: str, name: str, now: datetime, until: datetime) -> bool:
+    """Whether we are to ask: nobody has an answer that holds, and nobody else is at it. We have time *until* then."""
+    if _insert(conn, [(key, name, until)]):
+        return True
+    taken = update(lookups).where(lookups.c.key == key, lookups.c.expires_at <= now)
+    return conn.execute(taken.values(expires_at=until, fetched_at=None, answer=None, problem=None)).rowcount == 1
+
+
+def keep(conn: Connection, key: str, answer: Answer) -> None:
+    """The *answer* we asked for; if it holds not at all, whoever needs it next asks."""
+    mine = lookups.c.key == key
+    if answer.holds is None:
+        conn.execute(delete(lookups).where(mine))
+        return
+    values = {"answer": answer.fields, "problem": answer.problem, "may_pass": answer.may_pass}
+    times = {"fetched_at": answer.fetched_at, "expires_at": answer.fetched_at + answer.holds}
+    conn.execute(update(lookups).where(mine).values(**values, **times))
+
+
+def drop_expired(conn: Connection, now: datetime) -> int:
+    """Remove what holds no longer."""
+    return conn.execute(delete(lookups).where(lookups.c.expires_at <= now)).rowcount
+
+
+def forget_all(conn: Connection) -> None:
+    """Remove all answers: they may tell of somebody who was erased, and are asked for anew where they are needed."""
+    conn.execute(delete(lookups))

@@ -1,0 +1,322 @@
+"""Transitions that wait for look-ups: what is missing is asked for, then they are decided like any other.
+
+An object's transitions are decided in their order: what came later waits behind what came first. A transition that
+waits is a row with a due time. Whoever takes it moves that time into the future; if it is never heard of again, the
+next one asks anew. Only reading is done meanwhile, so nothing can happen twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import takewhile
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, exists, select, update
+
+from receiver.bulk import BulkUpdate
+from receiver.clock import Clock
+from receiver.columns import fixed
+from receiver.exceptions import DatabaseUnavailable
+from receiver.loggers import get_logger
+from receiver.writer import Writer
+from routers.deciding import Decider, Looking
+from routers.lookups.answers import Answer
+from routers.lookups.asking import Lookups
+from routers.lookups.definitions import Facts, OnFailure
+from routers.objects import TransitionRow
+from routers.ordering import Pair, promote
+from routers.outbox import has_spoken
+from routers.redeciding import LIVES, occasion_of
+from routers.rules.needs import Needs
+from routers.rules.reasons import Reason
+from routers.rules.ruleset import RuleSet
+from routers.schema import TransitionState, objects, transitions
+from routers.telling import sinks_told, tell
+from routers.transitions import Transition
+from routers.zones import told_zones
+
+_log = get_logger(__name__)
+
+POLL = timedelta(seconds=1)
+LEASE = timedelta(seconds=60)
+_AT_ONCE = 20
+# With on_failure: wait. The last is repeated until the look-up's own time is over.
+_TRY_AGAIN = (timedelta(seconds=10), timedelta(seconds=30), timedelta(minutes=1), timedelta(minutes=2))
+
+
+def looking_in(
+    conn: Connection, lookups: Lookups, needs: Needs, clock: Clock, asked: Mapping[str, Answer] | None = None
+) -> Looking:
+    """How look-ups are found within a transaction: those just *asked* for, else what is at hand."""
+    just_asked = asked or {}
+
+    def find(company: str, names: Collection[str], facts: Facts) -> Mapping[str, Answer]:
+        others = [name for name in names if name not in just_asked]
+        found = {name: just_asked[name] for name in names if name in just_asked}
+        return found | (lookups.at_hand(conn, company, others, facts, clock.now(conn)) if others else {})
+
+    return Looking(needs, find, lookups.dropping)
+
+
+class Waiting:
+    """Decides whatever waits, until stopped.
+
+    Attributes:
+        on_deliveries: Called after a COMMIT that put deliveries into the outbox, with the sinks they are for.
+    """
+
+    def __init__(
+        self, writer: Writer, clock: Clock, rules: RuleSet, lookups: Lookups, needs: Needs, zones: Mapping[str, str]
+    ) -> None:
+        self._writer = writer
+        self._clock = clock
+        self._rules = rules
+        self._lookups = lookups
+        self._needs = needs
+        self._zones = zones
+        self.on_deliveries: Callable[[Collection[str]], None] = lambda _: None
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+
+    def hint(self) -> None:
+        """Something waits."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Take up nothing further. What waits goes on waiting, in the database."""
+        self._stopping = True
+        self._wake.set()
+
+    async def start(self, *, alone: bool) -> None:
+        """Take back what an earlier process had taken, when this one is *alone*."""
+        if alone:
+            await self._writer.run(lambda conn: conn.execute(_due_now, {"now": self._clock.now(conn)}))
+
+    async def run(self) -> None:
+        """Decide until `stop`, then let what is under way end."""
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                await self._take_up()
+            except DatabaseUnavailable:
+                pass  # the writer has said so
+            except Exception:
+                _log.exception("lookups.waiting_failed")
+            if not self._stopping:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), POLL.total_seconds())
+        for task in self._under_way.values():
+            task.cancel()
+        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+
+    async def _take_up(self) -> None:
+        room = _AT_ONCE - len(self._under_way)
+        if room <= 0:
+            return
+        for object_id in await self._writer.run(partial(_take, clock=self._clock, limit=room)):
+            if object_id not in self._under_way:
+                task = self._under_way[object_id] = asyncio.create_task(self._decide(object_id))
+                task.add_done_callback(partial(self._done, object_id))
+
+    def _done(self, object_id: str, task: asyncio.Task[None]) -> None:
+        del self._under_way[object_id]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            if not isinstance(error, DatabaseUnavailable):
+                _log.error("lookups.not_decided", object_id=object_id, error=type(error).__name__, exc_info=error)
+            return
+        self.hint()  # there may be room now, and later ones of the object
+
+    async def _decide(self, object_id: str) -> None:
+        """Decide the oldest transitions of an object that wait, asking for what is missing."""
+        asked: dict[str, Answer] = {}
+        while True:
+            step = await self._writer.run(partial(self._try, object_id=object_id, asked=asked))
+            if step.told:
+                self.on_deliveries(step.told)
+            if step.blocked:
+                await self._writer.run(partial(promote, pairs=step.blocked))
+            if not step.missing:
+                return
+            names = sorted(step.missing)
+            answers = await asyncio.gather(
+                *(self._lookups.ask(step.company, name, step.facts, step.now) for name in names)
+            )
+            found = dict(zip(names, answers, strict=True))
+            if (again_in := self._wait_for(found, step.waiting_for)) is not None:
+                await self._writer.run(partial(_put_off, object_id=object_id, by=again_in, clock=self._clock))
+                return
+            asked |= found
+
+    def _wait_for(self, found: Mapping[str, Answer], waited: timedelta) -> timedelta | None:
+        """After how long a failed look-up is tried again before anybody is told; None if it is not."""
+        times = []
+        for name, answer in found.items():
+            settings = self._lookups.known[name].settings
+            left = settings.wait - waited
+            if answer.may_pass and settings.on_failure is OnFailure.WAIT and left > timedelta(0):
+                again_in = next((pause for pause in _TRY_AGAIN if pause > waited / 2), _TRY_AGAIN[-1])
+                times.append(min(again_in, left))
+        return min(times, default=None)
+
+    def _try(self, conn: Connection, *, object_id: str, asked: Mapping[str, Answer]) -> _Step:
+        """Decide with what was *asked* for so far, or say what is missing; one transaction."""
+        now = self._clock.now(conn)
+        life = _locked_life(conn, object_id)
+        rows = list(takewhile(lambda row: row.event_id == life.waiting[0].event_id, life.waiting))
+        if not rows:
+            return _Step(now)
+        if life.erased:
+            _end(conn, rows)
+            return _Step(now)
+        past = [row for row in life.rows if row.id < rows[0].id]
+        # All that the event brought about counts for what was before it, also what was decided at once.
+        siblings = [row for row in life.rows if (row.event_id, row.version) == (rows[0].event_id, rows[0].version)]
+        occasion = occasion_of(siblings, past, is_matched=life.is_matched, now=now)
+        looking = _Noticing(looking_in(conn, self._lookups, self._needs, self._clock, asked))
+        zones = {**told_zones(conn), **self._zones}
+        decider = Decider(self._rules, zones, partial(has_spoken, conn), looking.looking)
+        decided = decider.ask(occasion, [_row(row) for row in rows])
+        ready = [row for row in decided.transitions if row.state is not TransitionState.WAITING]
+        if decided.waits and not ready:
+            return _Step(now, occasion.company, looking.missing, looking.facts, waiting_for=now - rows[0].created_at)
+        _set_decided(conn, [_values(row) for row in ready])
+        conn.execute(update(objects).where(objects.c.id == object_id).values(matched=decided.is_matched))
+        corrections = [decided.correction] if decided.correction is not None else []
+        blocked = tell(conn, decided.deliveries.values(), corrections, decided.amendments, now=now)
+        return _Step(
+            now,
+            occasion.company,
+            looking.missing if decided.waits else frozenset(),
+            looking.facts,
+            waiting_for=now - rows[0].created_at,
+            told=sinks_told(decided.deliveries.values(), decided.amendments),
+            blocked=blocked if conn.dialect.name == "postgresql" else set(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What one transaction found: look-ups that are *missing*, to be asked for with *facts*; or who is told."""
+
+    now: datetime
+    company: str = ""
+    missing: frozenset[str] = frozenset()
+    facts: Facts = field(default_factory=dict)
+    waiting_for: timedelta = timedelta(0)
+    told: frozenset[str] = frozenset()
+    blocked: set[Pair] = field(default_factory=set)
+
+
+class _Noticing:
+    """*looking*, and what it did not find last."""
+
+    def __init__(self, looking: Looking) -> None:
+        self._find = looking.find
+        self.looking = replace(looking, find=self._noticed)
+        self.missing: frozenset[str] = frozenset()
+        self.facts: Facts = {}
+
+    def _noticed(self, company: str, names: Collection[str], facts: Facts) -> Mapping[str, Answer]:
+        found = self._find(company, names, facts)
+        self.missing, self.facts = frozenset(names) - found.keys(), dict(facts)
+        return found
+
+
+# --- the rows --------------------------------------------------------------------------------------------------------
+
+_is_waiting = transitions.c.state == fixed(TransitionState.WAITING)
+_earlier = transitions.alias("earlier")
+_due = (
+    select(transitions.c.id, transitions.c.object_id)
+    .where(
+        _is_waiting,
+        transitions.c.due_at <= bindparam("now"),
+        ~exists().where(
+            _earlier.c.object_id == transitions.c.object_id,
+            _earlier.c.state == fixed(TransitionState.WAITING),
+            _earlier.c.id < transitions.c.id,
+        ),
+    )
+    .order_by(transitions.c.due_at, transitions.c.id)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True)
+)
+_due_now = (
+    update(transitions).where(_is_waiting, transitions.c.due_at > bindparam("now")).values(due_at=bindparam("now"))
+)
+_life = LIVES.add_columns(transitions.c.state, objects.c.matched)
+_set_decided = BulkUpdate(
+    transitions,
+    transitions.c.state,
+    transitions.c.details,
+    transitions.c.rules_hash,
+    transitions.c.verdicts,
+    transitions.c.reason,
+    transitions.c.due_at,
+    key=[transitions.c.id],
+)
+
+
+def _take(conn: Connection, *, clock: Clock, limit: int) -> Sequence[str]:
+    """The objects of which something is due, taken for a while. Of each it is the oldest that counts."""
+    now = clock.now(conn)
+    rows = conn.execute(_due, {"now": now, "limit": limit}).all()
+    if rows:
+        taken = update(transitions).where(transitions.c.id.in_([row.id for row in rows]), _is_waiting)
+        conn.execute(taken.values(due_at=now + LEASE))
+    return [row.object_id for row in rows]
+
+
+def _put_off(conn: Connection, *, object_id: str, by: timedelta, clock: Clock) -> None:
+    mine = update(transitions).where(transitions.c.object_id == object_id, _is_waiting)
+    conn.execute(mine.values(due_at=clock.now(conn) + by))
+
+
+@dataclass(frozen=True, slots=True)
+class _Life:
+    """All transitions of a locked object, oldest first, and those that wait."""
+
+    rows: Sequence[Row[Any]]
+    waiting: Sequence[Row[Any]]
+    is_matched: bool
+    erased: bool
+
+
+def _locked_life(conn: Connection, object_id: str) -> _Life:
+    conn.execute(select(objects.c.id).where(objects.c.id == object_id).with_for_update())
+    rows = conn.execute(_life, {"ids": [object_id]}).all()
+    waiting = [row for row in rows if row.state == TransitionState.WAITING]
+    return _Life(rows, waiting, rows[0].matched, rows[0].erased_at is not None)
+
+
+def _row(row: Row[Any]) -> TransitionRow:
+    """The transition to be decided."""
+    return TransitionRow(
+        id=row.id,
+        object_id=row.object_id,
+        company=row.company,
+        name=Transition(row.name),
+        event_id=row.event_id,
+        occurred_at=row.occurred_at,
+        created_at=row.created_at,
+        state=TransitionState.ROUTED,
+        version=row.version,
+        details=row.details,
+        n=row.n,
+    )
+
+
+def _values(row: TransitionRow) -> tuple[Any, ...]:
+    return row.state, row.details, row.rules_hash, row.verdicts, row.reason, None, row.id
+
+
+def _end(conn: Connection, rows: Sequence[Row[Any]]) -> None:
+    """End what waits: its person was erased, and nobody is told of it."""
+    ended = update(transitions).where(transitions.c.id.in_([row.id for row in rows]))
+    conn.execute(ended.values(state=TransitionState.SUPERSEDED.value, reason=Reason.SUPERSEDED.value, due_at=None))
