@@ -143,7 +143,7 @@ class Decider:
         while wanted := looking.needs.missing(occasion.company, name, known, noted):
             found = looking.find(occasion.company, wanted, known)
             for lookup, answer in found.items():
-                noted[lookup] = answer.noted()
+                noted[lookup] = answer.noted(occasion.now)
                 if answer.fields is not None:
                     answers[lookup] = answer.fields
             known[LOOKUP] = answers

@@ -19,6 +19,7 @@ from routers.hours import in_zone
 from routers.lifecycle import Event, Happened, Object, apply
 from routers.objects import TransitionRow, identity_of
 from routers.outbox import NewDelivery
+from routers.rules.answers import LOOKED_UP, LOOKUP
 from routers.rules.conditions import Facts, Show, as_found
 from routers.rules.reasons import Reason, has_matched, reason_of, sentence_of
 from routers.rules.ruleset import Explanation, RuleSet, Send, nearest
@@ -163,6 +164,21 @@ class Looking:
 
 
 @dataclass(frozen=True, slots=True)
+class LookedUp:
+    """A look-up that was made for a transition.
+
+    *source* is `api` or `cache`, *age* how old the answer was then, in seconds. *found* reads `field value` each;
+    *problem* says why there is nothing.
+    """
+
+    name: str
+    source: str
+    age: float
+    found: Sequence[str] = ()
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Why:
     """One transition explained.
 
@@ -178,6 +194,7 @@ class Why:
     unmatched_deliveries: Sequence[Told] = ()
     nobody: str | None = None
     near: Sequence[Looking] = ()
+    looked_up: Sequence[LookedUp] = ()
     rules_changed: bool | None = None
 
 
@@ -279,6 +296,7 @@ def _explain(rules: RuleSet, happening: Happening, verdict: _Verdict, show: Show
         nearest=None if is_matched else _nearest(asked),
         unmatched=None if happening.is_superseded else _unmatched(rules, happening, verdict, is_matched=is_matched),
         near=() if asked or happening.is_superseded else list(_near(rules, happening)),
+        looked_up=list(_looked_up(happening.facts or {}, show)),
         **_then_of(rules, happening),
     )
 
@@ -293,6 +311,17 @@ def _then_of(rules: RuleSet, happening: Happening) -> dict[str, Any]:
         "nobody": nobody_of(stored, is_superseded=happening.is_superseded),
         "rules_changed": stored.rules_hash != rules.hash if stored.rules_hash else None,
     }
+
+
+def _looked_up(facts: Facts, show: Show) -> Iterator[LookedUp]:
+    answers = facts.get(LOOKUP) or {}
+    for name, noted in (facts.get(LOOKED_UP) or {}).items():
+        found = [
+            f"{field} {show(f'{LOOKUP}.{name}.{field}', value)}"
+            for field, value in (answers.get(name) or {}).items()
+            if value not in (None, "", [], {})
+        ]
+        yield LookedUp(name, noted["from"], noted["age"], found, noted.get("problem"))
 
 
 # --- rules -----------------------------------------------------------------------------------------------------------

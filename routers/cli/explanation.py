@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC
+from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 
 from routers.cli.output import local, plain, print_one
-from routers.explaining import Happening, RuleWhy, Told, Why, in_words
+from routers.durations import age_of
+from routers.explaining import Happening, LookedUp, RuleWhy, Told, Why, in_words
 from routers.rules.reasons import Reason
 from routers.rules.ruleset import FIRED, Send
 
@@ -64,6 +65,7 @@ def _why_as_data(why: Why) -> dict[str, Any]:
         "reason": why.reason,
         "nobody_told": why.nobody,
         "rules_changed": why.rules_changed,
+        "looked_up": [asdict(one) for one in why.looked_up],
         "rules": [asdict(rule) for rule in why.rules],
         "nearest": why.nearest,
         "unmatched": why.unmatched,
@@ -116,6 +118,7 @@ def _why(why: Why) -> Iterator[str]:
     yield f"{_bold(happening.name)} on {_when(happening)}{id_}"
     if why.nobody and (why.rules or why.nobody != _NO_RULE):  # else the next line says it better
         yield f"  Nobody was told: {plain(why.nobody)}"
+    yield from map(_looked_up, why.looked_up)
     if all(rule.fired is None for rule in why.rules):
         yield f"  {_nobody_looks(why)}"
         yield from (f"    {one.rule} looks at {', '.join(one.when)}" for one in why.near)
@@ -126,6 +129,12 @@ def _why(why: Why) -> Iterator[str]:
     if why.unmatched or why.unmatched_deliveries:
         told = _told(why.unmatched_deliveries)
         yield plain(f"  unmatched: {why.unmatched or 'It does not look at this any more.'}{told and f' then: {told}'}")
+
+
+def _looked_up(one: LookedUp) -> str:
+    age = "just asked" if one.source == "api" else f"told {age_of(timedelta(seconds=one.age))} before"
+    found = f"no answer, {one.problem}" if one.problem else ", ".join(one.found) or "nothing is told"
+    return plain(f"  looked up {one.name} ({age}): {found}")
 
 
 def _nobody_looks(why: Why) -> str:

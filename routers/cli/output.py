@@ -12,6 +12,7 @@ import click
 import orjson
 
 from callrail.fields import FIELDS, personal
+from routers.rules.answers import is_answer
 from routers.rules.fields import own_fields
 from routers.rules.values import shown
 
@@ -65,7 +66,15 @@ def masked(fields: Mapping[str, Any], *, show_personal: bool) -> dict[str, Any]:
 
 def masked_fact(name: str, value: Any) -> str:
     """What a rule found in the field *name*, with dots below objects, as it reads with personal data masked."""
-    return shown(value if name.partition(".")[0] in _SHOWN_FACTS else _mask(value))
+    return shown(value if _is_shown(name, value) else _mask(value))
+
+
+def _is_shown(name: str, value: Any) -> bool:
+    if not is_answer(name):
+        return name.partition(".")[0] in _SHOWN_FACTS
+    _, lookup, field = name.split(".")
+    # Counts, and what is known of the company's own.
+    return isinstance(value, int) or lookup in ("tracker", "company") or field in _SHOWN_FACTS
 
 
 def _mask(value: Any) -> Any:

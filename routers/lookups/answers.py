@@ -37,9 +37,10 @@ class Answer:
     may_pass: bool = False
     is_cached: bool = False
 
-    def noted(self) -> dict[str, Any]:
-        """What is kept of it beside its fields."""
-        noted: dict[str, Any] = {"from": "cache" if self.is_cached else "api", "at": self.fetched_at.isoformat()}
+    def noted(self, now: datetime) -> dict[str, Any]:
+        """What is kept of it beside its fields: where it came from, and how old it was, in seconds."""
+        age = max((now - self.fetched_at).total_seconds(), 0.0)
+        noted: dict[str, Any] = {"from": "cache" if self.is_cached else "api", "age": round(age, 1)}
         return noted | ({"problem": self.problem} if self.problem is not None else {})
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from routers.reference.api import api_page
 from routers.reference.commands import commands_page
 from routers.reference.fields import fields_page
+from routers.reference.lookups import lookups_page
 from routers.reference.markdown import page
 from routers.reference.operators import operators_page
 from routers.reference.reasons import reasons_page
@@ -25,6 +26,7 @@ def pages() -> dict[str, str]:
         "transitions.md": transitions_page,
         "fields.md": fields_page,
         "operators.md": operators_page,
+        "lookups.md": lookups_page,
         "settings.md": settings_page,
         "reasons.md": reasons_page,
         "cli.md": commands_page,
@@ -41,6 +43,7 @@ def contents_page() -> str:
         "* [Transitions](transitions.md): what can happen, which webhooks tell it, and how an outcome is decided.\n"
         "* [Fields](fields.md): what a rule can ask.\n"
         "* [Operators](operators.md): how it can ask.\n"
+        "* [Look-ups](lookups.md): what rules and messages can see of CallRail's API.\n"
         "* [Settings](settings.md): every key of `router.yaml`.\n"
         "* [Reasons](reasons.md): why somebody was told, or was not.\n"
         "* [Commands](cli.md): every command with its options, and the exit codes.\n"

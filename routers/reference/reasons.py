@@ -10,6 +10,8 @@ _ABOUT = {
     Reason.IF: "duration",
     Reason.UNLESS: "spam",
     Reason.NO_ROLE: "alerts",
+    Reason.WAITS: "lead_timeline",
+    Reason.NO_ANSWER: "lead_timeline",
 }
 
 
@@ -20,7 +22,7 @@ def reasons_page() -> str:
         "Reasons",
         "With each thing that happened the router keeps why somebody was told of it or was not: a reason for each rule "
         "that looked at it, and one for the whole if nobody was told. `events show` prints them. There are no others; "
-        "behind `stopped by`, `if`, `unless` and `no role` stands what it is about.",
+        "behind `stopped by`, `if`, `unless`, `no role`, `waits for` and `no answer` stands what it is about.",
         table(("Stored, for example", "What it says"), [(code(text), sentence_of(text)) for text in stored]),
         "A condition that joins others (`all`, `any`, `not`) is named by that word.",
     )
