@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal, Required
 
-from pydantic import ConfigDict, Field, with_config
+from pydantic import AfterValidator, ConfigDict, Field, with_config
+from pydantic_core import PydanticCustomError
 
 # That of typing is not enough for pydantic before Python 3.12; pydantic brings this package along.
 from typing_extensions import TypedDict
@@ -22,11 +23,11 @@ class CallFlow(TypedDict, total=False):
     """Where a tracker's calls go. ``advanced`` names a flow of the app by its ``uuid``; flows are not made here."""
 
     type: Required[Literal["basic", "advanced"]]
-    recording_enabled: bool
-    destination_number: str
-    greeting_text: str
-    greeting_recording_url: str
-    uuid: str
+    recording_enabled: bool | None
+    destination_number: str | None
+    greeting_text: str | None
+    greeting_recording_url: str | None
+    uuid: str | None
 
 
 @with_config(_STRICT)
@@ -82,6 +83,15 @@ class TextAnswer(TypedDict, total=False):
     id: str
 
 
+def _ten_digits(number: str) -> str:
+    if not _MOST_DIGITS >= sum(map(str.isdigit, number)) >= _FEWEST_DIGITS:
+        raise PydanticCustomError("dialled", "a number takes ten digits, or E.164")
+    return number
+
+
+_FEWEST_DIGITS, _MOST_DIGITS = 10, 15
+# Ten digits or E.164: what is shorter, 911 for example, is no customer's.
+Dialled = Annotated[str, AfterValidator(_ten_digits)]
 TimeOfDay = Annotated[str, Field(pattern=r"^(([01]\d|2[0-3])[0-5]\d|2400)$")]
 
 
@@ -106,10 +116,10 @@ class FlowTime(TypedDict):
 
 
 @with_config(_STRICT)
-class FlowBranch(TypedDict):
+class FlowBranch(TypedDict, total=False):
     """Where a schedule leads at some times. None ends the flow."""
 
-    times: Sequence[FlowTime]
+    times: Required[Sequence[FlowTime]]
     next_step_id: str | None
 
 
@@ -128,7 +138,7 @@ class FlowStep(TypedDict, total=False):
     branches: Sequence[FlowBranch]
     message: str
     first_text: bool
-    tag_ids: Sequence[int]
+    tag_ids: Sequence[int | str]
     destination_number: str
 
 
@@ -136,15 +146,15 @@ class FlowStep(TypedDict, total=False):
 class IntegrationConfig(TypedDict, total=False):
     """Addresses by event for an integration of type Webhooks; ``grab_cookies``, names, for one of type Custom."""
 
-    pre_call_webhook: Sequence[str]
-    answered_call_webhook: Sequence[str]
-    post_call_webhook: Sequence[str]
-    updated_call_webhook: Sequence[str]
-    post_outbound_call_webhook: Sequence[str]
-    updated_outbound_call_webhook: Sequence[str]
-    sms_received_webhook: Sequence[str]
-    sms_sent_webhook: Sequence[str]
-    form_captured_webhook: Sequence[str]
+    pre_call_webhook: Sequence[str] | None
+    answered_call_webhook: Sequence[str] | None
+    post_call_webhook: Sequence[str] | None
+    updated_call_webhook: Sequence[str] | None
+    post_outbound_call_webhook: Sequence[str] | None
+    updated_outbound_call_webhook: Sequence[str] | None
+    sms_received_webhook: Sequence[str] | None
+    sms_sent_webhook: Sequence[str] | None
+    form_captured_webhook: Sequence[str] | None
     grab_cookies: Sequence[str]
 
 

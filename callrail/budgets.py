@@ -93,6 +93,7 @@ class InMemoryBudgets:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._allowances = {**ALLOWANCES, **allowances}
+        self._bounds = {} if allowances is ALLOWANCES else allowances
         self._now = now
         self._counts: dict[tuple[str, Budget], _Count] = {}
 
@@ -109,9 +110,10 @@ class InMemoryBudgets:
         """See `Budgets`. What others of the account used is counted as sent just now."""
         count = self._count(account, budget)
         now = self._now()
-        count.allowed = Allowance(
-            told.hourly_allowed or count.allowed.hourly, told.daily_allowed or count.allowed.daily
-        )
+        hourly, daily = told.hourly_allowed or count.allowed.hourly, told.daily_allowed or count.allowed.daily
+        if (own := self._bounds.get(budget)) is not None:  # whoever asked for less means less
+            hourly, daily = min(hourly, own.hourly), min(daily, own.daily)
+        count.allowed = Allowance(hourly, daily)
         unseen = max(
             (told.hourly_used or 0) - count.used_since(now - HOUR),
             (told.daily_used or 0) - count.used_since(now - DAY) if not told.hourly_used else 0,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -17,7 +19,7 @@ from callrail.answer import Answer
 from callrail.budgets import Budgets, InMemoryBudgets
 from callrail.dates import require_dates
 from callrail.downloading import Download, download
-from callrail.exceptions import AccountUnknown, InvalidRequest, NotFound, UnexpectedAnswer
+from callrail.exceptions import AccountUnknown, CallRailError, InvalidRequest, NotFound, UnexpectedAnswer
 from callrail.operation import Operation, Resource
 from callrail.paging import MAX_PER_PAGE, Listing
 from callrail.request import Request, raw_request
@@ -157,8 +159,14 @@ class CallRail:
             AnswerError, NotSent, AnswerLost, BudgetSpent: As of every operation.
         """
         request = raw_request(method, path, params=params, json=json)
-        if "{account_id}" in path:
-            request = replace(request, path=path.replace("{account_id}", quote(await self._account_id(), safe="")))
+        declared = declared_as(request) if request.method != "GET" else None
+        if declared is not None:
+            dangers = declared.dangers_of({"extra_params": json if isinstance(json, dict) else {}})
+            is_repeatable = request.method == "PUT" and not dangers
+            request = replace(request, budget=declared.budget, is_repeatable=is_repeatable)
+        if "{account_id}" in request.path:
+            account_id = quote(await self._account_id(), safe="")
+            request = replace(request, path=request.path.replace("{account_id}", account_id))
         return parsed(request, await self._send(request, deadline))
 
     async def download(self, url: str, to: Path, *, max_bytes: int | None = None) -> Download:
@@ -172,7 +180,7 @@ class CallRail:
             AnswerError, NotSent, AnswerLost: As of every operation.
             UnexpectedAnswer: It is longer than *max_bytes*, or was redirected too often.
         """
-        return await download(self._sender, url, to, max_bytes=max_bytes)
+        return await download(self._sender, url, to, account=self._account.id or "", max_bytes=max_bytes)
 
     async def aclose(self) -> None:
         """Close all connections, those of `for_account` too."""
@@ -190,13 +198,15 @@ class CallRail:
 
     async def _call(self, operation: Operation, given: Mapping[str, Any]) -> Any:
         self._check(operation, given)
-        request = operation.request(given, await self._account_id() if operation.is_account_bound else "")
         if given.get("dry_run"):
+            # Whose account it would be is not asked either.
+            request = operation.request(given, self._account.id or "{account_id}")
             planned = operation.answer()
             planned._planned = request
             return planned
+        request = operation.request(given, await self._account_id() if operation.is_account_bound else "")
         told = parsed(request, await self._send(request, given.get("deadline")))
-        return operation.answer_adapter.validate_python({} if told is None else told)
+        return operation.read({} if told is None else told)
 
     def _list(self, operation: Operation, given: Mapping[str, Any]) -> Listing[Any]:
         self._check(operation, given)
@@ -245,27 +255,48 @@ class CallRail:
 
         Which of its two ids an account answers to differs by account (observed).
         """
-        account, within = self._account, deadline or self._deadline
+        account, monotonic = self._account, self._sender.pace.monotonic
+        ends = monotonic() + (self._deadline if deadline is None else deadline).total_seconds()
         given = account.id or ""
         is_bound = bool(given) and is_under(request, given)
         sent = elsewhere(request, old=given, new=account.working_id or given) if is_bound else request
         try:
-            answer = await self._sender.send(sent, account=given, deadline=within)
+            answer = await self._sender.send(sent, account=given, ends=ends)
         except NotFound:
-            other = await self._other_id() if is_bound and not account.is_proved else None
+            other = await self._other_that_works(request, ends) if is_bound and not account.is_proved else None
             if other is None:
                 raise
-            sent = elsewhere(request, old=given, new=other)
-            answer = await self._sender.send(sent, account=given, deadline=within)
+            answer = await self._sender.send(elsewhere(request, old=given, new=other), account=given, ends=ends)
             account.working_id = other
         account.is_proved = account.is_proved or is_bound
         return answer
 
-    async def _other_id(self) -> str | None:
+    async def _other_that_works(self, request: Request, ends: float) -> str | None:
+        """The account's other id, to which *request* is sent again; None if there is no use in that.
+
+        What only reads is its own proof. For what writes, a list is asked for first under either id, so that it is
+        sent twice only where the first id is none that the API answers to.
+        """
+        try:
+            other = await self._other_id(ends)
+            if other is None or request.method == "GET":
+                return other
+            for account_id in (self._account.id or "", other):
+                probe = Request("companies.list", "GET", f"/v3/a/{account_id}/companies.json", (("per_page", "1"),))
+                with contextlib.suppress(NotFound):
+                    await self._sender.send(probe, account=account_id, ends=ends)
+                    self._account.is_proved = True
+                    return other if account_id == other else None
+        except CallRailError:  # the 404 is what there is to say
+            return None
+        return None
+
+    async def _other_id(self, ends: float) -> str | None:
         """The account's other id, `ACC...` or the number; None if the key does not see the account."""
         account = self._account
         if account.other_id is None:
-            async for seen in self.accounts.list(fields=["numeric_id"]):
+            left = timedelta(seconds=max(ends - self._sender.pace.monotonic(), 0.001))
+            async for seen in self.accounts.list(fields=["numeric_id"], deadline=left):
                 ids = (seen.id, str(seen.numeric_id) if seen.numeric_id else None)
                 if account.id in ids:
                     account.other_id = ids[1] if account.id == ids[0] else ids[0]
@@ -276,6 +307,16 @@ class CallRail:
 def resources() -> Mapping[str, type[Resource]]:
     """All resources by name, `calls` for example; each tells its `operations`."""
     return {name: _resource(name) for name in CallRail.__annotations__}
+
+
+def declared_as(request: Request) -> Operation | None:
+    """The operation that a raw request is; None if it is none of them."""
+    for resource in resources().values():
+        for operation in resource.operations.values():
+            pattern = re.sub(r"\\{\w+\\}", "[^/]+", re.escape(operation.full_path))
+            if operation.method == request.method and re.fullmatch(pattern, request.path):
+                return operation
+    return None
 
 
 def _resource(name: str) -> type[Resource]:

@@ -30,20 +30,25 @@ def require_dates(name: str, given: Mapping[str, Any], today: date) -> None:
     Raises:
         InvalidRequest: No date is given, or one outside of what CallRail keeps.
     """
-    extra = given.get("extra_params") or {}
-    if not any(each in given or each in extra for each in DATES):
+    known = {**(given.get("extra_params") or {}), **given}
+    if not any(each in known for each in DATES):
         raise InvalidRequest(
             f"{name} needs a date: without one CallRail answers for the last seven days only; "
             "give start_date, or date_range='recent' where seven days are meant"
         )
+    if "date_range" not in known and "start_date" not in known:
+        raise InvalidRequest(
+            f"{name} needs start_date beside end_date: without one CallRail may answer for the last seven days only"
+        )
     earliest = earliest_kept(today)
-    start, end = _day(name, "start_date", given), _day(name, "end_date", given)
+    begins, ends = _moment(name, "start_date", given), _moment(name, "end_date", given)
+    start, end = _day(begins), _day(ends)
     if given.get("date_range") == "all_time" or (start and start < earliest):
         raise InvalidRequest(
             f"{name}: CallRail keeps {RETENTION_MONTHS} months and refuses what reaches back further; "
             f"give start_date={earliest.isoformat()!r} or later"
         )
-    if start and end and end < start:
+    if start and end and (ends < begins if _are_aware(begins, ends) else end < start):
         raise InvalidRequest(f"{name}: end_date {end} is before start_date {start}")
 
 
@@ -54,14 +59,22 @@ def earliest_kept(today: date) -> date:
     return first + timedelta(days=min(today.day, 28))
 
 
-def _day(name: str, parameter: str, given: Mapping[str, Any]) -> date | None:
+def _moment(name: str, parameter: str, given: Mapping[str, Any]) -> Any:
+    """The date or the moment that is given; None if none is."""
     told = given.get(parameter)
-    if told is None:
-        return None
+    if told is None or isinstance(told, date):
+        return told
     try:
-        moment = told if isinstance(told, date) else datetime.fromisoformat(told)
-    except ValueError:
+        return datetime.fromisoformat(told)
+    except (TypeError, ValueError):
         raise InvalidRequest(
             f"{name}: {parameter} is no date; it takes a date such as 2026-03-09 or 2026-03-09T10:00"
         ) from None
-    return moment.date() if isinstance(moment, datetime) else moment
+
+
+def _day(told: Any) -> date | None:
+    return told.date() if isinstance(told, datetime) else told
+
+
+def _are_aware(*told: Any) -> bool:
+    return all(isinstance(each, datetime) and each.tzinfo is not None for each in told)

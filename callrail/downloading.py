@@ -12,12 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic_core import from_json
 
 from callrail.answer import Answer, Stream
-from callrail.exceptions import AnswerLost, InvalidRequest, UnexpectedAnswer
+from callrail.exceptions import AnswerError, AnswerLost, InvalidRequest, UnexpectedAnswer
 from callrail.request import Request
-from callrail.sending import REDIRECTS, Sender, answer_error
+from callrail.sending import REDIRECTS, Sender, answer_error, backoff, joined, retry_after
 
 MAX_REDIRECTS = 5
 
@@ -31,27 +33,67 @@ class Download:
     content_type: str
 
 
-async def download(sender: Sender, url: str, to: Path, *, max_bytes: int | None) -> Download:
-    """Save what *url* leads to; see `CallRail.download`."""
-    for _ in range(MAX_REDIRECTS + 1):
+async def download(sender: Sender, url: str, to: Path, *, account: str, max_bytes: int | None) -> Download:
+    """Save what *url* leads to; see `CallRail.download`. What the API's own host is asked counts as a request."""
+    ends = sender.pace.monotonic() + _MOST_WAITING
+    steps = 0
+    while steps <= MAX_REDIRECTS:
         url = _address(sender, url)
+        is_ours = sender.is_ours(url)
+        if is_ours:
+            await sender.take(_REQUEST, account, ends)
         async with sender.http.stream(url, headers=sender.headers_for(url)) as stream:
+            if stream.status == 429 and is_ours:
+                wait = retry_after(Answer(429, stream.headers, b""), now=sender.pace.now()) or backoff(1)
+                if sender.pace.monotonic() + wait < ends:
+                    await sender.pace.sleep(wait)
+                    continue
+            steps += 1
             if stream.status in REDIRECTS and "location" in stream.headers:
-                url = urljoin(url, stream.headers["location"])
+                url = joined(url, stream.headers["location"])
                 continue
             if stream.status != 200:
-                raise answer_error(_REQUEST, Answer(stream.status, stream.headers, b""))
+                raise _failed(stream, is_ours=is_ours)
+            if is_ours and stream.headers.get("content-type", "").startswith("application/json"):
+                url = await _link_in(stream)  # what a call tells as its `recording`
+                continue
             size = await _save(stream, to, max_bytes)
             return Download(to, size, stream.headers.get("content-type", ""))
     raise UnexpectedAnswer("download", 302, f"more than {MAX_REDIRECTS} redirects")
 
 
 _REQUEST = Request("download", "GET", "")
+_MOST_WAITING = 120.0  # seconds, for the allowance and after a 429
+_MOST_JSON = 65_536
+
+
+def _failed(stream: Stream, *, is_ours: bool) -> AnswerError:
+    if is_ours:
+        return answer_error(_REQUEST, Answer(stream.status, stream.headers, b""))
+    said = "from where the file is stored; such links do not last: ask for a new one"
+    return UnexpectedAnswer("download", stream.status, said)
+
+
+async def _link_in(stream: Stream) -> str:
+    """The address that an answer of the API's tells instead of the file."""
+    body = b""
+    async for piece in stream.pieces:
+        body += piece
+        if len(body) > _MOST_JSON:
+            break
+    try:
+        told = from_json(body)
+        return str(told["url"])
+    except (ValueError, TypeError, KeyError):
+        raise UnexpectedAnswer("download", 200, "what is there is no file, and tells of none") from None
 
 
 def _address(sender: Sender, url: str) -> str:
     """*url*, by https where the API is: links are also told as http:// (documented example)."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
         raise InvalidRequest("what is to be downloaded has no web address; give it as the API told it")
     return urlunsplit(parts._replace(scheme="https")) if sender.base_url.startswith("https:") else url

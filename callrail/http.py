@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
@@ -31,6 +32,9 @@ from callrail.resolving import Resolver
 MAX_CONNECTIONS = 8
 MAX_ANSWER_BYTES = 64 * 1024
 _LAST_PORT = 65_535
+
+# At DEBUG it logs the headers of answers, and with a redirect's address the signature in it.
+logging.getLogger("httpcore2").setLevel(logging.INFO)
 
 _UNSENT = (
     httpx2.ConnectError,

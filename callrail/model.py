@@ -7,13 +7,13 @@ object word for word.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, GetPydanticSchema, PrivateAttr, model_validator
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, core_schema, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,11 +46,14 @@ def _names(told: object) -> object:
     """Tags are told as names (documented) or as objects with a name (observed)."""
     if not isinstance(told, list):
         return told
-    return [tag.get("name") if isinstance(tag, dict) else tag for tag in told]
+    names = (tag.get("name") if isinstance(tag, dict) else tag for tag in told)
+    return [name for name in names if name is not None]
 
 
 def _one_text(told: object) -> object:
-    return "\n".join(map(str, told)) if isinstance(told, list) else told
+    if not isinstance(told, list):
+        return told
+    return "\n".join(each if isinstance(each, str) else to_json(each).decode() for each in told)
 
 
 # An object's own id; a str, so that it can be handed to the next operation, which refuses an empty one.
@@ -98,6 +101,11 @@ class Model(BaseModel):
         if isinstance(told, dict):
             model._told = told
         return model
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """Its id alone: the rest is of persons, or may be a secret."""
+        own = getattr(self, "id", None)
+        return [("id", own)] if own else []
 
     @property
     def told(self) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import date, datetime, timedelta
 from difflib import get_close_matches
 from enum import Enum
@@ -21,7 +22,7 @@ from urllib.parse import quote
 
 from pydantic import TypeAdapter, ValidationError
 
-from callrail.exceptions import InvalidRequest
+from callrail.exceptions import InvalidRequest, UnexpectedAnswer
 from callrail.parameter import Parameter, Place, parameters_of, wrong
 from callrail.request import Budget, Danger, Request, pairs
 
@@ -73,6 +74,9 @@ OPTION_HELPS = {
 
 
 Day = date | datetime | str
+
+
+_OF_PAGING = frozenset({"page", "per_page", "offset", "relative_pagination"})
 
 
 class Operation:
@@ -151,6 +155,18 @@ class Operation:
         told = get_type_hints(self.function)["return"]
         return get_args(told)[0] if self.rows else told
 
+    def read(self, told: Any) -> Any:
+        """Its answer from JSON; all rows of a page at once, for a list.
+
+        Raises:
+            UnexpectedAnswer: It is of another shape than documented, which a model cannot hold.
+        """
+        try:
+            return self.answer_adapter.validate_python(told)
+        except ValidationError:  # whose text repeats what was told
+            said = "what it tells is of another shape than documented"
+            raise UnexpectedAnswer(f"{self.method} {self.name}", 200, said) from None
+
     @functools.cached_property
     def answer_adapter(self) -> TypeAdapter[Any]:
         """Reads its answer; all rows of a page at once, for a list."""
@@ -160,8 +176,8 @@ class Operation:
     def dangers_of(self, given: Mapping[str, Any]) -> tuple[Danger, ...]:
         """What cannot be taken back if it is called with *given*: its own dangers, and those of parameters."""
         extra = given.get("extra_params") or {}
-        chosen = [each for name, each in self.parameters.items() if given.get(name) or extra.get(each.official)]
-        others = [danger for each in chosen for danger in each.dangers]
+        told = {each: given.get(name, extra.get(each.official)) for name, each in self.parameters.items()}
+        others = [danger for each, value in told.items() for danger in each.dangers_of(value)]
         return tuple(dict.fromkeys([*self.dangers, *others]))
 
     def given(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,11 +189,15 @@ class Operation:
         known = [name for name in self.parameters if self.parameters[name].place is Place.PATH]
         if len(args) > len(known):
             raise InvalidRequest(f"{self.name} takes {len(known)} arguments without a name, not {len(args)}")
-        given = dict(zip(known, args, strict=False)) | dict(kwargs)
+        by_place = dict(zip(known, args, strict=False))
+        if twice := by_place.keys() & kwargs.keys():
+            raise InvalidRequest(f"{self.name}: {', '.join(sorted(twice))} is given twice")
+        given = by_place | dict(kwargs)
         for name in given:
             if name not in self.parameters and name not in self.options:
                 raise InvalidRequest(self._unknown(name))
         extra = given.get("extra_params") or {}
+        self._check_options(extra, given.get("deadline"))
         for name, parameter in self.parameters.items():
             is_extra = parameter.place is not Place.PATH and parameter.official in extra
             if parameter.is_required and name not in given and not is_extra:
@@ -188,7 +208,17 @@ class Operation:
             if name in self.options or value is not self.parameters[name].default
         }
 
+    def _check_options(self, extra: Any, deadline: Any) -> None:
+        if not isinstance(extra, Mapping):
+            raise InvalidRequest(f"{self.name}: extra_params takes names and values, a mapping")
+        if self.rows and (own := _OF_PAGING & extra.keys()):
+            raise InvalidRequest(f"{self.name}: {', '.join(sorted(own))} is what a list asks for by itself")
+        if deadline is not None and (not isinstance(deadline, timedelta) or deadline <= timedelta(0)):
+            raise InvalidRequest(f"{self.name}: deadline takes a timedelta, longer than nothing")
+
     def _unknown(self, name: str) -> str:
+        if name in OPTION_HELPS:
+            return f"{self.name} takes no {name}"
         near = get_close_matches(name, [*self.parameters, *self.options], n=1)
         meant = f"; did you mean {near[0]}?" if near else ""
         return (
@@ -202,7 +232,7 @@ class Operation:
         Raises:
             InvalidRequest: A value is not one CallRail knows.
         """
-        path: dict[str, str] = {"account_id": quote(account_id, safe="")}
+        path: dict[str, str] = {"account_id": quote(account_id, safe="{}")}
         query: list[tuple[str, str]] = []
         body: dict[str, Any] = {}
         files: dict[str, Path] = {}
@@ -223,7 +253,7 @@ class Operation:
             body |= extra
         else:
             query += [pair for name, value in extra.items() for pair in pairs(name, value)]
-        return Request(
+        request = Request(
             operation=self.name,
             method=self.method,
             path=self.full_path.format_map(path),
@@ -232,8 +262,13 @@ class Operation:
             files=files,
             budget=self.budget,
             is_repeatable=self.method != "POST" and not self.dangers_of(given),
-            remedies=self.remedies,
+            remedies={**self.remedies, **dict(remedy for name in values for remedy in self.parameters[name].remedies)},
         )
+        try:
+            request.target.encode()
+        except UnicodeEncodeError:
+            raise InvalidRequest(f"{self.name}: a text holds half a character, which cannot be sent") from None
+        return request
 
     def _require_rules(self, values: Mapping[str, Any], extra: Mapping[str, Any]) -> None:
         """Hold *values* against the rules, but those about a parameter of which *extra* knows better."""
@@ -251,6 +286,10 @@ class Operation:
     def _checked(self, parameter: Parameter, value: Any) -> Any:
         if parameter.place is Place.PATH and (value is None or str(value).strip() in ("", ".", "..")):
             raise InvalidRequest(f"{self.name}: {parameter.name} is empty or no id")
+        is_empty = isinstance(value, str | Sequence | AbstractSet) and not value
+        if is_empty and parameter.official != "fields" and (parameter.is_required or parameter.place is Place.QUERY):
+            # In a query CallRail would leave the filter out, and answer with everything.
+            raise InvalidRequest(f"{self.name}: {parameter.name} is empty")
         try:
             return parameter.check.validate_python(value)
         except ValidationError as error:

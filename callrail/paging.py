@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import urlsplit
@@ -53,39 +54,71 @@ class Listing(Generic[Row]):
         request: Request | None = await self._client._first_page(self._operation, self._given)
         number = 1
         seen: set[str] = set()
-        before: frozenset[Any] = frozenset()
+        # Of the last pages; all of them would grow with the list.
+        before: deque[frozenset[Any]] = deque(maxlen=_REMEMBERED_PAGES)
+        repeats = 0
         while request:
             seen.add(request.target)
             told = await self._client._page(self._operation, request, self._given)
             everything: Sequence[Any] = told[self._operation.rows]
-            rows = [row for row in everything if _id_of(row) not in before]
+            rows = list(_new(everything, before))
             next_request = self._next(request, told, number)
-            if (everything and not rows) or (next_request and next_request.target in seen):
+            # One page may repeat the one before, where as many rows came meanwhile as a page holds.
+            repeats = repeats + 1 if everything and not rows else 0
+            if next_request and (repeats > 1 or next_request.target in seen):
                 raise PagingError(f"{self._operation.name}: page {number} repeats an earlier one; reading stopped")
-            yield Page(
-                self._operation.answer_adapter.validate_python(rows), told.get("total_records"), next_request is None
-            )
-            before = frozenset(map(_id_of, everything)) - {None}
+            yield Page(self._operation.read(rows), _number(told.get("total_records")), next_request is None)
+            before.append(frozenset(map(_id_of, everything)) - {None})
             request, number = next_request, number + 1
 
     def _next(self, request: Request, told: Mapping[str, Any], number: int) -> Request | None:
         if "has_next_page" in told:
             return self._relative(request, told) if told["has_next_page"] else None
-        pages = told.get("total_pages")
-        if not isinstance(pages, int) or number >= pages or not told[self._operation.rows]:
+        pages = _number(told.get("total_pages"))
+        if pages is None or number >= pages:
             return None
+        if not told[self._operation.rows]:
+            raise PagingError(f"{self._operation.name}: page {number} of {pages} is empty; reading stopped")
         return request.with_query(page=str(number + 1))
 
     def _relative(self, request: Request, told: Mapping[str, Any]) -> Request:
         """The next page, exactly as CallRail names it."""
         url = told.get("next_page")
         if not isinstance(url, str) or not self._client.is_api(url):
-            host = urlsplit(url).hostname if isinstance(url, str) else None
+            host = _host(url)
             raise PagingError(
                 f"{self._operation.name}: the next page is on {host or 'no host'}, not on the API's; the key stays here"
             )
         parts = urlsplit(url)
         return request.at(f"{parts.path}?{parts.query}")
+
+
+def _host(url: Any) -> str | None:
+    try:
+        return urlsplit(url).hostname if isinstance(url, str) else None
+    except ValueError:
+        return None
+
+
+_REMEMBERED_PAGES = 10
+
+
+def _new(rows: Sequence[Any], before: Collection[frozenset[Any]]) -> Iterator[Any]:
+    """*rows* but for those that were on a page before, or stand twice on this one; what has no id is always new."""
+    here: set[Any] = set()
+    for row in rows:
+        own = _id_of(row)
+        if own is None or (own not in here and not any(own in page for page in before)):
+            yield row
+        here.add(own)
+
+
+def _number(told: Any) -> int | None:
+    """A number, which CallRail also tells as text."""
+    try:
+        return int(told)
+    except (TypeError, ValueError):
+        return None
 
 
 def _id_of(row: Any) -> Any:

@@ -28,6 +28,23 @@ class Place(StrEnum):
     BODY = "body"
 
 
+class Risk(NamedTuple):
+    """That some values of a parameter are dangerous: `Annotated[State, Risk(Danger.DELETES, ("disabled",))]`.
+
+    A `Danger` by itself means any value but an empty one.
+    """
+
+    danger: Danger
+    values: tuple[Any, ...] = ()
+
+
+class Remedy(NamedTuple):
+    """What to do about an answer's status where this parameter was given."""
+
+    status: int
+    text: str
+
+
 class Named(NamedTuple):
     """CallRail's name of a parameter, where it is not one of Python's: `Annotated[str, Named("form_URL")]`."""
 
@@ -39,7 +56,7 @@ class Parameter:
     """One parameter of an operation.
 
     *name* is Python's, *official* CallRail's. *choices* are the values allowed, empty where any is. *is_object*: it is
-    written in JSON; *keys* are those it has, empty where any is. *dangers* are those of a call that gives it.
+    written in JSON; *keys* are those it has, empty where any is. *risks* and *remedies* are of a call that gives it.
     """
 
     name: str
@@ -53,8 +70,13 @@ class Parameter:
     is_many: bool
     is_object: bool
     keys: tuple[str, ...]
-    dangers: tuple[Danger, ...]
+    risks: tuple[Risk, ...]
+    remedies: tuple[Remedy, ...]
     check: TypeAdapter[Any] = field(repr=False, compare=False)
+
+    def dangers_of(self, value: Any) -> list[Danger]:
+        """What is dangerous about giving *value*."""
+        return [risk.danger for risk in self.risks if (value in risk.values if risk.values else bool(value))]
 
     def in_query(self, value: Any) -> list[tuple[str, str]]:
         """*value* as it stands in a query."""
@@ -71,7 +93,7 @@ def wrong(parameter: Parameter, value: Any, error: ValidationError) -> str:
         return _no_choice(value, parameter.choices)
     first = error.errors(include_url=False)[0]
     types = {kind.__name__ for kind in kinds_in(parameter.kind) if is_typeddict(kind)}
-    place = ".".join(str(part) for part in first["loc"] if part not in types)
+    place = ".".join(_in_place(part) for part in first["loc"] if part not in types)
     if first["type"] == "extra_forbidden":
         return f"has no key {place}{_meant(first['loc'][-1], _keys_within(parameter.kind))}{_WAY_OUT}"
     meant = _meant(first["input"], _QUOTED.findall(first["msg"])) if first["type"] == "literal_error" else ""
@@ -80,14 +102,21 @@ def wrong(parameter: Parameter, value: Any, error: ValidationError) -> str:
 
 _WAY_OUT = " (extra_params sends others)"
 _QUOTED = re.compile("'([^']*)'")
-# What may be the name of a choice, and is no number, address or key.
-_WORD = re.compile(r"[A-Za-z][A-Za-z_ -]{0,39}")
+# A key in an object may be anything; what looks like a name is one.
+_NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9]{0,39}")
+
+
+def _in_place(part: str | int) -> str:
+    is_name = isinstance(part, int) or (_NAME.fullmatch(part) and sum(map(str.isdigit, part)) < 7)
+    return str(part) if is_name else "(a key)"
 
 
 def _no_choice(value: Any, choices: Sequence[str]) -> str:
     others = [each for each in (value if isinstance(value, list | tuple) else [value]) if each not in choices]
-    told = ", ".join(repr(each) if _WORD.fullmatch(str(each)) else "none of its values" for each in others)
-    return f"is {told}, but CallRail knows {', '.join(choices)}{_meant(others[0], choices) if others else ''}{_WAY_OUT}"
+    meant = [_meant(each, choices) for each in others]
+    # Whatever is like a choice is a misspelt one, and may be repeated.
+    told = ", ".join(repr(each) if near else "none of them" for each, near in zip(others, meant, strict=True))
+    return f"is {told}, but CallRail knows {', '.join(choices)}{meant[0] if meant else ''}{_WAY_OUT}"
 
 
 def _meant(value: Any, known: Sequence[str]) -> str:
@@ -136,7 +165,10 @@ def parameters_of(function: Callable[..., Any], path: str, *, writes: bool) -> l
                 is_many=_is_many(kind),
                 is_object=_is_object(kind),
                 keys=_keys(kind),
-                dangers=tuple(mark for mark in marks if isinstance(mark, Danger)),
+                risks=tuple(
+                    mark if isinstance(mark, Risk) else Risk(mark) for mark in marks if isinstance(mark, Risk | Danger)
+                ),
+                remedies=tuple(mark for mark in marks if isinstance(mark, Remedy)),
                 check=TypeAdapter(kind, config=None if _has_config(kind) else _CHECKS),
             )
         )
@@ -148,7 +180,7 @@ _CHECKS = ConfigDict(coerce_numbers_to_str=True, arbitrary_types_allowed=True)
 
 
 def _has_config(kind: Any) -> bool:
-    return hasattr(kind, "__pydantic_config__")
+    return hasattr(get_args(kind)[0] if get_origin(kind) is Annotated else kind, "__pydantic_config__")
 
 
 def _is_object(kind: Any) -> bool:

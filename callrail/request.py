@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import StrEnum
@@ -42,10 +43,11 @@ class Request:
 
     operation: str
     method: str
-    path: str
-    query: tuple[tuple[str, str], ...] = ()
-    body: Mapping[str, Any] | None = None
-    files: Mapping[str, Path] = field(default_factory=dict)
+    # What may tell of a person stays out of the repr.
+    path: str = field(repr=False)
+    query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    body: Mapping[str, Any] | None = field(default=None, repr=False)
+    files: Mapping[str, Path] = field(default_factory=dict, repr=False)
     budget: Budget = Budget.GENERAL
     is_repeatable: bool = True
     remedies: Mapping[int, str] = field(default_factory=dict)
@@ -66,10 +68,11 @@ class Request:
 
 
 _API_PATH = re.compile(r"/v3/[!-~]+")
+_UPWARDS = re.compile(r"(?i)(^|/)(\.|%2e){1,2}(/|$)")
 
 
 def raw_request(method: str, path: str, *, params: Mapping[str, Any] | None, json: Any) -> Request:
-    """A request that no operation describes.
+    """A request of which nothing is declared. What writes is not repeated: nobody says that it may be.
 
     Raises:
         InvalidRequest: *path* is none of the API's, or *method* none of HTTP's that CallRail takes.
@@ -80,6 +83,8 @@ def raw_request(method: str, path: str, *, params: Mapping[str, Any] | None, jso
     if not _API_PATH.fullmatch(path):
         raise InvalidRequest("the path must begin with /v3/ and hold no blanks, such as /v3/a/{account_id}/tags.json")
     told, _, query = path.partition("?")
+    if _UPWARDS.search(told):
+        raise InvalidRequest("the path holds . or .. as a part; write where it leads")
     return Request(
         operation=told,
         method=method,
@@ -89,17 +94,15 @@ def raw_request(method: str, path: str, *, params: Mapping[str, Any] | None, jso
             *(p for n, v in (params or {}).items() for p in pairs(n, v)),
         ),
         body=json,
-        budget=_RAW_BUDGETS.get((method, told.rpartition("/")[2]), Budget.GENERAL),
-        is_repeatable=method in ("GET", "PUT"),
+        is_repeatable=method == "GET",
     )
-
-
-_RAW_BUDGETS = {("POST", "text-messages.json"): Budget.TEXTS, ("POST", "calls.json"): Budget.CALLS}
 
 
 def pairs(name: str, value: Any) -> list[tuple[str, str]]:
     """`tags[]=A&tags[]=B` for several values, as CallRail reads them."""
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if value is None:
+        raise InvalidRequest(f"{name} has no value: leave it out")
+    if isinstance(value, Sequence | AbstractSet) and not isinstance(value, str):
         array = name if name.endswith("[]") else f"{name}[]"
         return [(array, _text(each)) for each in value]
     return [(name, _text(value))]

@@ -7,17 +7,18 @@ sets (GET, and PUT without danger), never for a POST or for what rings, texts, c
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from itertools import count
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from pydantic_core import from_json, to_json
+from pydantic_core import PydanticSerializationError, from_json, to_jsonable_python
 
 from callrail.answer import Answer
 from callrail.budgets import Budgets, Told
@@ -67,17 +68,19 @@ class Sender:
         self._budgets = budgets
         self._headers = {"authorization": f'Token token="{api_key}"', "request-from": "callrail_router"}
 
-    async def send(self, request: Request, *, account: str, deadline: timedelta) -> Answer:
+    async def send(self, request: Request, *, account: str, ends: float) -> Answer:
         """The answer to *request*, a success.
+
+        Args:
+            ends: Until when, on the clock of `pace.monotonic`.
 
         Raises:
             BudgetSpent: The allowance does not come free before the deadline.
             NotSent, AnswerLost: The network's fault, after all repetitions that are allowed.
             AnswerError: What CallRail answered is no success; the subclass says what.
         """
-        ends = self.pace.monotonic() + deadline.total_seconds()
         for attempt in count(1):
-            await self._take(request, account, ends)
+            await self.take(request, account, ends)
             failure, wait = await self._try(request, account, attempt, ends)
             if not isinstance(failure, Exception):
                 return failure
@@ -86,7 +89,12 @@ class Sender:
             await self.pace.sleep(wait)
         raise AssertionError("counting never ends")
 
-    async def _take(self, request: Request, account: str, ends: float) -> None:
+    async def take(self, request: Request, account: str, ends: float) -> None:
+        """Count one request, when the allowance has room for it.
+
+        Raises:
+            BudgetSpent: It has none until *ends*.
+        """
         while True:
             try:
                 await self._budgets.take(account, request.budget)
@@ -104,7 +112,7 @@ class Sender:
         """The answer; or what went wrong, and after how many seconds to try again (None: not at all)."""
         may_try = attempt < MAX_TRIES
         try:
-            answer = await self._exchange(request, max(ends - self.pace.monotonic(), 0.001))
+            answer = await self._exchange(request, account, ends)
         except AddressRefused as error:
             return error, None
         except NotSent as error:
@@ -119,25 +127,39 @@ class Sender:
         wait = retry_after(answer, now=self.pace.now()) or backoff(attempt) if again else None
         return answer_error(request, answer), wait
 
-    async def _exchange(self, request: Request, within: float) -> Answer:
+    async def _exchange(self, request: Request, account: str, ends: float) -> Answer:
+        within = max(ends - self.pace.monotonic(), 0.001)
         content, content_type = encoded(request)
         headers = self._headers | ({"content-type": content_type} if content_type else {})
         url = self.base_url + request.target
         answer = await self.http.request(request.method, url, content=content, headers=headers, within=within)
         if answer.status in REDIRECTS and request.method == "GET":
             # Observed: the numeric against the masked account id. Once, and to nobody else, for the key goes along.
-            elsewhere = urljoin(url, answer.headers.get("location", ""))
-            if self.is_ours(elsewhere):
-                return await self.http.request("GET", elsewhere, headers=headers, within=within)
+            moved = joined(url, answer.headers.get("location", ""))
+            if self.is_ours(moved):
+                await self.take(request, account, ends)
+                within = max(ends - self.pace.monotonic(), 0.001)
+                return await self.http.request("GET", moved, headers=headers, within=within)
         return answer
 
     def is_ours(self, url: str) -> bool:
         """Whether *url* is of the API's own host, which alone is told the key."""
-        return urlsplit(url)[:2] == urlsplit(self.base_url)[:2]
+        try:
+            return urlsplit(url)[:2] == urlsplit(self.base_url)[:2]
+        except ValueError:  # brackets that hold no address
+            return False
 
     def headers_for(self, url: str) -> Mapping[str, str]:
         """With the key to the API's host, without to any other."""
         return self._headers if self.is_ours(url) else {}
+
+
+def joined(url: str, location: str) -> str:
+    """Where a redirect at *url* leads; nowhere if *location* is no address."""
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        return ""
 
 
 CallRailFailure = HttpError | AnswerError
@@ -155,7 +177,11 @@ def encoded(request: Request) -> tuple[bytes | None, str | None]:
             return multipart(fields, request.files)
         except OSError as error:
             raise InvalidRequest(f"{request.operation}: the file cannot be read: {error.strerror}") from None
-    return to_json(request.body), "application/json"
+    try:
+        text = json.dumps(request.body, ensure_ascii=False, allow_nan=False, default=to_jsonable_python)
+        return text.encode(), "application/json"
+    except (TypeError, ValueError, PydanticSerializationError):  # of which UnicodeEncodeError is one
+        raise InvalidRequest(f"{request.operation}: the body holds what JSON cannot") from None
 
 
 def backoff(attempt: int) -> float:
@@ -203,7 +229,8 @@ def said_by(body: bytes) -> str | None:
         text = body.decode(errors="replace").strip()
         return None if not text or text.startswith("<") else _plain(text)
     if isinstance(told, dict):
-        told = next((told[key] for key in ("error", "errors", "message") if told.get(key)), told)
+        # What else there is may repeat the request, and with it somebody's number.
+        told = next((told[key] for key in ("error", "errors", "message") if told.get(key)), None)
     if isinstance(told, list):
         told = "; ".join(map(str, told))
     return _plain(str(told)) if told else None
@@ -226,6 +253,8 @@ def parsed(request: Request, answer: Answer) -> Any:
         return from_json(answer.body)
     except ValueError:
         said = "its body is not JSON, or was cut off"
+        if answer.headers.get("content-type", "").startswith("audio/"):
+            said = "it is the recording itself: save it with CallRail.download"
         request_id = answer.headers.get("x-request-id")
         raise UnexpectedAnswer(f"{request.method} {request.operation}", answer.status, said, request_id) from None
 

@@ -1,18 +1,18 @@
 """The types of `callrail.sync`. Written from the operations' declarations by `make reference`; do not edit."""
 
 
-from callrail.bodies import CallFlow, FlowStep, IntegrationConfig, NumberWanted, Source, SummaryFilters, SummaryParts, TextAnswer
+from callrail.bodies import CallFlow, Dialled, FlowStep, IntegrationConfig, NumberWanted, Source, SummaryFilters, SummaryParts, TextAnswer
 from callrail.budgets import Budgets
 from callrail.dates import DateRange
 from callrail.downloading import Download
 from callrail.model import Deleted
 from callrail.operation import Day, ListOptions, Options, WriteOptions
 from callrail.paging import Page
-from callrail.parameter import Named
+from callrail.parameter import Named, Risk
 from callrail.request import Danger
 from callrail.resources.accounts import Account, AccountField
 from callrail.resources.caller_ids import CallerId
-from callrail.resources.calls import AnswerStatus, Call, CallField, CallSort, CallSummary, CallTimeseries, CallType, Device, Direction, Grouping, Interval, LeadStatus, Metric, PageView, Recording
+from callrail.resources.calls import AnswerStatus, Call, CallField, CallSort, CallSummary, CallTimeseries, CallType, Device, Direction, Grouping, Interval, LeadStatus, Metric, PageView, Recording, Value
 from callrail.resources.companies import BulkUpdated, Company, CompanyField
 from callrail.resources.form_submissions import FormField, FormGrouping, FormMetric, FormSubmission, FormSummary, IgnoredFields
 from callrail.resources.integration_triggers import FilteredCalls, IntegrationTrigger
@@ -150,7 +150,7 @@ class Calls:
             NotFound: There is none, or it was marked as spam.
         """
 
-    def create(self, *, caller_id: str, customer_phone_number: str, business_phone_number: str, recording_enabled: bool=..., outbound_greeting_recording_url: str=..., outbound_greeting_text: str=..., agent_id: str=..., **options: Unpack[WriteOptions]) -> Call:
+    def create(self, *, caller_id: str, customer_phone_number: Dialled, business_phone_number: Dialled, recording_enabled: bool=..., outbound_greeting_recording_url: str=..., outbound_greeting_text: str=..., agent_id: str=..., **options: Unpack[WriteOptions]) -> Call:
         """Place a call: the business is rung first, then the customer is dialled.
 
         United States and Canada only; an allowance of its own, 100 an hour. The answer's `answered`, `duration` and
@@ -166,7 +166,7 @@ class Calls:
             agent_id: User to whom the call is credited, ``USR...``.
         """
 
-    def update(self, call_id: str, *, tags: Sequence[str]=..., append_tags: bool=..., note: str | None=..., value: str | None=..., lead_status: Literal['good_lead', 'not_a_lead'] | None=..., customer_name: str | None=..., spam: Annotated[Literal[True], Danger.DELETES]=..., **options: Unpack[WriteOptions]) -> Call:
+    def update(self, call_id: str, *, tags: Sequence[str] | None=..., append_tags: bool=..., note: str | None=..., value: Value=..., lead_status: Literal['good_lead', 'not_a_lead'] | None=..., customer_name: str | None=..., spam: Annotated[Literal[True], Danger.DELETES]=..., **options: Unpack[WriteOptions]) -> Call:
         """Tag, note, score or rename a call, or mark it as spam.
 
         What is not given stays; None clears. The answer holds no tags: get the call again to see them.
@@ -176,7 +176,8 @@ class Calls:
             tags: Names; they replace all tags unless ``append_tags``. Unknown ones are made, for the company.
             append_tags: Add to the tags there are.
             note: Text.
-            value: Amount such as ``"$250.00"``. On some accounts CallRail answers 500 (observed): set it alone.
+            value: Amount such as ``"$250.00"``, in a request of its own: on some accounts CallRail answers 500 to it
+                (observed), and what stands beside it is lost.
             lead_status: Score.
             customer_name: Renames the lead.
             spam: Marks as spam, for good: the call leaves log, reports and this API.
@@ -286,7 +287,7 @@ class Companies:
             time_zone: IANA name, such as ``America/New_York``.
         """
 
-    def update(self, company_id: str, *, name: str=..., time_zone: str=..., callscore_enabled: bool=..., callscribe_enabled: bool=..., external_form_capture: bool=..., swap_ppc_override: bool=..., swap_landing_override: str | None=..., swap_cookie_duration: int=..., swap_cookie_duration_unit: Literal['months', 'weeks', 'days']=..., **options: Unpack[WriteOptions]) -> Company:
+    def update(self, company_id: str, *, name: str=..., time_zone: str=..., callscore_enabled: bool=..., callscribe_enabled: bool=..., external_form_capture: bool=..., swap_ppc_override: bool | None=..., swap_landing_override: str | None=..., swap_cookie_duration: Annotated[int, Field(ge=1)]=..., swap_cookie_duration_unit: Literal['months', 'weeks', 'days']=..., **options: Unpack[WriteOptions]) -> Company:
         """Change a company's settings; what is not given stays.
 
         Args:
@@ -302,7 +303,7 @@ class Companies:
             swap_cookie_duration_unit: Unit of the duration.
         """
 
-    def bulk_update(self, *, company_ids: Sequence[str], external_form_capture: bool, **options: Unpack[WriteOptions]) -> BulkUpdated:
+    def bulk_update(self, *, company_ids: Sequence[str], external_form_capture: Annotated[bool, Risk(Danger.DELETES, (False,))], **options: Unpack[WriteOptions]) -> BulkUpdated:
         """Switch the capture of forms for several companies.
 
         Args:
@@ -367,7 +368,7 @@ class FormSubmissions:
             session_id: The visitor's session, ``SES...``.
         """
 
-    def update(self, form_id: str, *, tags: Sequence[str]=..., append_tags: bool=..., note: str | None=..., value: str | None=..., lead_status: Literal['good_lead', 'not_a_lead'] | None=..., **options: Unpack[WriteOptions]) -> FormSubmission:
+    def update(self, form_id: str, *, tags: Sequence[str] | None=..., append_tags: bool=..., note: str | None=..., value: str | None=..., lead_status: Literal['good_lead', 'not_a_lead'] | None=..., **options: Unpack[WriteOptions]) -> FormSubmission:
         """Tag, note, value or score a submission. What is not given stays; None clears.
 
         Args:
@@ -414,7 +415,7 @@ class IntegrationTriggers:
             company_id: ``COM...``.
         """
 
-    def create(self, *, company_id: str, integration_id: int | None=..., tracker_ids: Sequence[str] | None=..., call_type: FilteredCalls | None=..., min_duration: int | None=..., max_duration: int | None=..., lead_status: int | str | None=..., **options: Unpack[WriteOptions]) -> IntegrationTrigger:
+    def create(self, *, company_id: str, integration_id: int | str | None=..., tracker_ids: Sequence[str] | None=..., call_type: FilteredCalls | None=..., min_duration: int | None=..., max_duration: int | None=..., lead_status: int | str | None=..., **options: Unpack[WriteOptions]) -> IntegrationTrigger:
         """Create a filter. The integration is told of fewer calls from then on.
 
         Args:
@@ -487,7 +488,7 @@ class Integrations:
             Forbidden: The key's user may not administer integrations (observed).
         """
 
-    def update(self, integration_id: str, *, state: Literal['active', 'disabled']=..., config: IntegrationConfig=..., **options: Unpack[WriteOptions]) -> Integration:
+    def update(self, integration_id: str, *, state: Annotated[Literal['active', 'disabled'], Risk(Danger.DELETES, ('disabled',))]=..., config: Annotated[IntegrationConfig, Danger.DELETES]=..., **options: Unpack[WriteOptions]) -> Integration:
         """Switch an integration on or off, or set its configuration.
 
         Whether a part of ``config`` is merged into the rest is not known: read it, change it, send all of it.
@@ -495,7 +496,7 @@ class Integrations:
         Args:
             integration_id: Number of the integration.
             state: On or off.
-            config: All of the configuration.
+            config: All of the configuration; what is left out may be gone.
         """
 
     def delete(self, integration_id: str, **options: Unpack[WriteOptions]) -> Deleted:
@@ -593,7 +594,8 @@ class Notifications:
 
         Args:
             user_id: User to be told, ``USR...``.
-            email: Address to be told instead; then ``company_id`` or ``tracker_id`` is required.
+            email: Address to be told instead. One that is no user's needs ``company_id`` or ``tracker_id``, and takes
+                ``send_email`` alone.
             agent_id: Only calls of this user.
             company_id: Only calls of this company.
             tracker_id: Only calls of this tracker.
@@ -608,7 +610,7 @@ class Notifications:
             Forbidden: The key's user may not.
         """
 
-    def update(self, notification_id: str, *, company_id: str=..., tracker_id: str=..., call_enabled: bool=..., alert_type: AlertType=..., sms_enabled: bool=..., send_desktop: bool=..., send_email: bool=..., send_push: bool=..., **options: Unpack[WriteOptions]) -> Notification:
+    def update(self, notification_id: str, *, company_id: str | None=..., tracker_id: str | None=..., call_enabled: bool=..., alert_type: AlertType | None=..., sms_enabled: bool=..., send_desktop: bool=..., send_email: bool=..., send_push: bool=..., **options: Unpack[WriteOptions]) -> Notification:
         """Change a notification.
 
         Args:
@@ -662,7 +664,7 @@ class SmsThreads:
             fields: Fields to add.
         """
 
-    def update(self, thread_id: str, *, notes: str | None=..., tags: Sequence[str]=..., append_tags: bool=..., value: str | None=..., lead_qualification: Literal['good_lead', 'not_a_lead'] | None=..., **options: Unpack[WriteOptions]) -> SmsThread:
+    def update(self, thread_id: str, *, notes: str | None=..., tags: Sequence[str] | None=..., append_tags: bool=..., value: str | None=..., lead_qualification: Literal['good_lead', 'not_a_lead'] | None=..., **options: Unpack[WriteOptions]) -> SmsThread:
         """Note, tag, value or score a thread. What is not given stays; None clears.
 
         Args:
@@ -706,7 +708,7 @@ class SummaryEmails:
             summary_email_id: ``CSS...``.
         """
 
-    def update(self, summary_email_id: str, *, config: SummaryParts, frequency: Sequence[Frequency]=..., filters: SummaryFilters=..., **options: Unpack[WriteOptions]) -> SummaryEmail:
+    def update(self, summary_email_id: str, *, config: SummaryParts, frequency: Sequence[Frequency]=..., filters: SummaryFilters | None=..., **options: Unpack[WriteOptions]) -> SummaryEmail:
         """Change a summary e-mail.
 
         Args:
@@ -809,7 +811,7 @@ class TextMessages:
             fields: Fields to add.
         """
 
-    def send(self, *, company_id: str, customer_phone_number: str, content: str, tracking_number: str=..., media_url: str=..., media_file: Path=..., **options: Unpack[WriteOptions]) -> Conversation:
+    def send(self, *, company_id: str, customer_phone_number: Dialled, content: str, tracking_number: str=..., media_url: str=..., media_file: Path=..., **options: Unpack[WriteOptions]) -> Conversation:
         """Send a text to one person, in the United States or Canada; an allowance of its own, 150 an hour.
 
         The answer holds no id of the text. After `AnswerLost` never send again: look in the conversation first.
@@ -885,7 +887,7 @@ class Trackers:
             Rejected: There is no such number, or what the type needs is missing.
         """
 
-    def update(self, tracker_id: str, *, name: str=..., call_flow: CallFlow=..., source: Source | Literal['all']=..., pool_size: Annotated[int, Field(ge=4, le=50), Danger.COSTS]=..., replace_tracking_number: Annotated[str, Danger.COSTS]=..., campaign_name: str=..., swap_targets: Sequence[str]=..., whisper_message: str=..., sms_enabled: bool=..., message_flow: TextAnswer | None=..., **options: Unpack[WriteOptions]) -> Tracker:
+    def update(self, tracker_id: str, *, name: str=..., call_flow: CallFlow=..., source: Source | Literal['all']=..., pool_size: Annotated[int, Field(ge=4, le=50), Danger.COSTS]=..., replace_tracking_number: Annotated[Dialled, Danger.COSTS]=..., campaign_name: str | None=..., swap_targets: Sequence[str]=..., whisper_message: str | None=..., sms_enabled: bool=..., message_flow: TextAnswer | None=..., **options: Unpack[WriteOptions]) -> Tracker:
         """Change a tracker. A larger pool and a replaced number cost money.
 
         Args:

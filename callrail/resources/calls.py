@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal, Unpack
 
+from callrail.bodies import Dialled
 from callrail.dates import DateRange
 from callrail.model import (
     Amount,
@@ -25,6 +26,7 @@ from callrail.model import (
 )
 from callrail.operation import UNSET, Day, ListOptions, Options, Resource, WriteOptions, listing, operation
 from callrail.paging import Listing
+from callrail.parameter import Remedy
 from callrail.request import Budget, Danger
 
 CallType = Literal["first_call", "missed", "voicemails", "inbound", "outbound"]
@@ -314,6 +316,20 @@ class CallTimeseries(Model):
     data: Annotated[list[Point] | None, lenient] = None
 
 
+Value = Annotated[
+    str | None, Remedy(500, "some accounts answer so to the value of a call (observed); set it in CallRail's app")
+]
+
+
+def _value_alone(
+    value: Any, tags: Any, append_tags: Any, note: Any, lead_status: Any, customer_name: Any, spam: Any
+) -> str | None:
+    others = (tags, append_tags, note, lead_status, customer_name, spam)
+    if value is UNSET or all(each is UNSET for each in others):
+        return None
+    return "value goes in a request of its own: where CallRail answers 500 to it (observed), the rest would be lost"
+
+
 class Recording(Model):
     """Where a recording is. The address holds an access key and does not last: save the file, or ask again."""
 
@@ -398,8 +414,8 @@ class Calls(Resource, named="calls"):
         self,
         *,
         caller_id: str,
-        customer_phone_number: str,
-        business_phone_number: str,
+        customer_phone_number: Dialled,
+        business_phone_number: Dialled,
         recording_enabled: bool = UNSET,
         outbound_greeting_recording_url: str = UNSET,
         outbound_greeting_text: str = UNSET,
@@ -421,19 +437,15 @@ class Calls(Resource, named="calls"):
             agent_id: User to whom the call is credited, ``USR...``.
         """
 
-    @operation(
-        "PUT",
-        "calls/{call_id}.json",
-        remedies={500: "some accounts answer so to the value of a call (observed); set value in a request of its own"},
-    )
+    @operation("PUT", "calls/{call_id}.json", rules=[_value_alone])
     async def update(
         self,
         call_id: str,
         *,
-        tags: Sequence[str] = UNSET,
+        tags: Sequence[str] | None = UNSET,
         append_tags: bool = UNSET,
         note: str | None = UNSET,
-        value: str | None = UNSET,
+        value: Value = UNSET,
         lead_status: Literal["good_lead", "not_a_lead"] | None = UNSET,
         customer_name: str | None = UNSET,
         spam: Annotated[Literal[True], Danger.DELETES] = UNSET,
@@ -448,7 +460,8 @@ class Calls(Resource, named="calls"):
             tags: Names; they replace all tags unless ``append_tags``. Unknown ones are made, for the company.
             append_tags: Add to the tags there are.
             note: Text.
-            value: Amount such as ``"$250.00"``. On some accounts CallRail answers 500 (observed): set it alone.
+            value: Amount such as ``"$250.00"``, in a request of its own: on some accounts CallRail answers 500 to it
+                (observed), and what stands beside it is lost.
             lead_status: Score.
             customer_name: Renames the lead.
             spam: Marks as spam, for good: the call leaves log, reports and this API.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Unpack
+from typing import Annotated, Any, Literal, Unpack
+
+from pydantic import Field
 
 from callrail.model import Deleted, Flag, Id, Model, Moment, Number, Objects, Text
 from callrail.operation import UNSET, ListOptions, Options, Resource, WriteOptions, listing, operation
 from callrail.paging import Listing
+from callrail.parameter import Risk
 from callrail.request import Danger
 
 CompanyField = Literal["verified_caller_ids"]
@@ -53,6 +56,12 @@ def _six_months_at_most(swap_cookie_duration: Any, swap_cookie_duration_unit: An
     unit = "days" if swap_cookie_duration_unit is UNSET else swap_cookie_duration_unit
     wrong = swap_cookie_duration > _LONGEST[unit]
     return f"swap_cookie_duration is more than six months: {_LONGEST[unit]} {unit}" if wrong else None
+
+
+def all_or_some(company_ids: Any) -> str | None:
+    """`all` stands alone."""
+    wrong = "all" in company_ids and len(company_ids) > 1
+    return "company_ids takes ids, or 'all' alone" if wrong else None
 
 
 class Companies(Resource, named="companies"):
@@ -109,9 +118,9 @@ class Companies(Resource, named="companies"):
         callscore_enabled: bool = UNSET,
         callscribe_enabled: bool = UNSET,
         external_form_capture: bool = UNSET,
-        swap_ppc_override: bool = UNSET,
+        swap_ppc_override: bool | None = UNSET,
         swap_landing_override: str | None = UNSET,
-        swap_cookie_duration: int = UNSET,
+        swap_cookie_duration: Annotated[int, Field(ge=1)] = UNSET,
         swap_cookie_duration_unit: Literal["months", "weeks", "days"] = UNSET,
         **options: Unpack[WriteOptions],
     ) -> Company:
@@ -130,9 +139,13 @@ class Companies(Resource, named="companies"):
             swap_cookie_duration_unit: Unit of the duration.
         """
 
-    @operation("POST", "companies/bulk_update.json")
+    @operation("POST", "companies/bulk_update.json", rules=[all_or_some])
     async def bulk_update(
-        self, *, company_ids: Sequence[str], external_form_capture: bool, **options: Unpack[WriteOptions]
+        self,
+        *,
+        company_ids: Sequence[str],
+        external_form_capture: Annotated[bool, Risk(Danger.DELETES, (False,))],
+        **options: Unpack[WriteOptions],
     ) -> BulkUpdated:
         """Switch the capture of forms for several companies.
 

@@ -12,6 +12,7 @@ from callrail.paging import Listing
 from callrail.parameter import Named
 from callrail.request import Danger
 from callrail.resources.calls import LeadStatus, Milestones
+from callrail.resources.companies import all_or_some
 
 FormField = Literal[
     "company_name",
@@ -186,7 +187,7 @@ class FormSubmissions(Resource, named="form_submissions"):
         self,
         form_id: str,
         *,
-        tags: Sequence[str] = UNSET,
+        tags: Sequence[str] | None = UNSET,
         append_tags: bool = UNSET,
         note: str | None = UNSET,
         value: str | None = UNSET,
@@ -204,7 +205,7 @@ class FormSubmissions(Resource, named="form_submissions"):
             lead_status: Score.
         """
 
-    @operation("POST", "form_submissions/ignored_fields.json", dangers=[Danger.DELETES])
+    @operation("POST", "form_submissions/ignored_fields.json", dangers=[Danger.DELETES], rules=[all_or_some])
     async def ignore_fields(
         self, *, company_ids: Sequence[str], field_names: Sequence[str], **options: Unpack[WriteOptions]
     ) -> IgnoredFields:

@@ -43,7 +43,7 @@ class IntegrationTriggers(Resource, named="integration_triggers"):
         self,
         *,
         company_id: str,
-        integration_id: int | None = UNSET,
+        integration_id: int | str | None = UNSET,
         tracker_ids: Sequence[str] | None = UNSET,
         call_type: FilteredCalls | None = UNSET,
         min_duration: int | None = UNSET,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Unpack
+from typing import Annotated, Any, Literal, Unpack
 
 from callrail.bodies import IntegrationConfig
 from callrail.model import Deleted, Id, Model, Object, Text
 from callrail.operation import UNSET, ListOptions, Options, Resource, WriteOptions, listing, operation
 from callrail.paging import Listing
+from callrail.parameter import Risk
 from callrail.request import Danger
 
 IntegrationField = Literal["signing_key"]
@@ -94,8 +95,8 @@ class Integrations(Resource, named="integrations"):
         self,
         integration_id: str,
         *,
-        state: Literal["active", "disabled"] = UNSET,
-        config: IntegrationConfig = UNSET,
+        state: Annotated[Literal["active", "disabled"], Risk(Danger.DELETES, ("disabled",))] = UNSET,
+        config: Annotated[IntegrationConfig, Danger.DELETES] = UNSET,
         **options: Unpack[WriteOptions],
     ) -> Integration:
         """Switch an integration on or off, or set its configuration.
@@ -105,7 +106,7 @@ class Integrations(Resource, named="integrations"):
         Args:
             integration_id: Number of the integration.
             state: On or off.
-            config: All of the configuration.
+            config: All of the configuration; what is left out may be gone.
         """
 
     @operation("DELETE", "integrations/{integration_id}.json", dangers=[Danger.DELETES])

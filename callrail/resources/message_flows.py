@@ -42,21 +42,24 @@ def _leads_to_its_steps(steps: Any, initial_step_id: Any) -> str | None:
     if steps is UNSET:
         return None
     named = [("initial_step_id", initial_step_id)] if initial_step_id is not UNSET else []
-    for number, step in steps.items():
+    for number, step in enumerate(steps.values(), 1):
         named += [(f"step {number}", each.get("next_step_id")) for each in [step, *step.get("branches", ())]]
     for where, wanted in named:
         if wanted is not None and wanted not in steps:
-            return f"{where} leads to a step that is none of the steps"
+            return f"{where} leads to none of the steps"
     return None
 
 
 def _whole_steps(steps: Any) -> str | None:
-    """Every step has what its type needs, and nothing of another type."""
+    """Every step has what its type needs, and nothing of another type.
+
+    Steps are told by their place, for an id may be anything.
+    """
     if steps is UNSET:
         return None
-    for number, step in steps.items():
+    for number, (name, step) in enumerate(steps.items(), 1):
         kind, own = step["type"], _OF_TYPE[step["type"]]
-        if step.get("id", number) != number:
+        if step.get("id", name) != name:
             return f"step {number} has another id than the name it stands under"
         if own and not step.get(own[0]):
             return f"step {number}: a step of type {kind} needs {own[0]}"
@@ -123,7 +126,7 @@ class MessageFlows(Resource, named="message_flows"):
             flow_id: ``MFL...``.
         """
 
-    @operation("PUT", "message-flows/{flow_id}.json", rules=[_leads_to_its_steps, _whole_steps])
+    @operation("PUT", "message-flows/{flow_id}.json", rules=[_whole_steps])
     async def update(
         self,
         flow_id: str,

@@ -38,16 +38,6 @@ def _of_some_calls(call_enabled: Any, alert_type: Any) -> str | None:
     return "call_enabled needs alert_type: of which calls" if wrong else None
 
 
-def _address_of_something(email: Any, company_id: Any, tracker_id: Any) -> str | None:
-    wrong = email is not UNSET and company_id is UNSET and tracker_id is UNSET
-    return "an e-mail address needs company_id or tracker_id" if wrong else None
-
-
-def _address_by_mail_alone(email: Any, send_desktop: Any, send_push: Any) -> str | None:
-    wrong = email is not UNSET and (send_desktop is True or send_push is True)
-    return "an e-mail address takes send_email alone" if wrong else None
-
-
 class Notifications(Resource, named="notifications"):
     """Whom CallRail itself tells of calls and texts."""
 
@@ -68,7 +58,7 @@ class Notifications(Resource, named="notifications"):
             email: Only those to this address.
         """
 
-    @operation("POST", "notifications.json", rules=[_of_some_calls, _address_of_something, _address_by_mail_alone])
+    @operation("POST", "notifications.json", rules=[_of_some_calls])
     async def create(
         self,
         *,
@@ -89,7 +79,8 @@ class Notifications(Resource, named="notifications"):
 
         Args:
             user_id: User to be told, ``USR...``.
-            email: Address to be told instead; then ``company_id`` or ``tracker_id`` is required.
+            email: Address to be told instead. One that is no user's needs ``company_id`` or ``tracker_id``, and takes
+                ``send_email`` alone.
             agent_id: Only calls of this user.
             company_id: Only calls of this company.
             tracker_id: Only calls of this tracker.
@@ -109,10 +100,10 @@ class Notifications(Resource, named="notifications"):
         self,
         notification_id: str,
         *,
-        company_id: str = UNSET,
-        tracker_id: str = UNSET,
+        company_id: str | None = UNSET,
+        tracker_id: str | None = UNSET,
         call_enabled: bool = UNSET,
-        alert_type: AlertType = UNSET,
+        alert_type: AlertType | None = UNSET,
         sms_enabled: bool = UNSET,
         send_desktop: bool = UNSET,
         send_email: bool = UNSET,

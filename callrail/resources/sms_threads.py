@@ -64,11 +64,16 @@ class SmsThread(Model):
     messages: Annotated[list[ThreadMessage] | None, lenient] = None
 
 
+_DAY = len("2026-03-09")
+
+
 def _both_days(start_date: Any, end_date: Any) -> str | None:
     """Of this list alone (documented)."""
     if (start_date is UNSET) != (end_date is UNSET):
         return "start_date and end_date are given together"
-    if any(isinstance(each, datetime) or (isinstance(each, str) and "T" in each) for each in (start_date, end_date)):
+    if any(
+        isinstance(each, datetime) or (isinstance(each, str) and len(each) > _DAY) for each in (start_date, end_date)
+    ):
         return "start_date and end_date are days here, without a time"
     return None
 
@@ -129,7 +134,7 @@ class SmsThreads(Resource, named="sms_threads"):
         thread_id: str,
         *,
         notes: str | None = UNSET,
-        tags: Sequence[str] = UNSET,
+        tags: Sequence[str] | None = UNSET,
         append_tags: bool = UNSET,
         value: str | None = UNSET,
         lead_qualification: Literal["good_lead", "not_a_lead"] | None = UNSET,

@@ -94,7 +94,7 @@ class SummaryEmails(Resource, named="summary_emails"):
         *,
         config: SummaryParts,
         frequency: Sequence[Frequency] = UNSET,
-        filters: SummaryFilters = UNSET,
+        filters: SummaryFilters | None = UNSET,
         **options: Unpack[WriteOptions],
     ) -> SummaryEmail:
         """Change a summary e-mail.

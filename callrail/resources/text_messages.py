@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Unpack
 
 from pydantic import Field
 
+from callrail.bodies import Dialled
 from callrail.dates import DateRange
 from callrail.model import Id, Model, Moment, Number, Text, Texts, lenient
 from callrail.operation import UNSET, Day, ListOptions, Options, Resource, WriteOptions, listing, operation
@@ -18,7 +20,7 @@ from callrail.resources.sms_threads import SmsThread
 ConversationField = Literal["lead_status", "source"]
 
 
-class Sender(Model):
+class Agent(Model):
     """Whoever wrote an outgoing text in CallRail's app."""
 
     id: Id = ""
@@ -39,7 +41,7 @@ class Message(Model):
     type: Text = None
     message_type: Text = None
     media_urls: Texts = None
-    user: Annotated[Sender | None, lenient] = None
+    user: Annotated[Agent | None, lenient] = None
     sms_thread: Annotated[SmsThread | None, lenient] = None
 
 
@@ -73,8 +75,8 @@ class Conversation(Model):
     company_name: Text = None
 
 
-# What a picture's file begins with, by the endings of its name.
-_PICTURES = {(".jpg", ".jpeg"): b"\xff\xd8\xff", (".png",): b"\x89PNG\r\n", (".gif",): b"GIF8"}
+# What a picture's file begins with: JPEG, PNG, GIF.
+_PICTURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8")
 # Documented are 5 MB. Which megabyte is not: what is more than the larger is refused, the rest is CallRail's to judge.
 _MOST_BYTES = 5 * 1024 * 1024
 
@@ -85,14 +87,14 @@ def _one_picture(media_url: Any, media_file: Any) -> str | None:
         return None
     if media_url is not UNSET:
         return "give media_url or media_file, not both: CallRail refuses both"
-    path = Path(media_file)
-    if not path.is_file():
-        return "there is no file at media_file"
-    with path.open("rb") as file:
-        head = file.read(8)
-    if not any(path.suffix.lower() in endings and head.startswith(begin) for endings, begin in _PICTURES.items()):
-        return "media_file is no JPEG, PNG or GIF, by its name and by what it holds"
-    if (size := path.stat().st_size) > _MOST_BYTES:
+    try:
+        with Path(media_file).open("rb") as file:
+            head, size = file.read(8), os.fstat(file.fileno()).st_size
+    except OSError as error:
+        return f"media_file cannot be read: {error.strerror}"
+    if not head.startswith(_PICTURES):
+        return "media_file is no JPEG, PNG or GIF"
+    if size > _MOST_BYTES:
         return f"media_file has {size:,} bytes, but CallRail takes {_MOST_BYTES:,} at most"
     return None
 
@@ -158,7 +160,7 @@ class TextMessages(Resource, named="text_messages"):
         self,
         *,
         company_id: str,
-        customer_phone_number: str,
+        customer_phone_number: Dialled,
         content: str,
         tracking_number: str = UNSET,
         media_url: str = UNSET,

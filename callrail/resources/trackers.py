@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Unpack
 
 from pydantic import Field
 
-from callrail.bodies import CallFlow, NumberWanted, Source, TextAnswer
+from callrail.bodies import CallFlow, Dialled, NumberWanted, Source, TextAnswer
 from callrail.model import Deleted, Flag, Id, Model, Moment, Object, Text, Texts
 from callrail.operation import UNSET, ListOptions, Options, Resource, WriteOptions, listing, operation
 from callrail.paging import Listing
@@ -200,10 +200,10 @@ class Trackers(Resource, named="trackers"):
         call_flow: CallFlow = UNSET,
         source: Source | Literal["all"] = UNSET,
         pool_size: Annotated[int, Field(ge=4, le=50), Danger.COSTS] = UNSET,
-        replace_tracking_number: Annotated[str, Danger.COSTS] = UNSET,
-        campaign_name: str = UNSET,
+        replace_tracking_number: Annotated[Dialled, Danger.COSTS] = UNSET,
+        campaign_name: str | None = UNSET,
         swap_targets: Sequence[str] = UNSET,
-        whisper_message: str = UNSET,
+        whisper_message: str | None = UNSET,
         sms_enabled: bool = UNSET,
         message_flow: TextAnswer | None = UNSET,
         **options: Unpack[WriteOptions],

@@ -11,12 +11,13 @@ from typing import Any
 
 import click
 
-from callrail.client import resources
+from callrail.client import declared_as, resources
 from callrail.operation import Operation, Resource
 from callrail.parameter import Parameter, Place, kinds_in
+from callrail.request import Danger, raw_request
 from routers.accounts import ACCOUNT
 from routers.cli.api_output import FORMATS
-from routers.cli.api_running import hyphened, name_and_value, read_json, run
+from routers.cli.api_running import ask, hyphened, names_and_values, read_json, run
 from routers.cli.clients import Where, open_client
 from routers.cli.groups import Commands
 from routers.cli.options import config_option, database_option
@@ -93,7 +94,7 @@ def _help(operation: Operation) -> str:
     notes += [
         f"--{hyphened(parameter.name)} {danger}: it asks first, or needs --yes."
         for parameter in operation.parameters.values()
-        for danger in parameter.dangers
+        for danger in dict.fromkeys(risk.danger for risk in parameter.risks)
     ]
     if operation.undocumented:
         notes.append(f"Not documented by CallRail; seen in {operation.undocumented}.")
@@ -177,22 +178,33 @@ def _account_option() -> click.Option:
 @click.argument("path")
 @click.option("--param", multiple=True, metavar="NAME=VALUE", help="A parameter of the query; may be repeated.")
 @click.option("--json", "body", metavar="JSON", help="The body.")
-def request(method: str, path: str, param: Iterable[str], body: str | None, account: str | None) -> None:
+@click.option("--yes", is_flag=True, help="Do not ask, although it cannot be taken back.")
+def request(method: str, path: str, param: Iterable[str], body: str | None, account: str | None, *, yes: bool) -> None:
     """Send any request to the API, and print what it answers.
 
     PATH begins with /v3/; {account_id} in it is replaced:
 
         callrail-router api request GET /v3/a/{account_id}/tags.json
     """
-    params = dict(name_and_value(text) for text in param)
+    params = names_and_values(param)
+    json_body = None if body is None else read_json("--json", body)
+    if not yes and (dangers := _dangers_of_raw(method, path, json_body)):
+        ask(f"{method.upper()} {' and '.join(dangers)}")
     where = Where.of(click.get_current_context())
 
     async def send() -> Any:
         async with open_client(account, where) as client:
-            return await client.request(
-                method, path, params=params, json=None if body is None else read_json("--json", body)
-            )
+            return await client.request(method, path, params=params, json=json_body)
 
     told = asyncio.run(send())
     if told is not None:
         click.echo(json.dumps(told, ensure_ascii=False, indent=2))
+
+
+def _dangers_of_raw(method: str, path: str, body: Any) -> tuple[Danger, ...]:
+    """What cannot be taken back of a raw request, as far as it is one of the operations."""
+    raw = raw_request(method, path, params=None, json=None)
+    declared = declared_as(raw)
+    if declared is None:
+        return (Danger.DELETES,) if raw.method == "DELETE" else ()
+    return declared.dangers_of({"extra_params": body if isinstance(body, dict) else {}})

@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -38,12 +38,17 @@ def run(operation: Operation, given: dict[str, Any]) -> int:
     shared = {name: given.pop(name, None) for name in _SHARED}
     arguments = _arguments(operation, given)
     if shared["extra_param"]:
-        arguments["extra_params"] = dict(name_and_value(text) for text in shared["extra_param"])
+        arguments["extra_params"] = names_and_values(shared["extra_param"])
     if shared["dry_run"]:
         arguments["dry_run"] = True
     tasks = list(_each_line(operation, arguments)) if shared["each"] else [_Task(arguments)]
     if (dangers := operation.dangers_of(arguments)) and not (shared["dry_run"] or shared["yes"]):
-        _ask(f"{operation.name} {' and '.join(dangers)}", len(tasks), is_each=shared["each"])
+        ask(
+            f"{operation.name} {' and '.join(dangers)}",
+            len(tasks),
+            is_each=shared["each"],
+            remedy=_LOOK,
+        )
     output = shared["output"] or ("ndjson" if operation.rows or shared["each"] else "json")
     printer = Printer(output, columns=_names(shared["columns"]))
     return asyncio.run(_run_tasks(operation, tasks, shared, printer))
@@ -79,12 +84,22 @@ def read_json(flag: str, text: str) -> Any:
         raise click.UsageError(f"{flag} is no JSON: {error}") from None
 
 
-def name_and_value(text: str) -> tuple[str, str]:
-    """The two halves of NAME=VALUE."""
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise click.UsageError(f"{text!r} is not of the form NAME=VALUE")
-    return name, value
+_LOOK = ", or look first with --dry-run"
+
+
+def names_and_values(texts: Iterable[str]) -> dict[str, Any]:
+    """Of texts NAME=VALUE the values by name; those of a name that stands several times are a list."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise click.UsageError("a parameter is not of the form NAME=VALUE")
+        if name in found:
+            known = found[name]
+            found[name] = [*known, value] if isinstance(known, list) else [known, value]
+        else:
+            found[name] = value
+    return found
 
 
 def _each_line(operation: Operation, arguments: Mapping[str, Any]) -> Iterator[_Task]:
@@ -99,10 +114,11 @@ def _each_line(operation: Operation, arguments: Mapping[str, Any]) -> Iterator[_
             yield _Task(arguments, str(told["id"]), str(told["id"]))
 
 
-def _ask(danger: str, count: int, *, is_each: bool) -> None:
+def ask(danger: str, count: int = 1, *, is_each: bool = False, remedy: str = "") -> None:
+    """Let a person say that it is meant; who cannot be asked says so by --yes."""
     what = f"{danger}{f', {count} times' if count != 1 else ''}."
     if is_each or not sys.stdin.isatty():
-        raise click.UsageError(f"{what} Say so with --yes, or look first with --dry-run.")
+        raise click.UsageError(f"{what} Say so with --yes{remedy}.")
     click.confirm(f"{what} Go on?", abort=True, err=True)
 
 

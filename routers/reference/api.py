@@ -76,7 +76,9 @@ def _operation(operation: Operation) -> list[str]:
 def _parameter(parameter: Parameter) -> tuple[str, str, str]:
     name = code(parameter.name) + (" (required)" if parameter.is_required and parameter.place is not Place.PATH else "")
     keys = f" Keys: {' '.join(map(code, parameter.keys))}." if parameter.keys else ""
-    dangers = "".join(f" **{danger[0].upper()}{danger[1:]}.**" for danger in parameter.dangers)
+    dangers = "".join(
+        f" **{danger[0].upper()}{danger[1:]}.**" for danger in dict.fromkeys(risk.danger for risk in parameter.risks)
+    )
     return name, _takes(parameter), parameter.help.replace("``", "`") + keys + dangers
 
 

@@ -110,7 +110,8 @@ async def test_a_table_of_some_columns(server: Destination) -> None:
 
 
 async def test_what_is_dangerous_needs_yes_and_a_dry_run_sends_nothing(server: Destination) -> None:
-    call = ["calls", "create", "--caller-id", "1", "--customer-phone-number", "2", "--business-phone-number", "3"]
+    call = ["calls", "create", "--caller-id", "1", "--customer-phone-number", "4045550123"]
+    call += ["--business-phone-number", "4045550188"]
     server.behaves(telling({"id": "CAL1"}, 201))
 
     refused = await run(server, *call)
@@ -147,10 +148,43 @@ async def test_values_are_set_and_cleared(server: Destination) -> None:
     assert json.loads(server.requests[0].body) == {"note": None, "tags": ["A", "B"], "append_tags": True}
 
 
+async def test_a_raw_request_asks_as_its_operation_would(server: Destination) -> None:
+    server.behaves(telling({}))
+    path = "/v3/a/{account_id}"
+
+    refused = [
+        await run(server, "request", "DELETE", f"{path}/tags/1.json"),
+        await run(server, "request", "DELETE", f"{path}/what/1.json"),
+        await run(server, "request", "PUT", f"{path}/calls/CAL1.json", "--json", '{"spam": true}'),
+        await run(server, "integrations", "update", "1", "--state", "disabled"),
+        await run(server, "companies", "bulk-update", "--company-ids", "all", "--no-external-form-capture"),
+    ]
+    assert [(each.code, "Say so with --yes" in each.err) for each in refused] == [(2, True)] * len(refused)
+    assert server.requests == []
+
+    for done in (
+        await run(server, "request", "PUT", f"{path}/calls/CAL1.json", "--json", '{"note": "x"}'),
+        await run(server, "request", "DELETE", f"{path}/tags/1.json", "--yes"),
+        await run(server, "integrations", "update", "1", "--state", "active"),
+    ):
+        assert done.code == 0, done.err
+
+
+async def test_a_parameter_that_stands_several_times_is_a_list(server: Destination) -> None:
+    server.behaves(telling({}))
+
+    await run(server, "request", "GET", "/v3/a/{account_id}/tags.json", "--param", "t[]=A", "--param", "t[]=B")
+    wrong = await run(server, "request", "GET", "/v3/a/{account_id}/tags.json", "--param", "+13125550147")
+
+    assert server.requests[0].target.endswith("?t%5B%5D=A&t%5B%5D=B")
+    assert wrong.code == 2
+    assert "3125550147" not in wrong.err
+
+
 async def test_a_nested_body_is_json(server: Destination) -> None:
     server.behaves(telling({"id": 1}))
 
-    await run(server, "integrations", "update", "1", "--config", '{"post_call_webhook": []}')
+    await run(server, "integrations", "update", "1", "--config", '{"post_call_webhook": []}', "--yes")
     wrong = await run(server, "integrations", "update", "1", "--config", "{")
 
     assert json.loads(server.requests[0].body) == {"config": {"post_call_webhook": []}}

@@ -47,6 +47,10 @@ class Api:
         """Answer these, in JSON or as behaviours, request for request; the last for all that follow."""
         self.server.behaves(*(each if callable(each) else telling(each) for each in told))
 
+    def another(self, account_id: str | None = ACCOUNT, **settings: Any) -> CallRail:
+        """Another client of the server, in the same time; whoever asks for it closes it."""
+        return CallRail(KEY, account_id, base_url=self.server.url, pace=self.time.pace(), **settings)
+
     @property
     def sent(self) -> list[tuple[str, str]]:
         """Method and target of all requests."""

@@ -140,7 +140,7 @@ async def test_one_call_is_read_tagged_noted_scored_and_marked_as_spam(world: Ma
     assert (read.note, read.lead_status) == (None, None)
 
     assert [view.page_url async for view in calls.page_views(call.id)][-1] == "https://www.example.com/"
-    with pytest.raises(ServerFault, match="request of its own"):
+    with pytest.raises(ServerFault, match="in CallRail's app"):
         await calls.update(call.id, value="$5.00")
 
     await calls.update(call.id, spam=True)
@@ -540,7 +540,7 @@ async def test_a_redirect_elsewhere_is_not_followed(world: Made) -> None:
         await rows(world.client.tags.list())
 
 
-async def test_a_next_page_elsewhere_and_a_page_that_repeats(world: Made) -> None:
+async def test_a_next_page_elsewhere_and_an_empty_one(world: Made) -> None:
     elsewhere = faults.changed(lambda told: {**told, "next_page": "https://evil.example.net/v3/a/1/calls"})
     world.fake.faults.add("GET", "*/calls.json", elsewhere)
     with pytest.raises(PagingError, match=r"evil\.example\.net"):

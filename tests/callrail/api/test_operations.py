@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from callrail.client import resources
+from callrail.dates import require_dates
 from callrail.exceptions import InvalidRequest
 from callrail.operation import Operation
-from callrail.request import Request
+from callrail.parameter import Parameter
+from callrail.request import Budget, Danger, Request
 from tests.callrail.api.documented import DOCUMENTED, UNDOCUMENTED, pairs
 
 OPERATIONS = [operation for resource in resources().values() for operation in resource.operations.values()]
@@ -26,6 +28,8 @@ NEW_TEXT: dict[str, Any] = {"company_id": "COM1", "customer_phone_number": "+140
 # Each with what it needs, but for what a case says.
 SINGLE: dict[str, Any] = {"type": "source", "tracking_number": AREA, "source": {"type": "all"}}
 POOL: dict[str, Any] = {"type": "session", "pool_size": 4, "pool_numbers": AREA}
+FLOW = NEW_TRACKER["call_flow"]
+EMERGENCY = {"caller_id": "1", "customer_phone_number": "911", "business_phone_number": "4045550188"}
 CUSTOM: dict[str, Any] = {"company_id": "COM1", "type": "Custom"}
 
 
@@ -119,7 +123,7 @@ def test_what_deletes_is_known_to_be_dangerous() -> None:
         ("trackers.update", {"tracker_id": "TRK1", "message_flow": {"type": "auto"}}, "message_flow at type"),
         ("text_messages.send", {"media_url": "https://e.com/a.png", "media_file": "a.png"}, "not both"),
         ("text_messages.send", {"media_file": "/etc/hostname"}, "no JPEG, PNG or GIF"),
-        ("text_messages.send", {"media_file": "/nowhere/a.png"}, "there is no file"),
+        ("text_messages.send", {"media_file": "/nowhere/a.png"}, "media_file cannot be read"),
         ("sms_threads.list", {"start_date": "2026-03-01"}, "given together"),
         (
             "sms_threads.list",
@@ -133,6 +137,17 @@ def test_what_deletes_is_known_to_be_dangerous() -> None:
             {"company_id": "COM1", "swap_cookie_duration": 27, "swap_cookie_duration_unit": "weeks"},
             "more than six months: 26 weeks",
         ),
+        ("companies.update", {"company_id": "COM1", "swap_cookie_duration": -1}, "greater than or equal to 1"),
+        ("companies.bulk_update", {"company_ids": [], "external_form_capture": True}, "company_ids is empty"),
+        ("form_submissions.ignore_fields", {"company_ids": ["all", "COM1"], "field_names": ["a"]}, "or 'all' alone"),
+        ("calls.update", {"call_id": "CAL1", "value": "$5", "note": "x"}, "value goes in a request of its own"),
+        ("calls.create", EMERGENCY, "customer_phone_number (str): a number takes ten digits"),
+        ("calls.list", {"date_range": "today", "company_id": ""}, "company_id is empty"),
+        ("calls.list", {"date_range": "today", "tags": []}, "tags is empty"),
+        ("text_messages.send", {"content": ""}, "content is empty"),
+        ("sms_threads.list", {"start_date": "2026-03-01 10:00", "end_date": "2026-03-02"}, "are days here"),
+        ("calls.get", {"call_id": "CAL1", "dry_run": True}, "calls.get takes no dry_run"),
+        ("calls.get", {"call_id": "CAL1", "extra_params": "x=1"}, "extra_params takes names and values"),
         ("companies.update", {"company_id": "COM1", "swap_cookie_duration": 185}, "more than six months: 184 days"),
         ("tags.list", {"order": "desc"}, "order needs sort"),
         ("tags.list", {"tag_level": "account", "company_id": "COM1"}, "not given together"),
@@ -148,12 +163,6 @@ def test_what_deletes_is_known_to_be_dangerous() -> None:
             "needs companies",
         ),
         ("notifications.create", {"call_enabled": True}, "call_enabled needs alert_type"),
-        ("notifications.create", {"email": "a@example.com"}, "needs company_id or tracker_id"),
-        (
-            "notifications.create",
-            {"email": "a@example.com", "company_id": "COM1", "send_push": True},
-            "takes send_email alone",
-        ),
         ("summary_emails.create", {"frequency": ["daily"], "config": {}}, "needs user_id or email"),
         ("summary_emails.create", {"frequency": ["daily"], "config": {}, "email": "a@example.com"}, "needs company_id"),
         (
@@ -189,9 +198,14 @@ def test_what_deletes_is_known_to_be_dangerous() -> None:
             "two of its times overlap on monday",
         ),
         (
-            "message_flows.update",
-            {"flow_id": "MFL1", "steps": {"a": {"type": "no_response", "next_step_id": "b"}}},
-            "step a leads to a step that is none of the steps",
+            "message_flows.create",
+            {
+                "company_id": "COM1",
+                "name": "x",
+                "initial_step_id": "a",
+                "steps": {"a": {"type": "no_response", "next_step_id": "b"}},
+            },
+            "step 1 leads to none of the steps",
         ),
         (
             "message_flows.update",
@@ -228,6 +242,19 @@ def test_what_belongs_together_and_what_stands_in_objects_is_checked(
         ("notifications.create", {"email": "a@example.com", "company_id": "COM1", "send_email": True}),
         ("companies.update", {"company_id": "COM1", "swap_cookie_duration": 184, "swap_cookie_duration_unit": "days"}),
         ("sms_threads.list", {"start_date": date(2026, 3, 1), "end_date": "2026-03-02"}),
+        # As CallRail tells it, and so as it is sent back.
+        ("trackers.update", {"tracker_id": "TRK1", "call_flow": {**FLOW, "greeting_recording_url": None}}),
+        ("trackers.update", {"tracker_id": "TRK1", "whisper_message": None, "campaign_name": None}),
+        ("companies.update", {"company_id": "COM1", "swap_ppc_override": None}),
+        ("notifications.update", {"notification_id": "1", "tracker_id": None}),
+        ("notifications.create", {"email": "a@example.com", "send_push": True}),
+        ("summary_emails.update", {"summary_email_id": "CSS1", "config": {}, "filters": None}),
+        ("integrations.update", {"integration_id": "1", "config": {"pre_call_webhook": None}}),
+        ("calls.update", {"call_id": "CAL1", "tags": None}),
+        ("calls.update", {"call_id": "CAL1", "value": "$5"}),
+        ("message_flows.update", step(type="no_response", next_step_id="MFS2")),
+        ("message_flows.update", step(type="schedule", branches=[{"times": []}])),
+        ("integration_triggers.create", {"company_id": "COM1", "integration_id": "4013"}),
     ],
 )
 def test_what_is_whole_is_not_refused(name: str, arguments: dict[str, Any]) -> None:
@@ -239,19 +266,97 @@ def planned(name: str, arguments: dict[str, Any]) -> Request:
     return operation.request(operation.given((), arguments), "ACC1")
 
 
-@pytest.mark.parametrize("secret", [["+13125550147"], {"at": "+13125550147"}, "+13125550147", 13125550147])
+SECRET = "3125550147"
+
+
+@pytest.mark.parametrize("secret", [[f"+1{SECRET}"], {"at": f"+1{SECRET}"}, f"+1{SECRET}", int(SECRET), {SECRET: 1}])
 def test_no_refusal_repeats_what_was_given(secret: Any) -> None:
     """Which may be a person's number, or an address that holds a key."""
     said = []
     for operation in OPERATIONS:
-        needed = {each.name: "1" for each in operation.parameters.values() if each.is_required}
+        needed = {name: NEEDED.get((operation.name, name), needed_by(each)) for name, each in required(operation)}
         for name in operation.parameters:
             try:
                 operation.request(operation.given((), needed | {name: secret}), "ACC1")
             except InvalidRequest as error:
                 said.append(str(error))
     assert len(said) > 100
-    assert [each for each in said if "3125550147" in each] == []
+    assert [each for each in said if SECRET in each] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("integrations.update", {"integration_id": "1", "config": {f"https://e.com/?token={SECRET}": []}}),
+        ("message_flows.update", {"flow_id": "MFL1", "steps": {f"text {SECRET}": {"type": "sms_response"}}}),
+        ("message_flows.update", {"flow_id": "MFL1", "steps": {f"n{SECRET}": {"type": "tag", "colour": 1}}}),
+        ("message_flows.update", step(type="sms_response", message=f"{SECRET} " * 500)),
+        ("calls.update", {"call_id": "CAL1", "lead_status": f"Jane {SECRET}"}),
+        ("users.create", {"first_name": SECRET, "last_name": SECRET, "email": SECRET, "role": "reporting"}),
+        ("form_submissions.create", {"company_id": "C", "form_url": SECRET, "form_data": {SECRET: SECRET}}),
+    ],
+)
+def test_a_refusal_by_a_rule_or_of_a_key_repeats_nothing_either(name: str, arguments: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        planned(name, arguments)
+    assert SECRET not in str(raised.value)
+
+
+def required(operation: Operation) -> list[tuple[str, Parameter]]:
+    return [(name, each) for name, each in operation.parameters.items() if each.is_required]
+
+
+def needed_by(parameter: Parameter) -> Any:
+    """A value that is right for the parameter, so that others are looked at."""
+    if parameter.choices:
+        return [parameter.choices[0]] if parameter.is_many else parameter.choices[0]
+    if parameter.is_object:
+        return {}
+    return ["1"] if parameter.is_many else bool(1) if parameter.kind is bool else "4045550123"
+
+
+NEEDED: dict[tuple[str, str], Any] = {
+    ("trackers.create", "call_flow"): FLOW,
+    ("trackers.create", "source"): {"type": "all"},
+    ("integrations.create", "config"): {},
+}
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [("2026-03-02T01:00+09:00", "2026-03-01T20:00+00:00"), ("2026-03-01", "2026-03-01"), ("2026-03-01", None)],
+)
+def test_moments_of_different_zones_are_compared_as_moments(start: str, end: str | None) -> None:
+    require_dates("calls.list", {"start_date": start} | ({"end_date": end} if end else {}), date(2026, 3, 5))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"end_date": "2026-03-01"}, "needs start_date beside end_date"),
+        ({"start_date": 20260301}, "start_date is no date; it takes"),
+        ({"start_date": "+13125550147"}, "start_date is no date; it takes"),
+        ({"start_date": "2026-03-02T01:00+00:00", "end_date": "2026-03-02T01:00+09:00"}, "before start_date"),
+    ],
+)
+def test_a_range_that_is_none_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidRequest, match=said):
+        require_dates("calls.list", given, date(2026, 3, 5))
+
+
+def test_an_argument_is_given_once() -> None:
+    operation = next(each for each in OPERATIONS if each.name == "calls.update")
+    with pytest.raises(InvalidRequest, match="call_id is given twice"):
+        operation.given(("CAL1",), {"call_id": "CAL2", "spam": True})
+
+
+def test_what_rings_texts_and_costs_is_known_to() -> None:
+    known = {each.name: (each.budget, set(each.dangers)) for each in OPERATIONS}
+    assert known["calls.create"] == (Budget.CALLS, {Danger.RINGS, Danger.COSTS})
+    assert known["text_messages.send"] == (Budget.TEXTS, {Danger.TEXTS, Danger.COSTS})
+    assert known["caller_ids.create"] == (Budget.GENERAL, {Danger.RINGS})
+    assert known["trackers.create"] == (Budget.GENERAL, {Danger.COSTS})
+    assert known["users.create"] == (Budget.GENERAL, {Danger.MAILS})
 
 
 def test_extra_params_send_what_is_not_known_here() -> None:
@@ -280,6 +385,8 @@ def test_extra_params_switch_off_no_rule_that_is_about_something_else() -> None:
         ("calls.update", {"call_id": "CAL1", "extra_params": {"spam": True}}, False),
         ("trackers.update", {"tracker_id": "TRK1", "name": "x"}, True),
         ("trackers.update", {"tracker_id": "TRK1", "pool_size": 8}, False),
+        ("integrations.update", {"integration_id": "1", "state": "active"}, True),
+        ("integrations.update", {"integration_id": "1", "state": "disabled"}, False),
     ],
 )
 def test_what_cannot_be_taken_back_is_told_by_what_is_given(

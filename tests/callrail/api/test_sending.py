@@ -42,6 +42,7 @@ from tests.fakes.destination import (
 
 pytestmark = pytest.mark.anyio
 
+NUMBER = "+14045550123"
 HTML = answer(502, headers={"content-type": "text/html"}, body=b"<html>Bad gateway</html>")
 BUSY = telling({"error": "Too many requests"}, 429)
 CALLS = f"/v3/a/{ACCOUNT}/calls"
@@ -103,8 +104,13 @@ async def test_what_adds_rings_texts_costs_or_deletes_is_not(api: Api, failure: 
     api.answers(failure)
     everything: list[Callable[[], Awaitable[Any]]] = [
         lambda: api.client.tags.create(name="A", company_id="COM1"),
-        lambda: api.client.calls.create(caller_id="1", customer_phone_number="2", business_phone_number="3"),
-        lambda: api.client.text_messages.send(company_id="COM1", customer_phone_number="2", content="Hi"),
+        lambda: api.client.calls.create(caller_id="1", customer_phone_number=NUMBER, business_phone_number=NUMBER),
+        lambda: api.client.text_messages.send(company_id="COM1", customer_phone_number=NUMBER, content="Hi"),
+        lambda: api.client.calls.update("CAL1", spam=True),
+        lambda: api.client.integrations.update("1", state="disabled"),
+        lambda: api.client.request("PUT", "/v3/a/{account_id}/calls/CAL1.json", json={"spam": True}),
+        lambda: api.client.request("PUT", "/v3/a/{account_id}/trackers/TRK1.json", json={"pool_size": 8}),
+        lambda: api.client.request("PUT", "/v3/a/{account_id}/not-known.json", json={}),
         lambda: api.client.trackers.update("TRK1", pool_size=8),
         lambda: api.client.tags.delete("1"),
         lambda: api.client.request("POST", "/v3/a/{account_id}/tags.json", json={}),
@@ -116,6 +122,12 @@ async def test_what_adds_rings_texts_costs_or_deletes_is_not(api: Api, failure: 
 
     assert len(api.server.requests) == len(everything)
     assert api.time.slept == []
+
+
+async def test_a_raw_put_that_is_a_harmless_operation_is_tried_again(api: Api) -> None:
+    api.answers(HTML, {"id": "CAL1"})
+    await api.client.request("PUT", "/v3/a/{account_id}/calls/CAL1.json", json={"note": "x"})
+    assert len(api.server.requests) == 2
 
 
 async def test_it_gives_up_after_four_tries(api: Api) -> None:
@@ -266,7 +278,7 @@ async def test_a_page_that_repeats_ends_the_reading(api: Api) -> None:
     with pytest.raises(PagingError, match="repeats"):
         [each async for each in api.client.tags.list()]
 
-    assert len(api.server.requests) == 2
+    assert len(api.server.requests) == 3  # one may repeat the one before, if many rows came meanwhile
 
 
 async def test_next_pages_in_a_circle_end_the_reading(api: Api) -> None:
@@ -499,3 +511,222 @@ async def test_a_picture_of_this_machine_is_sent_as_a_form(api: Api, tmp_path: P
     assert b'name="content"\r\n\r\nSee?' in request.body
     assert b'filename="drain.png"' in request.body
     assert b"\x89PNG\r\n picture" in request.body
+
+
+# --- what a hostile reader found --------------------------------------------------------------------------------------
+
+
+async def test_the_query_of_a_raw_request_is_sent_once(api: Api) -> None:
+    api.answers({})
+    await api.client.request("GET", "/v3/a/{account_id}/calls.json?date_range=today&per_page=5")
+    assert api.server.requests[0].target == f"/v3/a/{ACCOUNT}/calls.json?date_range=today&per_page=5"
+
+
+@pytest.mark.parametrize("path", ["/v3/../x", "/v3/a/%2e%2E/x", "/v3/a/./x", "/v3/a/.."])
+async def test_a_raw_path_leads_nowhere_else(api: Api, path: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"\. or \.\."):
+        await api.client.request("GET", path)
+    assert api.server.requests == []
+
+
+@pytest.mark.parametrize("total", ["3", 3])
+async def test_the_number_of_pages_may_be_told_as_text(api: Api, total: Any) -> None:
+    api.answers(*(page("tags", {"id": n}) | {"total_pages": total} for n in range(3)))
+    assert [tag.id async for tag in api.client.tags.list()] == ["0", "1", "2"]
+
+
+async def test_an_empty_page_before_the_last_is_an_error_and_no_end(api: Api) -> None:
+    api.answers(page("tags", {"id": 1}, of=3), page("tags", of=3))
+    with pytest.raises(PagingError, match="page 2 of 3 is empty"):
+        [each async for each in api.client.tags.list()]
+
+
+async def test_a_page_may_repeat_the_one_before_when_as_many_rows_came(api: Api) -> None:
+    first = [{"id": 1}, {"id": 2}]
+    api.answers(page("tags", *first, of=3), page("tags", *first, of=3), page("tags", {"id": 3}, of=3))
+    assert [tag.id async for tag in api.client.tags.list()] == ["1", "2", "3"]
+
+
+async def test_a_last_page_that_repeats_is_no_error(api: Api) -> None:
+    api.answers(page("tags", {"id": 1}, of=2), page("tags", {"id": 1}, of=2))
+    assert [tag.id async for tag in api.client.tags.list()] == ["1"]
+
+
+async def test_a_row_is_told_once_also_within_a_page_and_two_pages_on(api: Api) -> None:
+    pages = ([1, 1, 2], [3, 4], [1, 5])
+    api.answers(*(page("tags", *({"id": n} for n in ids), of=3) for ids in pages))
+    assert [tag.id async for tag in api.client.tags.list()] == ["1", "2", "3", "4", "5"]
+
+
+async def test_rows_without_an_id_are_all_told(api: Api) -> None:
+    views = [{"page_url": "https://e.com/a"}, {"page_url": "https://e.com/a"}]
+    api.answers(*(page("page_views", *views, of=2) for _ in range(2)))
+    assert len([each async for each in api.client.calls.page_views("CAL1")]) == 4
+
+
+async def test_a_list_pages_by_itself(api: Api) -> None:
+    with pytest.raises(InvalidRequest, match="what a list asks for by itself"):
+        api.client.tags.list(extra_params={"page": "3"})
+
+
+async def test_less_than_callrail_allows_stays_less_whatever_it_tells(api: Api) -> None:
+    api.answers(telling({"id": "1"}, x_rate_limit_hourly_allowed="1000", x_rate_limit_hourly_used="1"))
+    client = api.another(budgets=InMemoryBudgets({Budget.GENERAL: Allowance(2, 10)}, now=api.time.now))
+    async with client:
+        await client.users.get("USR1")
+        await client.users.get("USR1")
+        with pytest.raises(BudgetSpent):
+            await client.users.get("USR1", deadline=timedelta(seconds=5))
+
+
+async def test_a_redirect_that_is_followed_and_a_download_count(api: Api, tmp_path: Path) -> None:
+    api.answers(redirect(f"{api.server.url}/v3/a/99/users/USR1.json", 302), {"id": "USR1"}, answer(200, body=b"x"))
+    client = api.another(budgets=InMemoryBudgets({Budget.GENERAL: Allowance(3, 10)}, now=api.time.now))
+    async with client:
+        await client.users.get("USR1")
+        await client.download(f"{api.server.url}/media", tmp_path / "a.png")
+        with pytest.raises(BudgetSpent):
+            await client.users.get("USR1", deadline=timedelta(seconds=5))
+
+
+async def test_a_download_waits_as_a_429_asks(api: Api, tmp_path: Path) -> None:
+    api.answers(telling({}, 429, retry_after="7"), answer(200, body=b"picture"))
+    assert (await api.client.download(f"{api.server.url}/media", tmp_path / "a.png")).size == 7
+    assert api.time.slept == [7]
+
+
+async def test_what_a_call_tells_as_its_recording_leads_to_the_recording(api: Api, tmp_path: Path) -> None:
+    api.answers({"url": f"{api.server.url}/file.mp3"}, answer(200, body=b"ID3 sound"))
+    saved = await api.client.download(f"{api.server.url}/v3/a/1/calls/CAL1/recording.json", tmp_path / "a.mp3")
+    assert (tmp_path / "a.mp3").read_bytes() == b"ID3 sound"
+    assert saved.size == 9
+
+
+async def test_a_link_that_has_expired_is_not_the_keys_fault(api: Api, tmp_path: Path) -> None:
+    async with running_destination() as storage:
+        storage.behaves(answer(403, body=b"<Error>expired</Error>"))
+        api.answers(redirect(f"{storage.url}/file", 302))
+        with pytest.raises(UnexpectedAnswer, match="such links do not last") as raised:
+            await api.client.download(f"{api.server.url}/media", tmp_path / "a.png")
+    assert "read-only" not in str(raised.value)
+
+
+async def test_a_404_of_what_writes_is_sent_again_only_if_the_other_id_proves_right(api: Api) -> None:
+    """Nothing was done, and still it goes to one id alone once it is known which works."""
+    accounts = page("accounts", {"id": ACCOUNT, "numeric_id": 99})
+    api.answers(telling({}, 404), accounts, page("companies"))
+    with pytest.raises(NotFound):
+        await api.client.tags.create(name="A", company_id="COM1")
+    api.answers(telling({}, 404))
+    with pytest.raises(NotFound):
+        await api.client.tags.create(name="A", company_id="COM1")
+    assert [request.method for request in api.server.requests] == ["POST", "GET", "GET", "POST"]
+
+
+async def test_a_404_is_sent_to_the_other_id_where_that_proves_right(api: Api) -> None:
+    accounts = page("accounts", {"id": ACCOUNT, "numeric_id": 99})
+    api.answers(telling({}, 404), accounts, telling({}, 404), page("companies"), telling({"id": 1}, 201))
+    await api.client.tags.create(name="A", company_id="COM1")
+    assert [request.target.split("?")[0] for request in api.server.requests] == [
+        f"/v3/a/{ACCOUNT}/tags.json",
+        "/v3/a.json",
+        f"/v3/a/{ACCOUNT}/companies.json",
+        "/v3/a/99/companies.json",
+        "/v3/a/99/tags.json",
+    ]
+
+
+async def test_trouble_with_the_other_id_does_not_hide_the_404(api: Api) -> None:
+    api.answers(telling({}, 404), telling({"error": "no"}, 403))
+    with pytest.raises(NotFound, match=r"calls\.get"):
+        await api.client.calls.get("CAL1")
+
+
+async def test_the_deadline_is_one_for_all_that_it_takes(api: Api) -> None:
+    accounts = page("accounts", {"id": ACCOUNT, "numeric_id": 99})
+    api.answers(
+        telling({}, 429, retry_after="50"), telling({}, 404), accounts, telling({}, 429, retry_after="20"), {"id": "C"}
+    )
+    with pytest.raises(RateLimited):
+        await api.client.calls.get("CAL1", deadline=timedelta(seconds=60))
+    assert api.time.slept == [50]
+
+
+@pytest.mark.parametrize("deadline", [timedelta(0), timedelta(seconds=-1), 5])
+async def test_a_deadline_is_longer_than_nothing(api: Api, deadline: Any) -> None:
+    with pytest.raises(InvalidRequest, match="deadline takes a timedelta"):
+        await api.client.calls.get("CAL1", deadline=deadline)
+
+
+async def test_an_answer_of_another_shape_is_told_without_its_content(api: Api) -> None:
+    api.answers(answer(200, body=b'["+13125550147 Jane"]'))
+    with pytest.raises(UnexpectedAnswer, match="another shape") as raised:
+        await api.client.calls.get("CAL1")
+    api.answers(page("tags", "+13125550147 Jane"))
+    with pytest.raises(UnexpectedAnswer, match="another shape") as second:
+        [each async for each in api.client.tags.list()]
+    assert "3125550147" not in f"{raised.value!r} {second.value!r}"
+
+
+async def test_an_error_that_repeats_the_request_is_not_repeated(api: Api) -> None:
+    api.answers(telling({"params": {"customer_phone_number": "+13125550147"}}, 422))
+    with pytest.raises(Rejected) as raised:
+        await api.client.tags.create(name="A", company_id="COM1")
+    assert "3125550147" not in f"{raised.value!r} {raised.value}"
+
+
+async def test_addresses_that_are_none_are_clear_errors(api: Api, tmp_path: Path) -> None:
+    api.answers({"calls": [{"id": 1}], "has_next_page": True, "next_page": "https://[bad"})
+    with pytest.raises(PagingError, match="no host"):
+        [each async for each in api.client.calls.list(date_range="today")]
+    api.answers(redirect("http://[bad/x", 302))
+    with pytest.raises(UnexpectedAnswer, match="redirect"):
+        await api.client.users.get("USR1")
+    with pytest.raises(InvalidRequest, match="no web address"):
+        await api.client.download("http://[bad", tmp_path / "a")
+
+
+@pytest.mark.parametrize("body", [{"a": float("nan")}, {"a": object()}, {"a": "\ud800"}])
+async def test_what_json_cannot_hold_is_refused(api: Api, body: Any) -> None:
+    with pytest.raises(InvalidRequest, match="what JSON cannot"):
+        await api.client.form_submissions.create(
+            company_id="COM1", form_url="https://e.com/", form_data=body, session_id="SES1"
+        )
+    assert api.server.requests == []
+
+
+async def test_half_a_character_in_a_filter_is_refused(api: Api) -> None:
+    with pytest.raises(InvalidRequest, match="half a character"):
+        api.client.calls.list(date_range="today", search="\ud800")
+
+
+async def test_a_dry_run_asks_nothing_not_even_whose_account_it_is(api: Api) -> None:
+    async with api.another(account_id=None) as client:
+        planned = (await client.tags.create(name="A", company_id="COM1", dry_run=True)).planned
+    assert planned is not None
+    assert planned.path == "/v3/a/{account_id}/tags.json"
+    assert api.server.requests == []
+
+
+async def test_what_was_told_and_what_is_planned_show_nothing_of_persons(api: Api) -> None:
+    api.answers({"id": "CAL1", "customer_phone_number": "+13125550147"}, {"id": 1, "signing_key": "s3cret"})
+    call, integration = await api.client.calls.get("CAL1"), await api.client.integrations.get("1")
+    plan = await api.client.calls.update("CAL1", customer_name="Jane Doe", dry_run=True)
+    assert repr(call) == "Call(id='CAL1')"
+    shown = f"{call!r} {call} {integration!r} {plan.planned!r}"
+    assert not any(secret in shown for secret in ("3125550147", "s3cret", "Jane"))
+
+
+async def test_tags_without_a_name_hide_no_others(api: Api) -> None:
+    api.answers({"id": "CAL1", "tags": [{"name": "Sales"}, {"id": 2}], "call_summary": [{"text": "Hi"}, "Bye"]})
+    call = await api.client.calls.get("CAL1")
+    assert (call.tags, call.call_summary) == (["Sales"], '{"text":"Hi"}\nBye')
+
+
+async def test_no_log_holds_where_a_download_was_sent_to(
+    api: Api, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    api.answers(redirect(f"{api.server.url}/file?X-Amz-Signature=SECRETSIG", 302), answer(200, body=b"x"))
+    await api.client.download(f"{api.server.url}/media", tmp_path / "a.png")
+    assert "SECRETSIG" not in caplog.text
