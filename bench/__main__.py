@@ -19,6 +19,7 @@ from bench import (
     held,
     history,
     intake,
+    lookups,
     million,
     order,
     outage,
@@ -59,6 +60,7 @@ _Part = Callable[[_Bench, Kind], Iterator[Figure]]
 _PARTS: dict[str, _Part] = {
     "intake": lambda b, kind: intake.measure(b.space, kind, rounds=b.extent.rounds, seconds=b.extent.seconds),
     "routing": lambda b, kind: routing.measure(b.space, kind, rounds=b.extent.rounds),
+    "lookups": lambda b, kind: lookups.measure(b.space, kind, rounds=b.extent.rounds),
     "e2e": lambda b, kind: e2e.measure(b.space, b.sink, kind, rounds=b.extent.rounds, seconds=b.extent.seconds),
     "delivery": lambda b, kind: delivery.measure(b.space, b.sink, kind, rounds=b.extent.rounds),
     "order": lambda b, kind: order.measure(b.space, b.sink, kind, rounds=b.extent.rounds),

@@ -1,6 +1,7 @@
 """What `make run` shows: everything in one process, and simulated CallRail calls posted to its own URL.
 
-Nobody else is told: Slack and mail go to stand-ins, and what all other sinks would send is printed.
+Nobody else is told: Slack and mail go to stand-ins, and what all other sinks would send is printed. What is looked up
+is asked of a stand-in of CallRail's API.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ from receiver.companies import Companies, Company
 from receiver.database import open_database
 from receiver.schema import EventState, events
 from receiver.secrets import SecretRef
+from routers.accounts import AccountConfig
 from routers.config import Configuration
+from routers.demo_world import DemoWorld
+from routers.fake_callrail.serving import serving
 from routers.outbox import UNSENT
 from routers.schema import DeliveryState, TransitionState, deliveries, transitions
 from routers.serve import Plan, serve
@@ -44,6 +48,7 @@ _ANYWHERE = ("0.0.0.0/0", "::/0")
 _LOOPBACK = "127.0.0.1"
 # A token that is set for real is not sent to a stand-in either.
 _TOKEN = SecretRef("env", "CALLRAIL_ROUTER_DEMO_TOKEN")
+_API_KEY = SecretRef("env", "CALLRAIL_ROUTER_DEMO_API_KEY")
 _A_CHANNEL = "C0123ABCD"  # for a webhook of Slack's, whose channel the file does not name
 
 
@@ -72,6 +77,9 @@ class Show:
     begins: datetime | None = None
 
 
+Hear = Callable[[bytes, str], None]  # a webhook's body and content type, before it is posted
+
+
 class Screen(Protocol):
     """Shows what people would see."""
 
@@ -95,15 +103,16 @@ async def demo(
 
     *on_played* is called when all of it has been told; with *once* that is the end.
     """
-    ready = asyncio.Event()
+    ready, world = asyncio.Event(), DemoWorld()
 
     async def play_all() -> None:
         await ready.wait()
-        await play_to(url, list(plan.configuration.companies(os.environ)), show, on_sent=on_sent)
+        companies = list(plan.configuration.companies(os.environ))
+        await play_to(url, companies, show, on_sent=on_sent, hear=world.hear)
         await _all_told(plan.database_url)
         on_played()
 
-    async with standing_in(plan.configuration, screen) as configuration:
+    async with standing_in(plan.configuration, screen, world) as configuration:
         server = asyncio.create_task(serve(replace(plan, configuration=configuration), stop=stop, on_ready=ready.set))
         playing = asyncio.create_task(play_all())
         await asyncio.wait([server, playing], return_when=asyncio.FIRST_COMPLETED)
@@ -118,13 +127,27 @@ async def demo(
 
 
 @contextlib.asynccontextmanager
-async def standing_in(configuration: Configuration, screen: Screen) -> AsyncIterator[Configuration]:
-    """*configuration* with sinks that reach nobody: what they send is shown on *screen* while the block runs."""
+async def standing_in(
+    configuration: Configuration, screen: Screen, world: DemoWorld | None = None
+) -> AsyncIterator[Configuration]:
+    """*configuration* with sinks that reach nobody: what they send is shown on *screen* while the block runs.
+
+    What is looked up is asked of a stand-in of CallRail's API, which knows *world*.
+    """
+    world = world or DemoWorld()
     token = os.environ.setdefault(_TOKEN.name, secrets.token_hex(16))
-    async with running_slack(SlackStandIn(token, screen.posted)) as slack, running_mailbox(screen.mailed) as mailbox:
+    fake = world.fake
+    async with (
+        running_slack(SlackStandIn(token, screen.posted)) as slack,
+        running_mailbox(screen.mailed) as mailbox,
+        serving(fake) as api,
+    ):
+        os.environ[_API_KEY.name] = fake.world.key
         sinks = configuration.sink_configs.items()
         told_here = {name: _told_here(name, config, slack=slack, mailbox=mailbox) for name, config in sinks}
-        yield replace(configuration, sink_configs=told_here)
+        account = AccountConfig(account_id=world.account.id, api_key=_API_KEY, base_url=api)
+        accounts = dict.fromkeys(configuration.accounts, account)
+        yield replace(configuration, sink_configs=told_here, accounts=accounts)
 
 
 def _told_here(name: str, config: AnySinkConfig, *, slack: str, mailbox: int) -> AnySinkConfig:
@@ -168,15 +191,22 @@ def _is_something_open(conn: Connection) -> bool:
     return bool(conn.execute(select(or_(*open_states))).scalar())
 
 
-async def play_to(url: str, companies: Sequence[Company], show: Show, *, on_sent: Callable[[Sent], None]) -> Tally:
-    """Play *show* to the intake at *url*, its stories dealt out to *companies* in turn."""
+async def play_to(
+    url: str,
+    companies: Sequence[Company],
+    show: Show,
+    *,
+    on_sent: Callable[[Sent], None],
+    hear: Hear = lambda _body, _type: None,
+) -> Tally:
+    """Play *show* to the intake at *url*, its stories dealt out to *companies* in turn. *hear* hears of each first."""
     rng = random.Random(show.seed)  # noqa: S311  (invented people, not secrets)
     tally = Tally(0, 0)
     async with _client() as client:
         plays = [
             play(
                 show.stories[position :: len(companies)],
-                post=_poster(client, url, company),
+                post=_poster(client, url, company, hear),
                 rng=random.Random(rng.random()),  # noqa: S311
                 company=simulated(company),
                 speed=show.speed,
@@ -207,11 +237,13 @@ async def _client() -> AsyncIterator[HttpClient]:
 
 
 class _Poster:
-    def __init__(self, client: HttpClient, base: str) -> None:
+    def __init__(self, client: HttpClient, base: str, hear: Hear) -> None:
         self._client = client
         self._base = base
+        self._hear = hear
 
     async def __call__(self, kind: str, body: bytes, headers: Mapping[str, str]) -> int:
+        self._hear(body, headers.get("content-type", ""))
         try:
             answer = await self._client.post(f"{self._base}/{kind}", content=body, headers=headers)
         except HttpError as error:
@@ -219,8 +251,8 @@ class _Poster:
         return answer.status
 
 
-def _poster(client: HttpClient, url: str, company: Company) -> _Poster:
-    return _Poster(client, f"{url.rstrip('/')}/callrail/{company.slug}")
+def _poster(client: HttpClient, url: str, company: Company, hear: Hear) -> _Poster:
+    return _Poster(client, f"{url.rstrip('/')}/callrail/{company.slug}", hear)
 
 
 def companies_named(companies: Companies, names: Sequence[str]) -> list[Company]:

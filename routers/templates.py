@@ -44,6 +44,7 @@ _RESERVED = (f"{RESERVED_MARK}before", f"{RESERVED_MARK}received", LOOKED_UP)
 # What a template sees beside CallRail's own fields, and what it is.
 OWN_NAMES: dict[str, str] = {
     "who": "the person in one line: name, number, place, first time or returning",
+    "background": "what was looked up of the person and the number called, in one line",
     "company": "the company's name in router.yaml",
     "object_type": "call, text, form, ...",
     "callrail_id": "CallRail's id of it",
@@ -267,6 +268,7 @@ def values_of(delivery: Delivery, facts: Mapping[str, Any], present: Mapping[str
     return {
         **facts,
         "who": _who(delivery.transition, facts),
+        "background": _background(facts.get(LOOKUP)),
         "company": delivery.company,
         "object_type": delivery.object_type,
         "callrail_id": delivery.callrail_id,
@@ -296,6 +298,29 @@ def _who(transition: Transition, facts: Mapping[str, Any]) -> str:
     place = join([get("customer_city"), get("customer_state")])
     name = get("customer_name") or get("contact_name")
     return join([*(truncate(part, 80) for part in (name, number, address, place)), times], " · ")
+
+
+def _background(answers: object) -> str:
+    """What was looked up of the person and the number called, in one line; empty where nothing was."""
+    known = answers if isinstance(answers, Mapping) else {}
+    lead, calls, tracker = (_dict(known.get(name)) for name in ("lead_timeline", "previous_calls", "tracker"))
+    so_far, earlier = lead.get("total_interactions"), calls.get("count")
+    parts = [
+        f"{so_far} contacts so far" if isinstance(so_far, int) and so_far > 1 else "",
+        _named("came first by ", lead.get("source"), lead.get("campaign")),
+        f"{calls.get('missed')} of {earlier} earlier calls missed" if earlier and calls.get("missed") else "",
+        _named("campaign ", tracker.get("campaign_name")) or _named("number ", tracker.get("name")),
+    ]
+    return join(parts, " · ")
+
+
+def _dict(told: object) -> Mapping[str, Any]:
+    return told if isinstance(told, Mapping) else {}
+
+
+def _named(what: str, *names: object) -> str:
+    told = join([truncate(name, 60) for name in names if isinstance(name, str)])
+    return f"{what}{told}" if told else ""
 
 
 def _times(is_first: object, total: object, noun: str) -> str:

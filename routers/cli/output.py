@@ -74,7 +74,7 @@ def _is_shown(name: str, value: Any) -> bool:
         return name.partition(".")[0] in _SHOWN_FACTS
     _, lookup, field = name.split(".")
     # Counts, and what is known of the company's own.
-    return isinstance(value, int) or lookup in ("tracker", "company") or field in _SHOWN_FACTS
+    return isinstance(value, int) or lookup in ("tracker", "company", "previous_calls") or field in _SHOWN_FACTS
 
 
 def _mask(value: Any) -> Any:

@@ -69,6 +69,29 @@ def example(monkeypatch: pytest.MonkeyPatch) -> Configuration:
     return read_config(example_config())
 
 
+async def test_messages_show_what_is_looked_up_of_a_caller_and_the_number(
+    example: Configuration, sqlite_url: str, spool: Path
+) -> None:
+    """The API's stand-in hears of each call before it is posted, and invents as many earlier ones as were told."""
+    screen, listener, stop = Onlooker(), bind("127.0.0.1", 0), asyncio.Event()
+    plan = Plan(example, sqlite_url, Role.ALL, listener, spool)
+    show = show_of(*["missed"] * 6)
+
+    await demo(
+        plan,
+        f"http://127.0.0.1:{listener.getsockname()[1]}",
+        show,
+        screen=screen,
+        stop=stop,
+        on_sent=lambda _: None,
+        on_played=lambda: None,
+        once=True,
+    )
+
+    shown = [line for mail in screen.mails for line in mail.lines]
+    assert any(line.startswith("1 of 2 earlier calls missed · number ") for line in shown), shown
+
+
 @pytest.fixture
 def spool(tmp_path: Path) -> Path:
     return tmp_path / "spool"

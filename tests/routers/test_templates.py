@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from pathlib import Path
 from typing import Any
@@ -262,7 +263,7 @@ def test_if_all_else_fails_there_is_still_a_message() -> None:
         text = render(delivery, built_in_templates(), zone=NoZone()).text(escapes.html)
 
     assert text == Text("call.missed · acme", ("CAL1",))
-    assert [log["problem"] for log in logs] == ["line 3: OSError", "line 3: OSError"]
+    assert [log["problem"] for log in logs] == ["line 4: OSError", "line 4: OSError"]
 
 
 @pytest.mark.parametrize(
@@ -561,3 +562,26 @@ def test_an_example_writes_what_the_page_says(language: str, source: str, output
 def test_every_own_name_and_filter_is_documented(name: str) -> None:
     """Who writes a template finds all there is."""
     assert re.search(rf"^\|[^|]*`{name}\b", DOCS, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("lookup", "line"),
+    [
+        ({}, None),
+        ({"lead_timeline": {"total_interactions": 1}}, None),
+        (
+            {"lead_timeline": {"total_interactions": 4, "source": "Google Ads", "campaign": "Spring"}},
+            "4 contacts so far · came first by Google Ads, Spring",
+        ),
+        ({"previous_calls": {"count": 3, "missed": 0}, "tracker": {"name": "Billboard"}}, "number Billboard"),
+        (
+            {"previous_calls": {"count": 3, "missed": 1}, "tracker": {"name": "Pool", "campaign_name": "Spring"}},
+            "1 of 3 earlier calls missed · campaign Spring",
+        ),
+        ({"tracker": "odd", "lead_timeline": {"total_interactions": "many", "source": 7}}, None),
+    ],
+)
+def test_what_was_looked_up_is_a_line_of_the_message(lookup: dict[str, object], line: str | None) -> None:
+    delivery = replace(delivery_of(Transition.CALL_MISSED, CALL), details={"lookup": lookup})
+    told, without = render(delivery, built_in_templates()).text(), rendered(Transition.CALL_MISSED, CALL).text()
+    assert [each for each in told.lines if each not in without.lines] == ([line] if line else [])

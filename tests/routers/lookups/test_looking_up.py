@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from receiver.database import Database
 from routers.fake_callrail import faults
+from routers.privacy import erase
 from routers.rules.answers import LOOKED_UP, LOOKUP
+from routers.schema import lookups
+from routers.searching import search
+from routers.serve import Role
 from tests.routers.lookups.office import Office, an_office, body_of
-from tests.routers.running import SECRETS
+from tests.routers.running import SECRETS, run
+from tests.routers.store import opened, real_clock, rows_of
 
 pytestmark = pytest.mark.anyio
 
@@ -268,3 +277,119 @@ async def test_a_field_of_callrails_that_is_named_like_our_answers_is_none_of_th
         row = await office.until_decided("call.missed")
 
     assert row.verdicts == {"regular": "if lookup.lead_timeline.total_interactions"}
+
+
+async def test_a_person_with_thousands_of_calls_costs_one_request(office: Office) -> None:
+    office.write(WHO_CALLS_OFTEN)
+    call = office.a_call()
+    for number in range(5_000):
+        office.account.calls.add(replace(call, id=f"CAL-{number}", start=call.start - timedelta(minutes=number)))
+    async with office.open():
+        await office.post_call(call)
+        (told,) = await office.until_told(1)
+
+    assert told["lookup"]["lead_timeline"]["total_interactions"] > 5_000
+    assert told["lookup"]["lead_timeline"]["calls"] <= 250
+    assert len(office.fake.requests) == 1
+
+
+async def test_an_account_by_its_number_and_one_that_answers_to_that_alone(office: Office) -> None:
+    office.account.answers_to_masked_id = False
+    office.write(WITH_CAMPAIGN)
+    async with office.open():
+        await office.post_call(office.a_call())
+        (told,) = await office.until_told(1)
+
+    assert told["lookup"]["tracker"]["name"]
+
+
+async def test_dispatchers_that_share_a_database_ask_once(
+    tmp_path: Path, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of them, who know nothing of each other but the database; SQLite has one."""
+    async with an_office(tmp_path, postgresql_url) as office:
+        monkeypatch.setenv("OFFICE_KEY", office.fake.world.key)
+        office.write(WITH_CAMPAIGN)
+        async with office.open(Role.INTAKE):
+            for number in range(100):
+                await office.post_call(office.a_call(), resource_id=f"CAL{number}")
+        async with office.open(Role.DISPATCH), office.open(Role.DISPATCH):
+            await office.until_told(100)
+
+        assert len(office.asked("trackers")) == 1
+        assert {row.state for row in office.transitions()} == {"routed"}
+
+
+def erase_person(database: Database, call: Any) -> None:
+    erase(database, search(database, call.person["phone"]), b"k" * 32, clock=real_clock(database))
+
+
+async def test_who_is_erased_while_the_look_up_waits_is_told_to_nobody(office: Office) -> None:
+    office.write(WITH_CAMPAIGN, "lookups:\n  tracker: {deadline: 500ms, on_failure: wait}")
+    office.fake.faults.add("GET", "*/trackers/*", faults.status(503), times=1_000)
+    call = office.a_call()
+    async with office.open():
+        await office.post_call(call)
+        await office.until_tried("call.missed")
+        with opened(office.database_url) as database:
+            await asyncio.to_thread(erase_person, database, call)
+        office.fake.faults.clear()
+        office.make_due()
+        row = await office.until_decided("call.missed")
+
+    assert (row.state, office.deliveries(), office.destination.requests) == ("superseded", [], [])
+
+
+async def test_what_was_looked_up_of_somebody_goes_with_them(office: Office) -> None:
+    office.write(WHO_CALLS_OFTEN)
+    call = office.a_call()
+    async with office.open():
+        await office.post_call(call)
+        await office.until_told(1)
+    with opened(office.database_url) as database:
+        assert rows_of(database, lookups)
+        await asyncio.to_thread(erase_person, database, call)
+        assert rows_of(database, lookups) == []
+
+    (row,) = office.transitions("call.missed")
+    assert LOOKUP not in row.details
+
+
+async def test_explain_says_what_was_looked_up_and_masks_whom_it_is_about(office: Office) -> None:
+    office.write(WHO_CALLS_OFTEN.replace("send:", "lookups: [tracker]\n    send:"))
+    async with office.open():
+        await office.post_call(office.a_call())
+        await office.until_told(1)
+
+    event = office.transitions("call.missed")[0].event_id
+    ran = await asyncio.to_thread(
+        run, "explain", event, "--config", office.config, "--database-url", office.database_url
+    )
+    assert "looked up lead_timeline (just asked): total_interactions" in ran.out, ran.err
+    assert f"looked up tracker (just asked): name {office.a_call().tracker['name']}" in ran.out
+    assert "if lookup.lead_timeline.total_interactions: is" in ran.out
+
+
+async def test_a_rule_of_ones_own_asks_what_it_likes(office: Office) -> None:
+    office.write(
+        """
+rules:
+  - id: named
+    when: [call.missed]
+    if: {lookup.theirs.name: {exists: true}, lookup.first.count: {gte: 1}}
+    send: [{to: crm}]
+""",
+        """lookups:
+  theirs: {get: companies.get, with: {company_id: "{{ company_resource_id }}"}, fields: {name: name}}
+  first:
+    get: trackers.list
+    with: {company_id: "{{ company_resource_id }}", search: "{{ source_name | default('Pool') }}"}
+    fields: {count: {path: total_records, type: integer}, name: trackers.0.name}
+""",
+    )
+    async with office.open():
+        await office.post_call(office.a_call(), source_name="Pool")
+        (told,) = await office.until_told(1)
+
+    assert told["lookup"]["theirs"]["name"] == office.a_call().tracker["company"]["name"]
+    assert told["lookup"]["first"] == {"count": 1, "name": "Website Pool"}
