@@ -292,6 +292,10 @@ def _processes(conn: Connection, seen: Overview) -> Iterator[Finding]:
         yield ok("processes", f"{len(seen.processes)} alive, {seen.dispatchers} of them route and send")
 
 
+# By default who waits gives up after a quarter of an hour.
+_LOOKING_UP_LONG = timedelta(minutes=20)
+
+
 def _events(seen: Overview) -> Iterator[Finding]:
     if seen.failed:
         words = f"{seen.failed:,} could not be routed in five tries"
@@ -300,6 +304,10 @@ def _events(seen: Overview) -> Iterator[Finding]:
     if age > _ROUTING_BEHIND:
         words = f"{seen.waiting.count:,} wait to be routed, the oldest for {age_of(age)}"
         yield problem("events", words, "look whether a server with the role all or dispatch runs, and at its log")
+    looking_up = timedelta(seconds=seen.age(seen.looking_up.oldest))
+    if looking_up > _LOOKING_UP_LONG:
+        words = f"{seen.looking_up.count:,} wait for look-ups at CallRail, the oldest for {age_of(looking_up)}"
+        yield warning("look-ups", words, "callrail-router accounts test; see docs/lookups.md, on_failure: wait")
     if seen.spooling_since is not None or seen.spooled:
         words = f"{seen.spooled:,} webhooks wait in the spool"
         yield problem("spool", words, "they are safe, but nobody is told of them: look at the database and the log")

@@ -49,6 +49,8 @@ _GAUGES: dict[str, tuple[tuple[str, ...], str]] = {
     "dispatchers_alive": ((), "Those of them that route and send."),
     "events_waiting": ((), "Events that are not routed yet."),
     "events_waiting_oldest_seconds": ((), "How long the oldest of them has waited; 0 if there is none."),
+    "lookups_waiting": ((), "Transitions that wait for what is looked up at CallRail, or behind one that does."),
+    "lookups_waiting_oldest_seconds": ((), "How long the oldest of them has waited; 0 if there is none."),
     "events_failed": ((), "Events that could not be routed in five tries."),
     "events_last_hour": (("kind",), "Events that came in the last hour; counted up to 100,000."),
     "repeats_last_hour": ((), "Events of the last hour that repeat an earlier one."),
@@ -166,6 +168,8 @@ class Metrics:
         yield "dispatchers_alive", (), seen.dispatchers
         yield "events_waiting", (), seen.waiting.count
         yield "events_waiting_oldest_seconds", (), seen.age(seen.waiting.oldest)
+        yield "lookups_waiting", (), seen.looking_up.count
+        yield "lookups_waiting_oldest_seconds", (), seen.age(seen.looking_up.oldest)
         yield "events_failed", (), seen.failed
         yield from (("events_last_hour", (kind,), count) for kind, count in seen.kinds.items())
         yield "repeats_last_hour", (), seen.repeats

@@ -19,7 +19,7 @@ from receiver.ids import Prefix, first_id
 from receiver.schema import EventState, Origin, events, quarantine
 from routers import lanes, ledger
 from routers.lanes import Condition
-from routers.schema import OPEN, DeliveryState, attempts, deliveries
+from routers.schema import OPEN, DeliveryState, TransitionState, attempts, deliveries, transitions
 
 # What is counted over a stretch of time is counted no further than this.
 MOST_COUNTED = 100_000
@@ -48,7 +48,7 @@ class SinkOverview:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The events that are not routed yet: how many, and when the *oldest* came."""
+    """How many events or transitions wait, and when the *oldest* came about."""
 
     count: int
     oldest: datetime | None
@@ -70,6 +70,7 @@ class Overview:
     Attributes:
         kinds: By kind, what came in the last hour.
         last_day: How many events came in a day; `MOST_COUNTED` means that many or more, as in all counts over a time.
+        looking_up: Transitions that wait for what is looked up, or behind one that does.
         failed: Events that could not be routed.
         repeats: Events of the last hour that repeat another.
         processes: Rows of `instances` with a heartbeat of late.
@@ -79,6 +80,7 @@ class Overview:
     kinds: Mapping[str, int]
     last_day: int
     waiting: Waiting
+    looking_up: Waiting
     failed: int
     repeats: int
     held: Sequence[Held]
@@ -110,6 +112,7 @@ def overview(conn: Connection, now: datetime) -> Overview:
         kinds=_kinds_since(conn, hour),
         last_day=_count_since(conn, now - timedelta(days=1)),
         waiting=_waiting(conn),
+        looking_up=_looking_up(conn),
         failed=_count(conn, events.c.state == fixed(EventState.FAILED)),
         repeats=_count(conn, events.c.repeat_of.is_not(None), events.c.id >= first_id(Prefix.EVENT, hour)),
         held=held_by_company(conn),
@@ -151,6 +154,12 @@ def _waiting(conn: Connection) -> Waiting:
     is_received = events.c.state == fixed(EventState.RECEIVED)
     oldest = select(events.c.received_at).where(is_received).order_by(events.c.id).limit(1)
     return Waiting(_count(conn, is_received), conn.execute(oldest).scalar())
+
+
+def _looking_up(conn: Connection) -> Waiting:
+    is_waiting = transitions.c.state == fixed(TransitionState.WAITING)
+    count, oldest = conn.execute(select(func.count(), func.min(transitions.c.created_at)).where(is_waiting)).one()
+    return Waiting(count, oldest)
 
 
 def held_by_company(conn: Connection) -> list[Held]:

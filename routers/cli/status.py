@@ -122,6 +122,8 @@ def _facts(seen: Overview) -> Iterator[tuple[str, str]]:
     yield "Came in", f"{hour} in the last hour{f' ({kinds})' if kinds else ''}, {_counted(seen.last_day)} in a day"
     waits = f", the oldest for {_age(seen, seen.waiting.oldest)}" if seen.waiting.count else ""
     yield "To be routed", f"{seen.waiting.count:,}{waits}"
+    if seen.looking_up.count:
+        yield "Looking up", f"{seen.looking_up.count:,} wait, the oldest for {_age(seen, seen.looking_up.oldest)}"
     yield "Failed", f"{seen.failed:,}{'; callrail-router events list --state failed' if seen.failed else ''}"
     held = sorted(seen.held, key=lambda one: one.rows, reverse=True)
     names = ", ".join(f"{plain(one.company)} {one.rows:,}" for one in held[:_MOST_NAMES])
@@ -162,6 +164,7 @@ def as_json(seen: Overview) -> dict[str, Any]:
         "came_in": {"last_hour": sum(seen.kinds.values()), "last_day": seen.last_day, "by_kind": seen.kinds},
         "repeats": seen.repeats,
         "to_be_routed": {"events": seen.waiting.count, "oldest_seconds": seen.age(seen.waiting.oldest)},
+        "looking_up": {"transitions": seen.looking_up.count, "oldest_seconds": seen.age(seen.looking_up.oldest)},
         "failed": seen.failed,
         "quarantine": [{"company": one.company, "requests": one.rows, "bytes": one.bytes} for one in seen.held],
         "spool": {"webhooks": seen.spooled, "spooling_seconds": seen.age(seen.spooling_since)},

@@ -106,6 +106,11 @@ class Office:
         """Once a look-up for *name* has failed and is put off, by less than whoever tries it takes it for."""
         await until(lambda: [row for row in self.transitions(name) if row.due_at and _is_put_off(row)])
 
+    @property
+    def stored(self) -> tuple[str, str]:
+        """The option of commands that look at the database."""
+        return "--database-url", self.database_url
+
     def make_due(self) -> None:
         """As if the time to try again had come, and what was found out held no longer."""
         self._change(update(transitions).where(transitions.c.state == "waiting"), due_at=LONG_AGO)

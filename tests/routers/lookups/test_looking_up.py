@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -178,6 +179,10 @@ async def test_who_wants_to_waits_until_the_api_answers(office: Office) -> None:
         (row,) = office.transitions("call.missed")
         assert (row.state, row.reason) == ("waiting", "waits for tracker")
         assert office.destination.requests == []
+        seen = json.loads((await asyncio.to_thread(run, "status", *office.stored, "-o", "json")).out)
+        assert seen["looking_up"]["transitions"] == 1
+        ran = await asyncio.to_thread(run, "events", "show", row.event_id, *office.stored)
+        assert "waits for tracker" in ran.out or "It waits for what is looked up at CallRail: tracker." in ran.out
 
         office.fake.faults.clear()
         office.make_due()
