@@ -83,6 +83,7 @@ async def _asked(database: Database, clock: Clock, configuration: Configuration)
         answer = await lookups.ask("acme", "tracker", {"tracker_resource_id": _TRACKER}, datetime.now(UTC))
         assert answer.fields is not None, answer.problem
         await lookups.aclose()
+        await client.aclose()
     await writer.stop()
     return lookups
 

@@ -67,14 +67,21 @@ def size_of(request: ReceivedRequest) -> int:
     return len(request.body) + len(json_text(request.headers))
 
 
-def event_row(event_id: str, request: ReceivedRequest, sha256: bytes, key_fingerprint: str | None) -> tuple[Any, ...]:
+def event_row(
+    event_id: str,
+    request: ReceivedRequest,
+    sha256: bytes,
+    key_fingerprint: str | None,
+    *,
+    origin: Origin = Origin.WEBHOOK,
+) -> tuple[Any, ...]:
     """A proved request as a row for `insert_events`: the values of `EVENT_COLUMNS`."""
     return (
         event_id,
         request.received_at,
         request.company,
         request.kind,
-        Origin.WEBHOOK,
+        origin,
         EventState.RECEIVED,
         request.content_type,
         request.headers,

@@ -49,6 +49,8 @@ class AccountConfig(BaseModel):
     """The account's id at CallRail, such as ACC0191..."""
     api_key: SecretRef
     """Where its API key is kept: env:NAME or file:/path."""
+    early_outcomes: bool = False
+    """Whether the API is asked how open calls ended, so that nobody waits for a post-call that CallRail holds back."""
     base_url: Annotated[str, AfterValidator(_address)] | None = None
     """Where the API is, if not at CallRail: that of a stand-in."""
 

@@ -96,6 +96,14 @@ objects = Table(
     UniqueConstraint("company", "type", "object_id"),
 )
 
+# Calls of which the end is not known.
+OPEN_STAGES = ("ringing", "routed")
+waiting_index(
+    "ix_objects_open",
+    objects.c.created_at,
+    where=and_(objects.c.type == "call", objects.c.stage.in_(OPEN_STAGES)),
+)
+
 versions = Table(
     "versions",
     metadata,

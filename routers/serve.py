@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import Connection
 from starlette.types import ASGIApp
@@ -29,18 +29,19 @@ from receiver.instances import Instance
 from receiver.keeping import Keeper
 from receiver.loggers import get_logger
 from receiver.writer import Writer
-from routers.accounts import NamedAccount, NoAccount, client_of, opened
-from routers.budgets import Priority, SqlBudgets
+from routers.api_clients import api_clients
+from routers.budgets import Priority
 from routers.config import Configuration
 from routers.deciding import Looking
 from routers.dispatcher import Dispatcher, Limits
+from routers.early_outcomes import LOOK_EVERY, EarlyOutcomes
 from routers.forgetting import Forgotten
 from routers.jobs import jobs_of
 from routers.listening import http_server
 from routers.lookups.asking import Lookups
 from routers.lookups.waiting import Waiting, looking_in
 from routers.outbox import shift_open_times
-from routers.periodic import Periodic
+from routers.periodic import Job, Periodic
 from routers.retries import Policy
 from routers.routing import Router
 from routers.rules.needs import Needs
@@ -50,7 +51,6 @@ from routers.starting import dispatching_alone, require_schema, trouble_of
 from routers.templates import Templates
 
 if TYPE_CHECKING:
-    from callrail.budgets import Budgets
     from callrail.client import CallRail
 
 _log = get_logger(__name__)
@@ -184,44 +184,77 @@ async def _taking_in(service: _Service, keeper: Keeper, listener: socket.socket,
 @contextlib.asynccontextmanager
 async def _dispatching(service: _Service) -> AsyncIterator[None]:
     """Routing and all lanes, as soon as the database answers."""
-    plan, database, writer, clock = service.plan, service.database, service.writer, service.clock
-    sinks = build_sinks(plan.configuration)
-    rules = plan.configuration.rules
-    forgotten = Forgotten(plan.configuration.privacy_key(os.environ))
-    needs, budgets = Needs(rules), SqlBudgets(writer, Priority.INTERACTIVE)
-    lookups = Lookups(
-        plan.configuration.lookups, plan.configuration.account_of, _clients(plan.configuration, budgets), writer, clock
-    )
+    configuration, writer = service.plan.configuration, service.writer
+    async with (
+        api_clients(configuration, writer, Priority.INTERACTIVE, lambda _: configuration.looks_up) as asked,
+        api_clients(configuration, writer, Priority.FOLLOW_UP, lambda account: account.early_outcomes) as watched,
+    ):
+        parts = _Parts.of(service, asked, watched)
+        async with _running(service, parts):
+            yield
 
-    def looking(conn: Connection) -> Looking | None:
-        return looking_in(conn, lookups, needs, clock) if plan.configuration.looks_up else None
 
-    router = Router(writer, clock, rules, forgotten=forgotten, looking=looking)
-    waiting = Waiting(writer, clock, rules, lookups, needs, router.zones)
-    dispatcher = Dispatcher(
-        writer,
-        clock,
-        sinks,
-        instance=service.instance.id,
-        rng=random.Random(),  # noqa: S311  (jitter, no secret)
-        templates=Templates.of(plan.configuration.templates),
-        zones=ChainMap({**rules.zones}, router.zones),
-    )
-    router.on_deliveries = waiting.on_deliveries = dispatcher.hint
-    router.on_waiting = waiting.hint
-    writer.on_stored = router.hint
-    periodic = Periodic(writer, clock, jobs_of(plan.configuration, writer, clock, dispatcher.hint))
-    parts = (router, waiting, dispatcher, periodic)
+@dataclass(frozen=True)
+class _Parts:
+    """What a dispatching process does, side by side."""
+
+    router: Router
+    waiting: Waiting
+    dispatcher: Dispatcher
+    periodic: Periodic
+    lookups: Lookups
+
+    @classmethod
+    def of(cls, service: _Service, asked: Mapping[str, CallRail], watched: Mapping[str, CallRail]) -> Self:
+        """All of it, wired. *asked* are the clients for look-ups, *watched* those for open calls."""
+        configuration, writer, clock = service.plan.configuration, service.writer, service.clock
+        rules = configuration.rules
+        needs, lookups = Needs(rules), Lookups(configuration.lookups, configuration.account_of, asked, writer, clock)
+
+        def looking(conn: Connection) -> Looking | None:
+            return looking_in(conn, lookups, needs, clock) if configuration.looks_up else None
+
+        forgotten = Forgotten(configuration.privacy_key(os.environ))
+        router = Router(writer, clock, rules, forgotten=forgotten, looking=looking)
+        waiting = Waiting(writer, clock, rules, lookups, needs, router.zones)
+        dispatcher = Dispatcher(
+            writer,
+            clock,
+            build_sinks(configuration),
+            instance=service.instance.id,
+            rng=random.Random(),  # noqa: S311  (jitter, no secret)
+            templates=Templates.of(configuration.templates),
+            zones=ChainMap({**rules.zones}, router.zones),
+        )
+        router.on_deliveries = waiting.on_deliveries = dispatcher.hint
+        router.on_waiting = waiting.hint
+        writer.on_stored = router.hint
+        jobs = jobs_of(configuration, writer, clock, dispatcher.hint)
+        if watched:
+            early = EarlyOutcomes(writer, clock, configuration.account_of, watched, router.hint)
+            jobs.append(Job("early_outcomes", LOOK_EVERY, early.look))
+        return cls(router, waiting, dispatcher, Periodic(writer, clock, jobs), lookups)
+
+    @property
+    def all(self) -> tuple[Router, Waiting, Dispatcher, Periodic]:
+        """Those that run."""
+        return self.router, self.waiting, self.dispatcher, self.periodic
+
+
+@contextlib.asynccontextmanager
+async def _running(service: _Service, parts: _Parts) -> AsyncIterator[None]:
+    """All parts, from when the database answers to the end of the block."""
+    database = service.database
 
     async def begin() -> str | None:
         """What the database has against it, None once everything runs."""
         if (trouble := await trouble_of(database)) is None:
             try:
-                await dispatcher.start(alone=database.is_sqlite)
-                await waiting.start(alone=database.is_sqlite)
+                await parts.dispatcher.start(alone=database.is_sqlite)
+                await parts.waiting.start(alone=database.is_sqlite)
             except DatabaseUnavailable as error:
                 return str(error)
-            tasks.extend(asyncio.create_task(part.run()) for part in parts)
+            tasks.extend(asyncio.create_task(part.run()) for part in parts.all)
             for task in tasks:
                 task.add_done_callback(lambda _: service.stop.set())  # one that ends by itself ends the process
         return trouble
@@ -239,27 +272,10 @@ async def _dispatching(service: _Service) -> AsyncIterator[None]:
         async with _in_background(begin_when_it_answers(trouble) if trouble is not None else None, service.stop):
             yield
     finally:
-        for part in parts:
+        for part in parts.all:
             part.stop()
         await asyncio.gather(*tasks)
-        await lookups.aclose()
-        await budgets.aclose()
-
-
-def _clients(configuration: Configuration, budgets: Budgets) -> Mapping[str, CallRail]:
-    """By account, its client; none if nothing is ever looked up. An account without its key cannot be asked.
-
-    A key that is missing keeps nobody from being told: its look-ups fail, and say so.
-    """
-    clients: dict[str, CallRail] = {}
-    for name, config in configuration.accounts.items() if configuration.looks_up else ():
-        try:
-            clients[name] = client_of(
-                opened(NamedAccount(name, config, configuration.document.file), os.environ), budgets
-            )
-        except NoAccount as error:
-            _log.error("lookups.no_key", account=name, reason=str(error))
-    return clients
+        await parts.lookups.aclose()
 
 
 @contextlib.asynccontextmanager

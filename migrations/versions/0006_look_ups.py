@@ -1,4 +1,4 @@
-"""transitions that wait for look-ups, and the answers that hold for a while
+"""transitions that wait for look-ups, the answers that hold for a while, and the calls whose end is not known
 
 Expands only: what the version before does not know it neither reads nor must fill. It routes no transition that waits.
 """
@@ -18,6 +18,7 @@ depends_on: str | None = None
 ID = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 INSTANT = sa.Text().with_variant(postgresql.TIMESTAMP(timezone=True), "postgresql")
 WAITING = sa.text("state = 'waiting'")
+OPEN_CALL = sa.text("type = 'call' AND stage IN ('ringing', 'routed')")
 
 
 def upgrade() -> None:
@@ -32,6 +33,7 @@ def upgrade() -> None:
         sqlite_where=WAITING,
         postgresql_where=WAITING,
     )
+    op.create_index("ix_objects_open", "objects", ["created_at"], sqlite_where=OPEN_CALL, postgresql_where=OPEN_CALL)
     op.create_table(
         "lookups",
         sa.Column("key", ID, primary_key=True, comment="a hash of what was asked, in which account"),
@@ -53,6 +55,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("lookups")
+    op.drop_index("ix_objects_open", "objects")
     op.drop_index("ix_transitions_waiting_object", "transitions")
     op.drop_index("ix_transitions_waiting", "transitions")
     op.execute("UPDATE transitions SET state = 'superseded' WHERE state = 'waiting'")

@@ -19,9 +19,10 @@ def default_fields(ask: Ask, call: Call, zone: ZoneInfo) -> Json:
     number = call.person["phone"]
     city, state = _CITY.get((number or "")[2:5], (None, None))
     place = f"{ask.origin}/v3/a/{ask.account.numeric_id}/calls/{call.id}/recording.json"
-    recorded = call.is_recorded
+    is_over = is_call_over(ask, call)
+    recorded = call.is_recorded and is_over
     return {
-        "answered": call.answered,
+        "answered": call.answered if is_over else None,
         "business_phone_number": call.tracker["destination_number"] if call.answered and not call.voicemail else None,
         "customer_city": city,
         "customer_country": "US",
@@ -29,7 +30,7 @@ def default_fields(ask: Ask, call: Call, zone: ZoneInfo) -> Json:
         "customer_phone_number": number,
         "customer_state": state,
         "direction": call.direction,
-        "duration": call.duration,
+        "duration": call.duration if is_over else None,
         "id": call.id,
         "recording": place if recorded else None,
         # A string, although durations are numbers elsewhere (documented).
@@ -39,9 +40,14 @@ def default_fields(ask: Ask, call: Call, zone: ZoneInfo) -> Json:
         else None,
         "start_time": local(call.start, zone),
         "tracking_phone_number": call.tracker["tracking_numbers"][0],
-        "voicemail": call.voicemail,
-        "agent_email": call.agent_email,
+        "voicemail": call.voicemail if is_over else None,
+        "agent_email": call.agent_email if is_over else None,
     }
+
+
+def is_call_over(ask: Ask, call: Call) -> bool:
+    """While a call goes on, nothing is told of its end (assumed: it is not documented)."""
+    return call.start + timedelta(seconds=call.duration or 0) <= ask.world.now()
 
 
 def every_field(ask: Ask, call: Call, zone: ZoneInfo, *, is_single: bool) -> Json:
@@ -53,7 +59,7 @@ def every_field(ask: Ask, call: Call, zone: ZoneInfo, *, is_single: bool) -> Jso
         "company_time_zone": ask.account.companies[company["id"]]["time_zone"],
         "tracker_id": call.tracker["id"],
         "person_id": call.person["id"],
-        "call_type": _call_type(call),
+        "call_type": _call_type(call) if is_call_over(ask, call) else "in_progress",
         "created_at": local(call.start, zone),
         "tags": _tags(ask, call),
         "note": call.note,

@@ -112,12 +112,10 @@ class Lookups:
         return await asyncio.shield(task)
 
     async def aclose(self) -> None:
-        """End what is asked, and close all connections."""
+        """End what is asked."""
         for task in self._asking.values():
             task.cancel()
         await asyncio.gather(*self._asking.values(), return_exceptions=True)
-        for client in self._clients.values():
-            await client.aclose()
 
     def _question(self, company: str, name: str, facts: Facts, now: datetime) -> Question | Answer:
         lookup = self.known[name]

@@ -73,6 +73,10 @@ class Office:
         """The call as CallRail tells it when it is over."""
         await self.post("post_call", body_of(call) | told)
 
+    async def post_call_begun(self, call: Any) -> None:
+        """The call as CallRail tells it when it begins to ring."""
+        await self.post("pre_call", body_of(call) | {"duration": 0})
+
     def told(self) -> list[dict[str, Any]]:
         """The data of all messages that arrived."""
         return [webhook_of(request).data for request in self.destination.requests]

@@ -1,0 +1,48 @@
+"""The clients of CallRail's API as a serving process has them: their requests are counted in the database."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import TYPE_CHECKING
+
+from receiver.exceptions import DatabaseUnavailable
+from receiver.loggers import get_logger
+from receiver.writer import Writer
+from routers.accounts import AccountConfig, NamedAccount, NoAccount, client_of, opened
+from routers.budgets import Priority, SqlBudgets
+from routers.config import Configuration
+
+if TYPE_CHECKING:
+    from callrail.client import CallRail
+
+_log = get_logger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def api_clients(
+    configuration: Configuration, writer: Writer, priority: Priority, is_wanted: Callable[[AccountConfig], bool]
+) -> AsyncIterator[Mapping[str, CallRail]]:
+    """By account that is wanted, its client, while the block runs. An account without its key has none.
+
+    A key that is missing keeps nobody from being told: what would be asked fails, and says so.
+    """
+    budgets = SqlBudgets(writer, priority)
+    clients: dict[str, CallRail] = {}
+    for name, config in configuration.accounts.items():
+        if not is_wanted(config):
+            continue
+        try:
+            account = opened(NamedAccount(name, config, configuration.document.file), os.environ)
+        except NoAccount as error:
+            _log.error("serve.no_api_key", account=name, reason=str(error))
+        else:
+            clients[name] = client_of(account, budgets)
+    try:
+        yield clients
+    finally:
+        for client in clients.values():
+            await client.aclose()
+        with contextlib.suppress(DatabaseUnavailable):  # what was taken ahead counts as used then
+            await budgets.aclose()
