@@ -27,6 +27,7 @@ class Answer:
         problem: Why there is none, in a few words; None where there is one.
         holds: How long others may rely on it; not at all where None.
         may_pass: Whether the problem may pass, so that asking again helps.
+        is_of_account: Whether the problem is not with what was asked, but with asking this account at all.
         is_cached: Whether it was told before, and held still.
     """
 
@@ -35,6 +36,7 @@ class Answer:
     problem: str | None = None
     holds: timedelta | None = None
     may_pass: bool = False
+    is_of_account: bool = False
     is_cached: bool = False
 
     def noted(self, now: datetime) -> dict[str, Any]:

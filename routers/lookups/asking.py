@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from callrail.exceptions import (
     NotFound,
     NotSent,
     RateLimited,
+    ServerFault,
     Unauthorized,
 )
 from callrail.payload import object_id
@@ -82,6 +83,7 @@ class Lookups:
         self._writer = writer
         self._clock = clock
         self._asking: dict[str, asyncio.Task[Answer]] = {}
+        self._down: dict[str, Answer] = {}  # by account, the failure for which nobody else of it need wait as long
         self.dropping = frozenset(name for name, each in known.items() if each.settings.on_failure is OnFailure.DROP)
 
     def at_hand(
@@ -92,9 +94,18 @@ class Lookups:
         for name in names:
             question = self._question(company, name, facts, now)
             answer = question if isinstance(question, Answer) else cached(conn, question.key, now)
+            if answer is None and isinstance(question, Question):
+                answer = self._while_down(question.account, now)
             if answer is not None and not (answer.may_pass and self._waits(name)):
                 found[name] = answer
         return found
+
+    def _while_down(self, account: str, now: datetime) -> Answer | None:
+        """The failure that holds for all of an account just now; None if there is none."""
+        failed = self._down.get(account)
+        if failed is None or failed.holds is None or failed.fetched_at + failed.holds <= now:
+            return None
+        return replace(failed, fetched_at=now, holds=None)
 
     def _waits(self, name: str) -> bool:
         return self.known[name].settings.on_failure is OnFailure.WAIT
@@ -141,6 +152,8 @@ class Lookups:
         while True:
             answer, is_ours, now = await self._writer.run(step)
             until = until or now + lookup.settings.deadline
+            if answer is None and not is_ours:
+                answer = self._while_down(question.account, now)
             if answer is not None:
                 return answer
             if is_ours:
@@ -148,7 +161,9 @@ class Lookups:
             if now >= until:
                 return Answer(None, now, "another process still asks", may_pass=True)
             await asyncio.sleep(_ASK_AGAIN)
-        answer = await self._request(question, now)
+        answer = self._while_down(question.account, now) or await self._request(question, now)
+        if answer.is_of_account and answer.holds is not None:
+            self._down[question.account] = answer
         await self._writer.run(lambda conn: keep(conn, key, answer))
         return answer
 
@@ -186,17 +201,26 @@ def _failed(lookup: Lookup, error: Exception, now: datetime) -> Answer:
         case NotFound():
             holds = lookup.settings.negative_ttl
             return Answer(None, now, "CallRail knows none (404)", holds, may_pass=lookup.is_prepared)
-        case Unauthorized() | Forbidden():
-            return Answer(None, now, f"the key may not ({error.status})", _REFUSED_HOLDS, may_pass=True)
+        case Unauthorized():
+            return _of_account("the key is wrong (401)", now, _REFUSED_HOLDS)
+        case Forbidden():  # of this operation; it may do others
+            return Answer(None, now, "the key may not (403)", _REFUSED_HOLDS, may_pass=True)
         case BudgetSpent() | RateLimited():
-            return Answer(None, now, "the account's allowance is used up", _DOWN_HOLDS, may_pass=True)
+            return _of_account("the account's allowance is used up", now)
         case TimeoutError():
-            return Answer(None, now, "CallRail did not answer in time", _DOWN_HOLDS, may_pass=True)
+            return _of_account("CallRail did not answer in time", now)
+        case ServerFault():
+            return _of_account(f"CallRail answered {error.status}", now)
+        case NotSent() | AnswerLost():
+            return _of_account("CallRail could not be reached", now)
         case InvalidRequest():
             return Answer(None, now, f"it cannot be asked: {error}", lookup.settings.negative_ttl)
         case AnswerError():
             return Answer(None, now, f"CallRail answered {error.status}", _DOWN_HOLDS, may_pass=True)
-        case NotSent() | AnswerLost():
-            return Answer(None, now, "CallRail could not be reached", _DOWN_HOLDS, may_pass=True)
         case _:
             return Answer(None, now, type(error).__name__, _DOWN_HOLDS, may_pass=True)
+
+
+def _of_account(problem: str, now: datetime, holds: timedelta = _DOWN_HOLDS) -> Answer:
+    """A failure that would be that of every other question to the account."""
+    return Answer(None, now, problem, holds, may_pass=True, is_of_account=True)

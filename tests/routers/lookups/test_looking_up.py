@@ -137,7 +137,7 @@ async def test_a_hundred_calls_at_once_make_one_request(office: Office) -> None:
         (faults.status(500), "CallRail answered 500"),
         (faults.html(502), "CallRail answered 502"),
         (faults.truncated(), "CallRail answered 200"),
-        (faults.status(401), "the key may not (401)"),
+        (faults.status(401), "the key is wrong (401)"),
         (faults.status(403), "the key may not (403)"),
         (faults.status(404), "CallRail knows none (404)"),
         (faults.too_many(3600), "the account's allowance is used up"),
@@ -398,3 +398,22 @@ rules:
 
     assert told["lookup"]["theirs"]["name"] == office.a_call().tracker["company"]["name"]
     assert told["lookup"]["first"] == {"count": 1, "name": "Website Pool"}
+
+
+async def test_an_api_that_hangs_costs_one_event_its_deadline_and_the_others_nothing(office: Office) -> None:
+    """Each asks about another number, so that no answer of one is one for the others."""
+    office.write(WHO_CALLS_OFTEN.replace("if: {", "unless: {"), "lookups:\n  lead_timeline: {deadline: 2s}")
+    office.fake.faults.add("GET", "*/timeline*", faults.hang(), times=1_000)
+    async with office.open():
+        await office.post_call(office.a_call(), person_resource_id="PER0")
+        await office.until_told(1)
+        for number in range(50):
+            await office.post_call(office.a_call(), resource_id=f"CAL{number}", person_resource_id=f"PER{number + 1}")
+        await office.until_told(51)
+
+    assert len(office.asked("timeline")) < 10
+    assert all(noted(row)["lead_timeline"]["problem"] == "CallRail did not answer in time" for row in decided(office))
+
+
+def decided(office: Office) -> list[Any]:
+    return list(office.transitions("call.missed"))
