@@ -17,6 +17,8 @@ from typing import Protocol
 from callrail.exceptions import BudgetSpent
 from callrail.request import Budget
 
+# How long nothing is taken after CallRail has refused, and not said until when. Then one request asks again.
+PAUSE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 
@@ -77,6 +79,9 @@ class Budgets(Protocol):
     async def learn(self, account: str, budget: Budget, told: Told) -> None:
         """Correct what is counted by what CallRail says."""
 
+    async def refused(self, account: str, budget: Budget) -> None:
+        """CallRail answers 429 again and again, and does not say until when: nothing is taken for `PAUSE`."""
+
 
 class InMemoryBudgets:
     """Allowances counted in this process alone.
@@ -120,6 +125,10 @@ class InMemoryBudgets:
         )
         count.sent.extend([now] * min(unseen, count.allowed.daily))
 
+    async def refused(self, account: str, budget: Budget) -> None:
+        """See `Budgets`."""
+        self._count(account, budget).paused_until = self._now() + PAUSE
+
     def _count(self, account: str, budget: Budget) -> _Count:
         return self._counts.setdefault((account, budget), _Count(self._allowances[budget], deque()))
 
@@ -128,13 +137,15 @@ class InMemoryBudgets:
 class _Count:
     allowed: Allowance
     sent: deque[datetime]
+    paused_until: datetime | None = None
 
     def free_at(self, now: datetime) -> datetime:
         if self.sent and self.sent[-1] > now:  # the clock was set back
             self.sent = deque(min(each, now) for each in self.sent)
         while self.sent and self.sent[0] <= now - DAY:
             self.sent.popleft()
-        return max(self._free_at(self.allowed.hourly, HOUR, now), self._free_at(self.allowed.daily, DAY, now))
+        windows = self._free_at(self.allowed.hourly, HOUR, now), self._free_at(self.allowed.daily, DAY, now)
+        return max(*windows, self.paused_until or now)
 
     def _free_at(self, allowed: int, window: timedelta, now: datetime) -> datetime:
         """When the oldest request that still fills the window leaves it."""

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 MAX_TRIES = 4  # of what failed; a 429 is repeated until the deadline
 MAX_SAID = 500
 MAX_WAIT = 60.0
+_REFUSED_OFTEN = 3  # in a row; then the account rests, so that not everybody who shares it asks again and again
 REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -79,8 +80,14 @@ class Sender:
             NotSent, AnswerLost: The network's fault, after all repetitions that are allowed.
             AnswerError: What CallRail answered is no success; the subclass says what.
         """
+        failure: Answer | CallRailFailure | None = None
         for attempt in count(1):
-            await self.take(request, account, ends)
+            try:
+                await self.take(request, account, ends)
+            except BudgetSpent:
+                if isinstance(failure, Exception):  # which says why there is none left
+                    raise failure from None
+                raise
             failure, wait = await self._try(request, account, attempt, ends)
             if not isinstance(failure, Exception):
                 return failure
@@ -123,6 +130,8 @@ class Sender:
             await self._budgets.learn(account, request.budget, told)
         if 200 <= answer.status < 300:
             return answer, None
+        if answer.status == 429 and attempt >= _REFUSED_OFTEN and "retry-after" not in answer.headers:
+            await self._budgets.refused(account, request.budget)
         again = answer.status == 429 or (answer.status >= 500 and request.is_repeatable and may_try)
         wait = retry_after(answer, now=self.pace.now()) or backoff(attempt) if again else None
         return answer_error(request, answer), wait

@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, case, delete, func, select, update
 
-from callrail.budgets import ALLOWANCES, DAY, HOUR, Allowance, Told
+from callrail.budgets import ALLOWANCES, DAY, HOUR, PAUSE, Allowance, Told
 from callrail.exceptions import BudgetSpent
 from callrail.request import Budget
 from receiver.bulk import BulkInsert
@@ -69,6 +69,7 @@ class Usage:
     kind: str
     hourly: int
     daily: int
+    paused_until: datetime | None
     in_hour: int
     in_day: int
     in_ten_minutes: int
@@ -151,6 +152,13 @@ class SqlBudgets:
         async with self._taking:
             await self._transactions.run(lambda conn: self._learn(conn, account, budget, told))
 
+    async def refused(self, account: str, budget: Budget) -> None:
+        """See `callrail.budgets.Budgets`. What was taken ahead, here or by others, may still be sent."""
+        async with self._taking:
+            until = self._now() + PAUSE
+            paused = update(budgets).where(_is(budgets, account, budget)).values(paused_until=until)
+            await self._transactions.run(lambda conn: conn.execute(paused))
+
     async def aclose(self) -> None:
         """Give back what was taken ahead."""
         async with self._taking:
@@ -162,6 +170,8 @@ class SqlBudgets:
         _give_back(conn, left)
         now = self._now()
         allowed = _locked(conn, account, budget)
+        if (paused := _paused_until(conn, account, budget)) is not None and paused > now:
+            raise BudgetSpent(budget.value, paused)
         share = Allowance(int(allowed.hourly * self._priority.value), int(allowed.daily * self._priority.value))
         uses = _uses(conn, account, budget, now - DAY - _SLACK)
         in_hour, in_day = _taken_since(uses, now - HOUR - _SLACK), _taken_since(uses, now - DAY - _SLACK)
@@ -217,6 +227,10 @@ def _locked(conn: Connection, account: str, budget: Budget) -> Allowance:
     return _locked(conn, account, budget)
 
 
+def _paused_until(conn: Connection, account: str, budget: Budget) -> datetime | None:
+    return conn.execute(select(budgets.c.paused_until).where(_is(budgets, account, budget))).scalar()
+
+
 def _uses(conn: Connection, account: str, budget: Budget, since: datetime) -> Sequence[tuple[datetime, int]]:
     """Minutes after *since* with what was taken in them, oldest first."""
     query = select(budget_uses.c.minute, budget_uses.c.taken).where(_is(budget_uses, account, budget))
@@ -256,8 +270,10 @@ def _is(table: Table, account: str, budget: Budget) -> ColumnElement[bool]:
     return and_(table.c.account_id == account, table.c.kind == budget.value)
 
 
-def in_words(usage: Usage) -> str:
+def in_words(usage: Usage, now: datetime) -> str:
     """What to expect of it."""
+    if usage.paused_until is not None and usage.paused_until > now:
+        return f"refused by CallRail, asked again at {usage.paused_until:%H:%M:%S} UTC"
     spent = usage.spent_in()
     if spent is None:
         return "lasts at this pace"

@@ -307,6 +307,7 @@ budgets = Table(
     Column("kind", Id, primary_key=True, comment="requests, texts or outbound calls"),
     Column("hourly", Integer, nullable=False, comment="allowed in an hour"),
     Column("daily", Integer, nullable=False, comment="allowed in a day"),
+    Column("paused_until", Instant, comment="CallRail refused and did not say until when; nothing is taken before"),
 )
 
 budget_uses = Table(

@@ -34,6 +34,12 @@ def upgrade() -> None:
         postgresql_where=WAITING,
     )
     op.create_index("ix_objects_open", "objects", ["created_at"], sqlite_where=OPEN_CALL, postgresql_where=OPEN_CALL)
+    op.add_column(
+        "budgets",
+        sa.Column(
+            "paused_until", INSTANT, comment="CallRail refused and did not say until when; nothing is taken before"
+        ),
+    )
     op.create_table(
         "lookups",
         sa.Column("key", ID, primary_key=True, comment="a hash of what was asked, in which account"),
@@ -55,6 +61,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("lookups")
+    op.drop_column("budgets", "paused_until")
     op.drop_index("ix_objects_open", "objects")
     op.drop_index("ix_transitions_waiting_object", "transitions")
     op.drop_index("ix_transitions_waiting", "transitions")

@@ -26,7 +26,8 @@ def status(database_url: str, output: str) -> None:
     Counted are the requests of this installation, and what CallRail told of others.
     """
     with opened(database_url) as database, database.reading.connect() as conn:
-        found = usages(conn, clock_of(database).now(conn))
+        now = clock_of(database).now(conn)
+        found = usages(conn, now)
     rows = [
         {
             "account": usage.account_id,
@@ -35,7 +36,7 @@ def status(database_url: str, output: str) -> None:
             "of_hour": usage.hourly,
             "in_day": usage.in_day,
             "of_day": usage.daily,
-            "forecast": in_words(usage),
+            "forecast": in_words(usage, now),
         }
         for usage in found
     ]

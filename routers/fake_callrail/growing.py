@@ -85,6 +85,14 @@ def _tag(number: int, name: str, company_id: str, created_at: str) -> Json:
 
 def _connect(world: World, account: Account, company: Json) -> None:
     """What the first company has beside: other systems' webhooks, a filter, a notification, a verified number."""
+    owner = next(iter(account.users.values()))
+    _integrate(world, account, company)
+    _tell(world, account, company, owner)
+    _sum_up(world, account, company, owner)
+    _answer_texts(world, account, company)
+
+
+def _integrate(world: World, account: Account, company: Json) -> None:
     integration: Json = {
         "id": world.new_number(),
         "company_id": company["id"],
@@ -112,7 +120,9 @@ def _connect(world: World, account: Account, company: Json) -> None:
         "created_at": "2025-08-26T09:29:00.198-04:00",
         "validation_code": "111201",
     }
-    owner = next(iter(account.users.values()))
+
+
+def _tell(world: World, account: Account, company: Json, owner: Json) -> None:
     notification: Json = {
         "id": world.new_number(),
         "user_id": owner["id"],
@@ -132,6 +142,9 @@ def _connect(world: World, account: Account, company: Json) -> None:
         "send_push": False,
     }
     account.notifications[notification["id"]] = notification
+
+
+def _sum_up(world: World, account: Account, company: Json, owner: Json) -> None:
     summary = {
         "id": world.new_id("CSS"),
         "scope": {"id": company["id"], "type": "Company", "name": company["name"]},
@@ -142,6 +155,9 @@ def _connect(world: World, account: Account, company: Json) -> None:
         "email": owner["email"],
     }
     account.summary_emails[summary["id"]] = summary
+
+
+def _answer_texts(world: World, account: Account, company: Json) -> None:
     step = world.new_id("MFS")
     flow = {
         "id": world.new_id("MFL"),

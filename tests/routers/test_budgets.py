@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete
 
-from callrail.budgets import DAY, HOUR, Told
+from callrail.budgets import DAY, HOUR, PAUSE, Told
 from callrail.client import CallRail
 from callrail.exceptions import BudgetSpent
 from callrail.request import Budget
@@ -113,7 +113,7 @@ async def test_what_callrail_tells_of_others_counts(database_url: str) -> None:
         with database.reading.connect() as conn:
             (usage,) = usages(conn, clock.now)
         assert (usage.hourly, usage.daily, usage.in_hour) == (50, 500, 50)
-        assert in_words(usage) == "spent"
+        assert in_words(usage, NOW) == "spent"
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -177,7 +177,8 @@ async def test_a_client_counts_there(database_url: str) -> None:
     [(100, 20, "lasts at this pace"), (400, 200, "spent in 30 min at this pace"), (1_000, 0, "spent")],
 )
 def test_a_forecast_goes_by_the_last_ten_minutes(in_hour: int, in_ten_minutes: int, said: str) -> None:
-    assert in_words(Usage(ACCOUNT, "requests", 1_000, 10_000, in_hour, in_hour, in_ten_minutes)) == said
+    usage = Usage(ACCOUNT, "requests", 1_000, 10_000, None, in_hour, in_hour, in_ten_minutes)
+    assert in_words(usage, NOW) == said
 
 
 # --- in the shell -----------------------------------------------------------------------------------------------------
@@ -233,3 +234,23 @@ def test_a_database_that_does_not_answer_is_told_and_no_hindrance(shell: Callabl
     ran = shell("api", "tags", "list", CALLRAIL_ROUTER_DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
     assert ran.code == 0
     assert "counted in this command alone" in ran.err
+
+
+async def test_a_refusal_that_names_no_end_gives_all_processes_a_minute(database_url: str) -> None:
+    clock = Clock()
+    with opened(database_url) as one, opened(database_url) as other:
+        first = SqlBudgets(InThreads(one), Priority.INTERACTIVE, now=clock, block=1)
+        second = SqlBudgets(InThreads(other), Priority.INTERACTIVE, now=clock, block=1)
+        await first.take(ACCOUNT, Budget.GENERAL)
+        await first.refused(ACCOUNT, Budget.GENERAL)
+        with pytest.raises(BudgetSpent) as spent:
+            await second.take(ACCOUNT, Budget.GENERAL)
+        assert spent.value.free_at == clock() + PAUSE
+        await second.take(ACCOUNT, Budget.TEXTS)  # an allowance of its own
+        with one.reading.connect() as conn:
+            (usage,) = [each for each in usages(conn, clock()) if each.kind == Budget.GENERAL.value]
+        assert "refused by CallRail, asked again at" in in_words(usage, clock())
+
+        clock.now += PAUSE
+        await second.take(ACCOUNT, Budget.GENERAL)
+        assert "refused" not in in_words(usage, clock())

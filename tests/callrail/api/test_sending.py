@@ -143,7 +143,7 @@ async def test_it_gives_up_after_four_tries(api: Api) -> None:
 async def test_a_429_is_tried_again_for_every_method_when_it_asks_to(api: Api, method: str) -> None:
     api.answers(BUSY, telling({}, 429, retry_after="7"), BUSY, BUSY, BUSY, {"id": "1"})
 
-    await api.client.request(method, "/v3/a/{account_id}/tags.json")
+    await api.client.request(method, "/v3/a/{account_id}/tags.json", deadline=timedelta(minutes=10))
 
     assert len(api.server.requests) == 6
     assert api.time.slept[1] == 7
@@ -157,6 +157,20 @@ async def test_a_storm_of_429_ends_with_the_deadline(api: Api) -> None:
 
     assert sum(api.time.slept) < 20
     assert len(api.server.requests) > 2
+
+
+async def test_whoever_shares_the_allowance_rests_after_a_storm_that_names_no_end(api: Api) -> None:
+    """The third 429 in a row, and everybody waits a minute; then it is tried again."""
+    api.answers(BUSY, BUSY, BUSY, {"id": "USR1"})
+    client = api.another(budgets=InMemoryBudgets(now=api.time.now))
+    async with client:
+        with pytest.raises(RateLimited):
+            await client.users.get("USR1", deadline=timedelta(seconds=6))
+        with pytest.raises(BudgetSpent):
+            await client.for_account(ACCOUNT).users.get("USR1", deadline=timedelta(seconds=6))
+        assert len(api.server.requests) == 3
+        assert (await client.users.get("USR1")).id == "USR1"
+    assert sum(api.time.slept) >= 60
 
 
 async def test_retry_after_beyond_the_deadline_is_not_waited_for(api: Api) -> None:
