@@ -348,7 +348,7 @@ def _data(delivery: Delivery, facts: Mapping[str, Any]) -> dict[str, Any]:
         data["before"] = _open(before)
     answers = data["fields"].pop(LOOKUP, None)
     if isinstance(answers, dict):
-        data["lookup"] = {name: _open(answer) for name, answer in answers.items()}
+        data["lookup"] = {name: _open(answer) for name, answer in answers.items() if isinstance(answer, dict)}
     if delivery.replay is not None:
         data["replayed"] = True
     return data
