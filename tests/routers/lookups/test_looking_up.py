@@ -298,9 +298,13 @@ async def test_a_person_with_thousands_of_calls_costs_one_request(office: Office
     assert len(office.fake.requests) == 1
 
 
-async def test_an_account_by_its_number_and_one_that_answers_to_that_alone(office: Office) -> None:
+@pytest.mark.parametrize("is_named_by_number", [True, False])
+async def test_an_account_that_answers_to_its_number_alone(office: Office, is_named_by_number: bool) -> None:
     office.account.answers_to_masked_id = False
     office.write(WITH_CAMPAIGN)
+    if is_named_by_number:
+        by_number = office.config.read_text().replace(office.account.id, f"'{office.account.numeric_id}'")
+        office.config.write_text(by_number)
     async with office.open():
         await office.post_call(office.a_call())
         (told,) = await office.until_told(1)
