@@ -30,12 +30,12 @@ class Needs:
         for asking in self._of(company, transition):
             if asking.is_silent(facts):
                 continue
-            truth = asking.truth(facts)
+            truth = asking.truth(facts, tried)
             if truth is False:
                 continue
             wanted = asking.conditions if truth is None else asking.messages
             missing |= wanted.difference(tried)
-            if asking.rule.stop and (truth is True or not asking.conditions <= set(tried)):
+            if asking.rule.stop:
                 break  # what comes after it may not be asked at all
         return frozenset(missing)
 
@@ -95,13 +95,13 @@ class _Asking:
         is_opt_out = self.transition is Transition.TEXT_RECEIVED and facts.get("opt_out") is True
         return is_opt_out and not self.rule.asks("opt_out")
 
-    def truth(self, facts: Facts) -> Truth:
-        """Whether it fires; None if that is not known for lack of an answer."""
+    def truth(self, facts: Facts, tried: Collection[str]) -> Truth:
+        """Whether it fires; None if that is not known for lack of an answer that may still come."""
         known: Truth = True
         for tests, wanted in ((self.rule.conditions, True), (self.rule.exceptions, False)):
             for test in tests:
                 found = _truth(test, facts)
-                if found is None and lookups_in(test.fields):
+                if found is None and not (lookups_in(test.fields) & self.conditions).issubset(tried):
                     known = None
                 elif (found is True) is not wanted:
                     return False

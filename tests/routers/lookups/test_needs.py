@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from callrail.fields import FieldType
@@ -87,7 +87,12 @@ def fired(decided: RuleSet, facts: Mapping[str, Any], answers: Mapping[str, Any]
     return [one.rule.id for one in decided.decide("acme", MISSED, {**facts, LOOKUP: known}).fired]
 
 
+UNLESS_ONE = ({"duration": {"gt": 30}}, {"lookup.one.a": 1}, False, {"two"})
+
+
 @given(written=rules, facts=facts_told, answers=answers_known)
+@example(written=[UNLESS_ONE], facts={"duration": 60}, answers=dict.fromkeys(NAMES))
+@settings(max_examples=400)
 def test_what_is_asked_decides_as_everything_would(
     written: list[Any], facts: dict[str, Any], answers: dict[str, Any]
 ) -> None:
