@@ -119,10 +119,11 @@ class Waiting:
         room = _AT_ONCE - len(self._under_way)
         if room <= 0:
             return
-        for object_id in await self._writer.run(partial(_take, clock=self._clock, limit=room)):
-            if object_id not in self._under_way:
-                task = self._under_way[object_id] = asyncio.create_task(self._decide(object_id))
-                task.add_done_callback(partial(self._done, object_id))
+        # What comes next of an object under way would be taken, and nobody be at it.
+        take = partial(_take, clock=self._clock, limit=room, under_way=list(self._under_way))
+        for object_id in await self._writer.run(take):
+            task = self._under_way[object_id] = asyncio.create_task(self._decide(object_id))
+            task.add_done_callback(partial(self._done, object_id))
 
     def _done(self, object_id: str, task: asyncio.Task[None]) -> None:
         del self._under_way[object_id]
@@ -237,6 +238,7 @@ _due = (
     .where(
         _is_waiting,
         transitions.c.due_at <= bindparam("now"),
+        transitions.c.object_id.not_in(bindparam("under_way", expanding=True)),
         ~exists().where(
             _earlier.c.object_id == transitions.c.object_id,
             _earlier.c.state == fixed(TransitionState.WAITING),
@@ -263,10 +265,14 @@ _set_decided = BulkUpdate(
 )
 
 
-def _take(conn: Connection, *, clock: Clock, limit: int) -> Sequence[str]:
-    """The objects of which something is due, taken for a while. Of each it is the oldest that counts."""
+def _take(conn: Connection, *, clock: Clock, limit: int, under_way: Sequence[str]) -> Sequence[str]:
+    """The objects of which something is due, taken for a while. Of each it is the oldest that counts.
+
+    Args:
+        under_way: The objects that this process is at already.
+    """
     now = clock.now(conn)
-    rows = conn.execute(_due, {"now": now, "limit": limit}).all()
+    rows = conn.execute(_due, {"now": now, "limit": limit, "under_way": under_way}).all()
     if rows:
         taken = update(transitions).where(transitions.c.id.in_([row.id for row in rows]), _is_waiting)
         conn.execute(taken.values(due_at=now + LEASE))
