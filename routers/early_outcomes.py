@@ -61,7 +61,6 @@ class OpenCall:
     id: str
     company: str
     callrail_id: str
-    since: datetime
 
 
 class EarlyOutcomes:
@@ -162,7 +161,7 @@ def is_over(told: Mapping[str, Any], now: datetime) -> bool:
 
 _is_open_call = (objects.c.type == fixed("call"), objects.c.stage.in_(OPEN_STAGES), objects.c.erased_at.is_(None))
 _open = (
-    select(objects.c.id, objects.c.company, objects.c.object_id, objects.c.created_at)
+    select(objects.c.id, objects.c.company, objects.c.object_id)
     .where(*_is_open_call, objects.c.created_at > bindparam("since"))
     .order_by(objects.c.created_at)
 )
@@ -177,7 +176,7 @@ _still_open = (
 def _open_calls(conn: Connection, *, clock: Clock) -> tuple[datetime, list[OpenCall]]:
     now = clock.now(conn)
     rows = conn.execute(_open, {"since": now - _GIVEN_UP_AFTER})
-    return now, [OpenCall(row.id, row.company, row.object_id, row.created_at) for row in rows]
+    return now, [OpenCall(row.id, row.company, row.object_id) for row in rows]
 
 
 def _store(conn: Connection, *, over: Mapping[str, tuple[OpenCall, Mapping[str, Any]]], now: datetime) -> None:

@@ -30,7 +30,7 @@ class Integration(Model):
     signing_key: Text = None
 
 
-def _config_of_its_type(type: str, config: Any) -> str | None:  # noqa: A002
+def _config_of_its_type(type: str, config: Any) -> str | None:  # noqa: A002  (CallRail's name)
     has_cookies, has_addresses = "grab_cookies" in config, bool(config.keys() - {"grab_cookies"})
     if type == "Custom" and (has_addresses or not has_cookies):
         return "config of type Custom needs grab_cookies, and takes nothing else"

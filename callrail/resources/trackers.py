@@ -39,7 +39,7 @@ class Tracker(Model):
     swap_targets: Any = None
 
 
-def _numbers_of_its_type(type: str, tracking_number: Any, pool_size: Any, pool_numbers: Any) -> str | None:  # noqa: A002
+def _numbers_of_its_type(type: str, tracking_number: Any, pool_size: Any, pool_numbers: Any) -> str | None:  # noqa: A002  (CallRail's name)
     """A single number, or a pool of some size."""
     needed = {"source": ["tracking_number"], "session": ["pool_size", "pool_numbers"]}[type]
     given = {"tracking_number": tracking_number, "pool_size": pool_size, "pool_numbers": pool_numbers}
@@ -52,7 +52,7 @@ def _numbers_of_its_type(type: str, tracking_number: Any, pool_size: Any, pool_n
     return None if any(given[wanted].values()) else f"{wanted} needs area_code, local or toll_free"
 
 
-def _campaign_of_its_type(type: str, campaign_name: Any) -> str | None:  # noqa: A002
+def _campaign_of_its_type(type: str, campaign_name: Any) -> str | None:  # noqa: A002  (CallRail's name)
     return "a session tracker takes no campaign_name" if type == "session" and campaign_name is not UNSET else None
 
 
@@ -67,7 +67,7 @@ _SOURCE_NEEDS = {
 }
 
 
-def _source_of_its_type(type: str, source: Any) -> str | None:  # noqa: A002
+def _source_of_its_type(type: str, source: Any) -> str | None:  # noqa: A002  (CallRail's name)
     if source == "all":
         return None if type == "session" else "a source tracker needs an object as source, such as {'type': 'all'}"
     other = "session" if type == "source" else "source"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Row
 
+from routers.fake_callrail import faults
 from tests.routers.lookups.office import Office, an_office, body_of
 from tests.routers.running import SECRETS, running
 from tests.routers.waiting import until
@@ -42,12 +44,15 @@ async def test_all_is_decided_once_however_often_it_is_killed(office: Office) ->
     arguments = ("serve", "--config", office.config, *office.stored, "--port", "0")
     left = list(range(CALLS))
     for number in range(KILLS + 1):
+        path = dice.choice(("trackers", "timeline", "calls"))
+        before = len(office.asked(path))
+        if number < KILLS:  # amid this one
+            office.fake.faults.add("GET", f"*{path}*", faults.hang())
         with running(*arguments, environ=environ) as server:
             for call_number in [left.pop() for _ in range(CALLS // (KILLS + 1))]:
                 await asyncio.to_thread(_post, server.port, office, call_number)
             if number < KILLS:
-                await until(lambda: office.asked("timeline"))
-                await asyncio.sleep(dice.uniform(0, 0.2))  # somewhere amid it
+                await until(partial(_is_asked_again, office, path, before))
                 server.kill()
                 office.forget_answers()
                 continue
@@ -60,6 +65,10 @@ async def test_all_is_decided_once_however_often_it_is_killed(office: Office) ->
     # The first of both, unless the call was over before its ringing was looked at.
     first = {row.object_id: row.id for row in reversed(office.transitions()) if _is_told(row)}
     assert {row.transition_id for row in told} == set(first.values())
+
+
+def _is_asked_again(office: Office, path: str, before: int) -> bool:
+    return len(office.asked(path)) > before
 
 
 def _is_told(row: Row[Any]) -> bool:
