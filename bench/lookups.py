@@ -24,6 +24,7 @@ from routers.config import Configuration, read_config
 from routers.fake_callrail import FakeCallRail, small_world
 from routers.fake_callrail.serving import serving
 from routers.lookups.asking import Lookups
+from routers.lookups.definitions import About
 from routers.lookups.waiting import looking_in
 from routers.objects import claim_received
 from routers.outbox import shift_open_times
@@ -80,7 +81,8 @@ async def _asked(database: Database, clock: Clock, configuration: Configuration)
     async with serving(FakeCallRail(_WORLD)) as url:
         client = CallRail(_WORLD.key, _WORLD.accounts[0].id, base_url=url)
         lookups = Lookups(configuration.lookups, configuration.account_of, {"main": client}, writer, clock)
-        answer = await lookups.ask("acme", "tracker", {"tracker_resource_id": _TRACKER}, datetime.now(UTC))
+        now = datetime.now(UTC)
+        answer = await lookups.ask("tracker", About("acme", {"tracker_resource_id": _TRACKER}, now), now)
         assert answer.fields is not None, answer.problem
         await lookups.aclose()
         await client.aclose()

@@ -18,14 +18,13 @@ from sqlalchemy import Connection, and_, bindparam, or_, select
 from routers.leases import Delivery, Tried
 from routers.messages import Amend
 from routers.ordering import Pair
-from routers.outbox import UNSENT, NewDelivery, end, insert_deliveries
+from routers.outbox import TOLD_WITH_FIRST, UNSENT, NewDelivery, end, insert_deliveries
 from routers.rules.ruleset import Amending
 from routers.schema import DeliveryState, deliveries, transitions, versions
 from routers.transitions import Transition
 
 # Readers see a message move; and a destination that is asked to edit all the time says no.
 EDITS_APART = timedelta(seconds=5)
-TOLD_WITH_FIRST = "told with the first message of it, which was not sent yet"
 TOLD_WITH_LATER = "told with later news of it, which came before this was sent"
 TOLD_ELSEWHERE = (TOLD_WITH_FIRST, TOLD_WITH_LATER)
 

@@ -224,8 +224,10 @@ class _Checker:
             zones={slug: config.time_zone for slug, config in written.configs.items() if config.time_zone}
             | ({INSTALLATION: written.shared_time_zone} if written.shared_time_zone else {}),
         )
-        looks_up = lookups.check_accounts(placed, Needs(rule_set), written.configs, accounts)
+        needs = Needs(rule_set)
+        looks_up = lookups.check_accounts(placed, needs, written.configs, accounts)
         if not self.complaints.problems:
+            lookups.warn_of_waits(placed, rule_set, needs, written.configs)
             self._warn_of_unused_sinks(written, compiler)
             warn(placed, rule_set, list(names.companies), self.complaints)
         return Configuration(

@@ -14,13 +14,14 @@ from routers.corrections import Correction
 from routers.facts import facts_in_time, facts_of, number_of, own_time
 from routers.lifecycle import EACH_VERSION, INBOUND_OUTCOMES, OUTCOME_TRANSITIONS, Happened, Object, Outcome
 from routers.lookups.answers import Answer
+from routers.lookups.definitions import About
 from routers.messages import Amend
 from routers.objects import TransitionRow
-from routers.outbox import NewDelivery
+from routers.outbox import SPEAKS_OF_BOTH, NewDelivery
 from routers.rules.answers import LOOKED_UP, LOOKUP
 from routers.rules.needs import Needs
 from routers.rules.reasons import Reason, reason_of
-from routers.rules.ruleset import DEFAULT_MAX_AGE, Fired, OnLate, Rule, RuleSet, Send
+from routers.rules.ruleset import DEFAULT_MAX_AGE, Fired, Rule, RuleSet, Send
 from routers.schema import TransitionState
 from routers.transitions import ALARMS, Transition
 
@@ -28,6 +29,8 @@ UNMATCHED = "unmatched"  # the rule that `unmatched:` is
 
 # Whether a delivery of an object (our id) was made for one of some rules and a send.
 Spoken = Callable[[str, Collection[str], str], bool]
+# Whether something waits about the one whom an order key names.
+HeldUp = Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,12 @@ class Occasion:
     is_live: bool = True
     seen_before: bool = False
 
+    @property
+    def order_key(self) -> str:
+        """Whom it is about."""
+        is_sent = Transition.TEXT_SENT in self.after.told
+        return order_key_of(self.company, self.type, self.object_id, self.after.fields, is_sent=is_sent)
+
 
 @dataclass(slots=True)
 class Decided:
@@ -69,11 +78,11 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class Looking:
-    """How look-ups are found: what the rules *need*, the answers at hand for a company's names and facts, and those
-    without which nobody is told (*drops*)."""
+    """How look-ups are found: what the rules *need*, the answers at hand of some about something, and those without
+    which nobody is told (*drops*)."""
 
     needs: Needs
-    find: Callable[[str, Collection[str], Mapping[str, Any]], Mapping[str, Answer]]
+    find: Callable[[Collection[str], About], Mapping[str, Answer]]
     drops: frozenset[str] = frozenset()
 
 
@@ -84,15 +93,22 @@ class Decider:
         told_zones: By company, the time zone its calls told.
         spoken: Whether deliveries were made before.
         looking: How look-ups are found; without it none is made, and what is stored of them counts.
+        held_up: Behind whom things wait.
     """
 
     def __init__(
-        self, rules: RuleSet, told_zones: Mapping[str, str], spoken: Spoken, looking: Looking | None = None
+        self,
+        rules: RuleSet,
+        told_zones: Mapping[str, str],
+        spoken: Spoken,
+        looking: Looking | None = None,
+        held_up: HeldUp = lambda _: False,
     ) -> None:
         self._rules = rules
         self._told_zones = told_zones
         self._spoken = spoken
         self._looking = looking
+        self._held_up = held_up
 
     def decide(self, occasion: Occasion, happened: Iterable[Happened], *, waits: bool = False) -> Decided:
         """The transitions that *happened* are, and whom to tell of them.
@@ -101,26 +117,36 @@ class Decider:
             waits: Whether an earlier transition of the object waits; then these wait behind it.
         """
         happened_at = own_time(self._facts(occasion)) or occasion.received_at
+        waits = waits or self._held_up(occasion.order_key)
         return self.ask(occasion, [_transition(occasion, item, happened_at) for item in happened], waits=waits)
 
     def ask(self, occasion: Occasion, rows: Sequence[TransitionRow], *, waits: bool = False) -> Decided:
-        """Whom to tell of transitions, whose rows are completed; some may wait for look-ups."""
+        """Whom to tell of transitions of one event, whose rows are completed; or all of them wait for look-ups.
+
+        They are decided together: a correction, and a rule that speaks once, concern more than one of them.
+        """
         facts = self._facts(occasion)
         decided = Decided(occasion.is_matched, waits, list(rows))
+        news = [row for row in rows if row.state is not TransitionState.SUPERSEDED]
         for transition in rows:
             if transition.state is TransitionState.SUPERSEDED:
                 transition.reason = Reason.SUPERSEDED.value
-            elif not self._rules.is_asked(occasion.company, transition.name):
+        missing = {} if waits else {row.id: self._missing(occasion, row, facts) for row in news}
+        if waits or any(missing.values()):
+            decided.waits = True
+            for transition in news:
+                transition.state, transition.due_at = TransitionState.WAITING, occasion.now
+                transition.order_key = occasion.order_key
+                transition.reason = Reason.WAITS.about(missing.get(transition.id) or _WITH_OTHERS)
+            return decided
+        for transition in news:
+            if self._rules.is_asked(occasion.company, transition.name):
+                self._ask(occasion, transition, decided, {**facts, **(transition.details or {})})
+            else:
                 transition.rules_hash, transition.verdicts = self._rules.hash, {}
                 transition.reason = Reason.NO_RULE.value
-            elif missing := self._missing(occasion, transition, decided, facts):
-                transition.state, transition.due_at = TransitionState.WAITING, occasion.now
-                transition.reason = Reason.WAITS.about(missing)
-                decided.waits = True
-            else:
-                self._ask(occasion, transition, decided, {**facts, **(transition.details or {})})
-        corrected = next((row for row in rows if row.name is Transition.CALL_CORRECTED), None)
-        if corrected is not None and corrected.state is TransitionState.ROUTED:
+        corrected = next((row for row in news if row.name is Transition.CALL_CORRECTED), None)
+        if corrected is not None:
             decided.correction = self._correction(occasion, corrected, facts, decided)
         return decided
 
@@ -128,22 +154,30 @@ class Decider:
         obj = occasion.after
         return facts_of(occasion.company, occasion.type, obj.fields, obj.outcome, obj.stage.name.lower())
 
-    def _missing(
-        self, occasion: Occasion, transition: TransitionRow, decided: Decided, facts: dict[str, Any]
-    ) -> str | None:
+    def _missing(self, occasion: Occasion, transition: TransitionRow, facts: dict[str, Any]) -> str | None:
         """What *transition* waits for, in words; None if it can be decided. Answers at hand are noted on it."""
-        if decided.waits:
-            return "what came before it"
-        looking, name = self._looking, transition.name
+        names = [transition.name]
+        if transition.name is Transition.CALL_CORRECTED:  # for which the rules for the right outcome are asked too
+            names.append(_right(occasion))
+        return next(
+            (missing for name in names if (missing := self._missing_at(occasion, transition, name, facts))), None
+        )
+
+    def _missing_at(
+        self, occasion: Occasion, transition: TransitionRow, name: Transition, facts: dict[str, Any]
+    ) -> str | None:
+        looking = self._looking
         if looking is None or not looking.needs.any(occasion.company, name):
             return None
         details = dict(transition.details or {})
         answers, noted = dict(details.get(LOOKUP) or {}), dict(details.get(LOOKED_UP) or {})
         known = self._in_time(occasion, transition, {**facts, **details})
         while wanted := looking.needs.missing(occasion.company, name, known, noted):
-            found = looking.find(occasion.company, wanted, known)
+            found = looking.find(wanted, About(occasion.company, known, occasion.received_at))
             for lookup, answer in found.items():
                 noted[lookup] = answer.noted(occasion.now)
+                if answer.problem is not None and lookup in looking.drops:
+                    noted[lookup]["drops"] = True
                 if answer.fields is not None:
                     answers[lookup] = answer.fields
             known[LOOKUP] = answers
@@ -185,11 +219,12 @@ class Decider:
 
     def _lost(self, transition: TransitionRow, rule: Rule) -> str | None:
         """A failed look-up without which *rule* does not speak of *transition*; None if it may."""
-        if self._looking is None:
-            return None
         noted = (transition.details or {}).get(LOOKED_UP) or {}
-        lost = {name for name in self._looking.drops if "problem" in noted.get(name, ())}
-        shown = self._looking.needs.of_messages(rule, transition.company, transition.name) if lost else frozenset()
+        lost = {name for name, about in noted.items() if about.get("drops")}
+        if not lost:
+            return None
+        needs = self._looking.needs if self._looking is not None else Needs(self._rules)
+        shown = needs.of_messages(rule, transition.company, transition.name)
         return next(iter(sorted(lost & shown)), None)
 
     def _in_time(self, occasion: Occasion, transition: TransitionRow, facts: dict[str, Any]) -> dict[str, Any]:
@@ -215,25 +250,29 @@ class Decider:
         self, occasion: Occasion, transition: TransitionRow, facts: dict[str, Any], decided: Decided
     ) -> Correction:
         """What becomes of unsent deliveries. The new outcome may have been told before, so the rules are asked anew."""
-        before, after = occasion.before.outcome, occasion.after.outcome
-        right = INBOUND_OUTCOMES[after or Outcome.MISSED]
+        right = _right(occasion)
+        facts = {**facts, LOOKUP: (transition.details or {}).get(LOOKUP) or {}}
         decision = self._rules.decide(occasion.company, right, self._in_time(occasion, transition, facts))
         unmatched = None if decision.is_matched else self._unmatched(occasion, transition, right)
-        keys = [
+        once = [
             key
             for fired in decision.fired
             if fired.rule.speaks_once
             for send in fired.send
             for key in _keys(transition, fired.rule, send)
+            if key not in decided.deliveries  # which this very event brought about
         ]
+        keys = (*once, *([unmatched.key] if unmatched else ()))
+        if keys:  # for one that is being sent now, should it have to be sent again
+            transition.details = {**(transition.details or {}), SPEAKS_OF_BOTH: list(keys)}
         return Correction(
             object_id=occasion.object_id,
-            wrong=INBOUND_OUTCOMES[before or Outcome.MISSED],
+            wrong=INBOUND_OUTCOMES[occasion.before.outcome or Outcome.MISSED],
             right=right,
             transition_id=transition.id,
             amending=self._rules.amending_of,
             retold=frozenset((item.news.rule, item.news.send) for item in decided.amendments),
-            keys=(*keys, *([unmatched.key] if unmatched else ())),
+            keys=keys,
             unmatched=unmatched,
         )
 
@@ -292,13 +331,7 @@ class Decider:
             sink=send.sink,
             template=send.template,
             expires_at=expires_at,
-            order_key=order_key_of(
-                occasion.company,
-                occasion.type,
-                occasion.object_id,
-                occasion.after.fields,
-                is_sent=Transition.TEXT_SENT in occasion.after.told,
-            ),
+            order_key=occasion.order_key,
             amend=how.mode if how.tells_all else None,
         )
 
@@ -314,12 +347,16 @@ class Decider:
 
     def _expires_at(self, rule: Rule, send: Send, occurred_at: datetime) -> datetime | None:
         """After when nobody wants to hear of it; None if that is never."""
-        is_bounded = rule.on_late is OnLate.IGNORE or (
-            rule.on_late is OnLate.RECORDS_ONLY and send.sink in self._rules.for_people
-        )
-        bounds = [rule.max_age] if is_bounded else []
-        bounds += [send.expires] if send.expires is not None else []
-        return occurred_at + min(bounds) if bounds else None
+        oldest = self._rules.oldest(rule, send)
+        return occurred_at + oldest if oldest is not None else None
+
+
+_WITH_OTHERS = "what comes before it or with it"
+
+
+def _right(occasion: Occasion) -> Transition:
+    """The outcome that is told in place of an earlier one."""
+    return INBOUND_OUTCOMES[occasion.after.outcome or Outcome.MISSED]
 
 
 def failing_sink(name: Transition, facts: Mapping[str, Any]) -> str | None:
@@ -391,7 +428,10 @@ def _why_nobody(reasons: Collection[str]) -> str:
     if not reasons:
         return Reason.NO_RULE.value
     found = {reason_of(reason) for reason in reasons}
-    return next((reason for reason in _TELLING if reason in found), Reason.NONE_FIRED).value
+    best = next((reason for reason in _TELLING if reason in found), Reason.NONE_FIRED)
+    if best is Reason.NO_ANSWER:  # which says of what
+        return next(stored for stored in reasons if reason_of(stored) is best)
+    return best.value
 
 
 def _is_opt_out(facts: Mapping[str, Any], name: Transition) -> bool:

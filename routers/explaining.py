@@ -167,8 +167,8 @@ class Looking:
 class LookedUp:
     """A look-up that was made for a transition.
 
-    *source* is `api` or `cache`, *age* how old the answer was then, in seconds. *found* reads `field value` each;
-    *problem* says why there is nothing.
+    *source* is `api`, `cache` or `not_asked`, *age* how old the answer was then, in seconds. *found* reads
+    `field value` each; *problem* says why there is nothing.
     """
 
     name: str

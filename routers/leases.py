@@ -34,10 +34,10 @@ from receiver.columns import Json, fixed
 from receiver.ids import Prefix, new_id
 from receiver.loggers import get_logger
 from routers.facts import facts_of
-from routers.lifecycle import OUTCOME_TRANSITIONS
+from routers.lifecycle import INBOUND_OUTCOMES, OUTCOME_TRANSITIONS, Outcome
 from routers.messages import Amend
 from routers.ordering import Pair, promote
-from routers.outbox import SUPERSEDED, end
+from routers.outbox import SPEAKS_OF_BOTH, SUPERSEDED, TOLD_WITH_FIRST, UNSENT, end
 from routers.schema import DeliveryState, attempts, deliveries, objects, transitions, versions
 from routers.transitions import Transition
 from routers.uncertain import OnUncertain
@@ -165,6 +165,7 @@ def _reading(claimed: FromClause) -> Select[Any]:
     """Deliveries of *claimed* with all that is needed to render them."""
     own = [
         "id",
+        "key",
         "fence",
         "attempts",
         "rule",
@@ -188,6 +189,7 @@ def _reading(claimed: FromClause) -> Select[Any]:
             *(claimed.c[name] for name in own),
             objects.c.type,
             objects.c.object_id,
+            objects.c.id.label("own_object_id"),
             transitions.c.name,
             transitions.c.occurred_at,
             transitions.c.details,
@@ -224,7 +226,8 @@ def claim_due(
     """Take up to *limit* due deliveries of one lane as `sending`, oldest first; they are to be sent after the COMMIT.
 
     The lane must not be paused.
-    One that tells of an outcome which proved wrong meanwhile (it was being sent then) is ended instead.
+    One that tells of an outcome which proved wrong meanwhile (it was being sent then) tells of the right one if it
+    speaks of both, and is ended if not.
 
     Args:
         after: Where more waits than can be sent: the company whose turn was last, so that each gets its share.
@@ -238,8 +241,41 @@ def claim_due(
         rows = conn.execute(_claimed, {"ids": ids}).all() if ids else []
     untrue = [row for row in rows if row.name in OUTCOME_TRANSITIONS and row.outcome != row.present_outcome]
     if untrue:
-        end(conn, untrue, DeliveryState.SUPERSEDED, SUPERSEDED, now)
+        turned = _turn(conn, untrue, now)
+        end(conn, [row for row in untrue if row.id not in turned], DeliveryState.SUPERSEDED, SUPERSEDED, now)
     return [_delivery(row) for row in rows if row not in untrue]
+
+
+def _turn(conn: Connection, untrue: Sequence[Any], now: datetime) -> set[str]:
+    """Let deliveries that speak of both outcomes tell of the right one, once they are claimed again. Which do."""
+    turned = set()
+    for row in untrue:
+        mine = select(transitions.c.id, transitions.c.details).where(transitions.c.object_id == row.own_object_id)
+        corrections = mine.where(transitions.c.name == Transition.CALL_CORRECTED).order_by(transitions.c.id.desc())
+        corrected = conn.execute(corrections.limit(1)).first()
+        right = INBOUND_OUTCOMES.get(Outcome(row.present_outcome)) if row.present_outcome else None
+        if corrected is None or right is None or row.key not in (corrected.details or {}).get(SPEAKS_OF_BOTH, ()):
+            continue
+        told = conn.execute(mine.where(transitions.c.name == right)).one()
+        if _is_told_without(conn, row, (told.id, corrected.id), now):
+            continue
+        again = {"transition_id": told.id, "state": DeliveryState.PENDING.value, "lease_until": None, "leased_by": None}
+        conn.execute(update(deliveries).where(deliveries.c.id == row.id).values(again))
+        turned.add(row.id)
+    return turned
+
+
+def _is_told_without(conn: Connection, first: Any, news: Sequence[str], now: datetime) -> bool:
+    """Whether later *news* of a message went ahead of it. What did not is told with it."""
+    of_it = select(deliveries.c.id, deliveries.c.sink, deliveries.c.order_key, deliveries.c.state).where(
+        deliveries.c.amends == first.id, deliveries.c.transition_id.in_(news)
+    )
+    rows = conn.execute(of_it.with_for_update()).all()
+    unsent = [row for row in rows if row.state in UNSENT]
+    if any(row.state not in (*UNSENT, DeliveryState.SUPERSEDED) for row in rows):
+        return True
+    end(conn, unsent, DeliveryState.SUPERSEDED, TOLD_WITH_FIRST, now)
+    return False
 
 
 def _claim(conn: Connection, parameters: Mapping[str, Any], after: str | None) -> Sequence[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, and_, bindparam, exists, select, update
@@ -71,6 +71,7 @@ class TransitionRow:
     reason: str | None = None
     n: int = 0
     due_at: datetime | None = None
+    order_key: str | None = None
 
 
 # --- events ----------------------------------------------------------------------------------------------------------
@@ -293,6 +294,7 @@ _insert_transitions = BulkInsert(
     transitions.c.verdicts,
     transitions.c.reason,
     transitions.c.due_at,
+    transitions.c.order_key,
 )
 
 
@@ -317,7 +319,30 @@ def insert_transitions(conn: Connection, rows: Iterable[TransitionRow]) -> None:
                 row.verdicts,
                 row.reason,
                 row.due_at,
+                row.order_key,
             )
             for row in rows
         ],
     )
+
+
+# What waits for look-ups holds back what is about the same person for so long; what is of the same object, until it is
+# decided.
+HOLDS_BACK = timedelta(minutes=2)
+_is_waiting = transitions.c.state == fixed(TransitionState.WAITING)
+_anything_waits = select(exists().where(_is_waiting))
+_order_key_waits = select(
+    exists().where(
+        _is_waiting, transitions.c.order_key == bindparam("order_key"), transitions.c.created_at > bindparam("since")
+    )
+)
+
+
+def anything_waits(conn: Connection) -> bool:
+    """Whether a transition of any object waits for look-ups."""
+    return bool(conn.execute(_anything_waits).scalar())
+
+
+def order_key_waits(conn: Connection, order_key: str, now: datetime) -> bool:
+    """Whether a transition about the one whom *order_key* names waits for look-ups, and holds back what comes later."""
+    return bool(conn.execute(_order_key_waits, {"order_key": order_key, "since": now - HOLDS_BACK}).scalar())

@@ -173,7 +173,10 @@ _is_open = deliveries.c.state.in_([fixed(state) for state in OPEN])
 
 EXPIRED = "late: what happened is longer ago than the rule's max_age, or its expires is over"
 SUPERSEDED = "superseded: the outcome was corrected before this was sent"
+TOLD_WITH_FIRST = "told with the first message of it, which was not sent yet"
 MOST_EXPIRED = 500  # in one transaction
+# What a correction knows for later: the idempotency keys of deliveries that speak once, and would of the right outcome.
+SPEAKS_OF_BOTH = "$speaks_of_both"
 UNSENT = (DeliveryState.PENDING, DeliveryState.BLOCKED)
 # What shuts out whoever held a delivery before: what they still have to say is of another try.
 TAKEN_BACK: Mapping[str, Any] = MappingProxyType(

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, exists, select, true
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, exists, select
 
 from callrail.kinds import FROM_API
 from receiver.columns import fixed
@@ -19,8 +19,10 @@ from routers.history import before_of, happened_of
 from routers.lifecycle import Object, Outcome, Stage
 from routers.outbox import NewDelivery
 from routers.rules.ruleset import RuleSet
-from routers.schema import DeliveryState, deliveries, objects, transitions, versions
+from routers.schema import DeliveryState, TransitionState, deliveries, objects, transitions, versions
 
+# What waits for look-ups is told when it is decided, and was not left out.
+_is_decided = transitions.c.state != fixed(TransitionState.WAITING)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _BATCH = 200  # objects at once: all their versions are in memory
 
@@ -58,7 +60,7 @@ def redecide(
     """Each object with a transition that fulfils all of *asked*."""
     ids = sorted(conn.execute(select(transitions.c.object_id).where(*asked).distinct()).scalars())
     names = {rule.id: (rule.id, *rule.previous) for rule in rules.rules}
-    lives = LIVES.add_columns(and_(true(), *asked).label("is_asked"))
+    lives = LIVES.add_columns(and_(_is_decided, *asked).label("is_asked"))
     for first in range(0, len(ids), _BATCH):
         some = {"ids": ids[first : first + _BATCH]}
         made = {key: list(rows) for key, rows in groupby(conn.execute(_made, some), lambda row: row.object_id)}
@@ -214,6 +216,7 @@ def occasion_of(rows: Sequence[Row[Any]], past: Sequence[Row[Any]], *, is_matche
             outcome=Outcome(first.outcome) if first.outcome else None,
             version=first.version,
             fields=first.fields,
+            told=frozenset(row.name for row in (*past, *rows)),
         ),
         event_id=first.event_id,
         received_at=first.received_at or first.created_at,

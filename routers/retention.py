@@ -24,6 +24,7 @@ from receiver.ids import Prefix, first_id
 from receiver.schema import EventState, events
 from receiver.writer import Writer
 from routers.blocks import RetentionConfig
+from routers.lookups.answers import drop_older
 from routers.personal import details_without, without
 from routers.schema import OPEN, attempts, deliveries, retention, transitions, versions
 
@@ -86,6 +87,9 @@ class Retention:
             yield partial(remove_piece, kind=kind)
         if self._config.attempts is not None:
             yield partial(remove_attempts, age=self._config.attempts)
+        told = [age for age in (self._config.transcripts, self._config.numbers) if age is not None]
+        if told:
+            yield partial(remove_answers, age=min(told))
 
 
 # --- by event --------------------------------------------------------------------------------------------------------
@@ -180,6 +184,15 @@ def _made_by(rows: Sequence[Row[Any]]) -> ColumnElement[bool]:
         transitions.c.object_id.in_({row.object_id for row in rows}),
         transitions.c.event_id.in_([row.id for row in rows]),
     )
+
+
+# --- answers of look-ups ---------------------------------------------------------------------------------------------
+
+
+def remove_answers(conn: Connection, age: timedelta, *, now: datetime) -> bool:
+    """Remove answers that hold still but are older than *age*. They are few, so there are never more of them."""
+    drop_older(conn, now - age)
+    return False
 
 
 # --- attempts --------------------------------------------------------------------------------------------------------

@@ -38,11 +38,13 @@ from routers.objects import (
     ObjectKey,
     ObjectTaken,
     TransitionRow,
+    anything_waits,
     claim_received,
     identity_of,
     insert_transitions,
     lock_objects,
     mark_routed,
+    order_key_waits,
     record_failure,
     save_objects,
 )
@@ -220,6 +222,13 @@ class _Work:
     corrections: list[Correction] = field(default_factory=list)
     zones: dict[str, str] = field(default_factory=dict)
     blocked: set[Pair] = field(default_factory=set)
+    anything_waits: bool = False
+
+    def held_up(self, conn: Connection, now: datetime, order_key: str) -> bool:
+        """Whether something about the one whom *order_key* names waits, of this transaction or of an earlier one."""
+        return self.anything_waits and (
+            any(row.order_key == order_key for row in self.transitions) or order_key_waits(conn, order_key, now)
+        )
 
     def spoken(self, conn: Connection, our_id: str, rules: Collection[str], send: str) -> bool:
         """Whether a delivery of an object was made for one of *rules*, in this transaction or in an earlier one."""
@@ -231,6 +240,7 @@ class _Work:
     def add(self, decided: Decided) -> None:
         """What was decided of one event."""
         self.transitions += decided.transitions
+        self.anything_waits = self.anything_waits or decided.waits
         self.deliveries |= decided.deliveries
         self.amendments += decided.amendments
         if decided.correction is not None:
@@ -262,10 +272,10 @@ def route_claimed(
         return Report()
     now = clock.now(conn)
     events = [read for row in claimed if (read := _tolerantly(conn, row, _read, row)) is not None]
-    work = _Work(objects=lock_objects(conn, (read.key for read in events)))
+    work = _Work(objects=lock_objects(conn, (read.key for read in events)), anything_waits=anything_waits(conn))
     events = _without_erased(conn, events, work, forgotten)
     zones = read_told_zones(conn) if told_zones is None else told_zones
-    decider = Decider(rules, zones, partial(work.spoken, conn), looking)
+    decider = Decider(rules, zones, partial(work.spoken, conn), looking, partial(work.held_up, conn, now))
     # The furthest first: what waited while we were down and is over by now is then recorded and not told.
     for read in sorted(events, key=lambda read: read.stage, reverse=True):
         _tolerantly(conn, read, _route_one, work, read, decider, now)

@@ -24,7 +24,7 @@ from receiver.columns import Id, Instant, Json
 from receiver.schema import metadata, one_of, waiting_index
 
 # The newest migration. `serve` asks the database for it instead of loading the migrations; a test compares the two.
-SCHEMA_VERSION = "0006"
+SCHEMA_VERSION = "0007"
 
 
 class TransitionState(StrEnum):
@@ -133,12 +133,14 @@ transitions = Table(
     Column("verdicts", Json, comment="per rule that looks at this transition: fired, or why not"),
     Column("reason", Text, comment="why nobody is told of it; null when somebody is"),
     Column("due_at", Instant, comment="when a waiting one is looked at next"),
+    Column("order_key", Id, comment="of a waiting one: whom it is about"),
     UniqueConstraint("object_id", "name", "n"),
     one_of("state", TransitionState),
 )
 IS_WAITING = transitions.c.state == TransitionState.WAITING.value
 waiting_index("ix_transitions_waiting", transitions.c.due_at, transitions.c.id, where=IS_WAITING)
 waiting_index("ix_transitions_waiting_object", transitions.c.object_id, transitions.c.id, where=IS_WAITING)
+waiting_index("ix_transitions_waiting_order", transitions.c.order_key, transitions.c.id, where=IS_WAITING)
 
 lookups = Table(
     "lookups",

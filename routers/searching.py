@@ -141,7 +141,7 @@ def swept(table: Table) -> list[Column[Any]]:
     """The columns of *table* in which anything may be written: JSON, and texts that may be missing."""
     texts = [column for column in table.c if type(column.type) is Text and column.nullable]
     jsons = [column for column in table.c if isinstance(column.type, Json)]
-    return [*texts, *jsons, *([deliveries.c.order_key] if table is deliveries else [])]
+    return [*texts, *jsons, *(column for column in table.c if column.name == "order_key")]
 
 
 # --- a person's own ---------------------------------------------------------------------------------------------------

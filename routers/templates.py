@@ -19,6 +19,7 @@ from routers.filters import KEY_MARK, ZONE, holds_access_key, join, link, ordina
 from routers.hours import time_zone
 from routers.leases import Delivery
 from routers.messages import Amend, Chapter, First, Message, Text
+from routers.outbox import SPEAKS_OF_BOTH
 from routers.rules.answers import LOOKED_UP, LOOKUP
 from routers.sandbox import (
     RESERVED_MARK,
@@ -39,7 +40,7 @@ _MAX_TITLE = 200
 _CUT = "… cut here: the template writes too much"
 
 # Facts for rules and templates that are not CallRail's and are never told to systems.
-_RESERVED = (f"{RESERVED_MARK}before", f"{RESERVED_MARK}received", LOOKED_UP)
+_RESERVED = (f"{RESERVED_MARK}before", f"{RESERVED_MARK}received", LOOKED_UP, SPEAKS_OF_BOTH)
 
 # What a template sees beside CallRail's own fields, and what it is.
 OWN_NAMES: dict[str, str] = {

@@ -1,6 +1,7 @@
 """transitions that wait for look-ups, the answers that hold for a while, and the calls whose end is not known
 
-Expands only: what the version before does not know it neither reads nor must fill. It routes no transition that waits.
+Expands only: what the version before does not know it neither reads nor must fill. It routes no transition that waits:
+gone back to, it leaves those as they are, and this version takes them up again.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ OPEN_CALL = sa.text("type = 'call' AND stage IN ('ringing', 'routed')")
 
 def upgrade() -> None:
     op.add_column("transitions", sa.Column("due_at", INSTANT, comment="when a waiting one is looked at next"))
+    op.execute("UPDATE transitions SET due_at = created_at WHERE state = 'waiting'")
     op.create_index(
         "ix_transitions_waiting", "transitions", ["due_at", "id"], sqlite_where=WAITING, postgresql_where=WAITING
     )
@@ -65,5 +67,4 @@ def downgrade() -> None:
     op.drop_index("ix_objects_open", "objects")
     op.drop_index("ix_transitions_waiting_object", "transitions")
     op.drop_index("ix_transitions_waiting", "transitions")
-    op.execute("UPDATE transitions SET state = 'superseded' WHERE state = 'waiting'")
     op.drop_column("transitions", "due_at")

@@ -13,6 +13,7 @@ import click
 from routers.cli.output import local, plain, print_one
 from routers.durations import age_of
 from routers.explaining import Happening, LookedUp, RuleWhy, Told, Why, in_words
+from routers.lookups.answers import Source
 from routers.rules.reasons import Reason
 from routers.rules.ruleset import FIRED, Send
 
@@ -132,7 +133,8 @@ def _why(why: Why) -> Iterator[str]:
 
 
 def _looked_up(one: LookedUp) -> str:
-    age = "just asked" if one.source == "api" else f"told {age_of(timedelta(seconds=one.age))} before"
+    how = {Source.API: "just asked", Source.NOT_ASKED: "not asked"}
+    age = how.get(Source(one.source)) or f"told {age_of(timedelta(seconds=one.age))} before"
     found = f"no answer, {one.problem}" if one.problem else ", ".join(one.found) or "nothing is told"
     return plain(f"  looked up {one.name} ({age}): {found}")
 

@@ -12,6 +12,7 @@ import click
 import orjson
 
 from callrail.fields import FIELDS, personal
+from routers.lookups.built_in import BUILT_IN
 from routers.rules.answers import is_answer
 from routers.rules.fields import own_fields
 from routers.rules.values import shown
@@ -73,8 +74,11 @@ def _is_shown(name: str, value: Any) -> bool:
     if not is_answer(name):
         return name.partition(".")[0] in _SHOWN_FACTS
     _, lookup, field = name.split(".")
-    # Counts, and what is known of the company's own.
-    return isinstance(value, int) or lookup in ("tracker", "company", "previous_calls") or field in _SHOWN_FACTS
+    if isinstance(value, bool):
+        return True
+    # Counts, and what is known of the company's own. What a look-up of one's own tells may be about anybody.
+    is_known = lookup in ("tracker", "company", "previous_calls") or field in _SHOWN_FACTS or isinstance(value, int)
+    return lookup in BUILT_IN and is_known
 
 
 def _mask(value: Any) -> Any:

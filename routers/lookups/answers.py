@@ -6,16 +6,33 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, or_, select, update
 
 from receiver.bulk import BulkInsert
 from routers.schema import lookups
 
 _held = select(lookups).where(lookups.c.key == bindparam("key"))
 _insert = BulkInsert(lookups, lookups.c.key, lookups.c.name, lookups.c.expires_at)
+
+
+class Source(StrEnum):
+    """Where an answer comes from; one that is not asked for is a problem of ours, or of the API a moment ago."""
+
+    API = "api"
+    CACHE = "cache"
+    NOT_ASKED = "not_asked"
+
+
+class Reach(StrEnum):
+    """What a problem is with: what was asked, a look-up whatever it asks, or asking the account at all."""
+
+    QUESTION = "question"
+    LOOKUP = "lookup"
+    ACCOUNT = "account"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +44,6 @@ class Answer:
         problem: Why there is none, in a few words; None where there is one.
         holds: How long others may rely on it; not at all where None.
         may_pass: Whether the problem may pass, so that asking again helps.
-        is_of_account: Whether the problem is not with what was asked, but with asking this account at all.
-        is_cached: Whether it was told before, and held still.
     """
 
     fields: Mapping[str, Any] | None
@@ -36,13 +51,13 @@ class Answer:
     problem: str | None = None
     holds: timedelta | None = None
     may_pass: bool = False
-    is_of_account: bool = False
-    is_cached: bool = False
+    reach: Reach = Reach.QUESTION
+    source: Source = Source.API
 
     def noted(self, now: datetime) -> dict[str, Any]:
         """What is kept of it beside its fields: where it came from, and how old it was, in seconds."""
         age = max((now - self.fetched_at).total_seconds(), 0.0)
-        noted: dict[str, Any] = {"from": "cache" if self.is_cached else "api", "age": round(age, 1)}
+        noted: dict[str, Any] = {"from": self.source.value, "age": round(age, 1)}
         return noted | ({"problem": self.problem} if self.problem is not None else {})
 
 
@@ -52,19 +67,24 @@ def key_of(name: str, account: str, operation: str, arguments: Mapping[str, Any]
     return hashlib.sha256(asked).hexdigest()
 
 
-def cached(conn: Connection, key: str, now: datetime) -> Answer | None:
-    """The answer that still holds."""
+def cached(conn: Connection, key: str, now: datetime, since: datetime | None) -> Answer | None:
+    """The answer that still holds, and was given not before *since*."""
     row = conn.execute(_held, {"key": key}).first()
     if row is None or row.fetched_at is None or row.expires_at <= now:
         return None
-    return Answer(row.answer, row.fetched_at, row.problem, may_pass=row.may_pass, is_cached=True)
+    if since is not None and row.fetched_at < since:
+        return None
+    return Answer(row.answer, row.fetched_at, row.problem, may_pass=row.may_pass, source=Source.CACHE)
 
 
-def begin(conn: Connection, key: str, name: str, now: datetime, until: datetime) -> bool:
+def begin(conn: Connection, key: str, name: str, now: datetime, until: datetime, since: datetime | None) -> bool:
     """Whether we are to ask: nobody has an answer that holds, and nobody else is at it. We have time *until* then."""
     if _insert(conn, [(key, name, until)]):
         return True
-    taken = update(lookups).where(lookups.c.key == key, lookups.c.expires_at <= now)
+    ended = lookups.c.expires_at <= now
+    if since is not None:
+        ended = or_(ended, lookups.c.fetched_at < since)
+    taken = update(lookups).where(lookups.c.key == key, ended)
     return conn.execute(taken.values(expires_at=until, fetched_at=None, answer=None, problem=None)).rowcount == 1
 
 
@@ -82,6 +102,11 @@ def keep(conn: Connection, key: str, answer: Answer) -> None:
 def drop_expired(conn: Connection, now: datetime) -> int:
     """Remove what holds no longer."""
     return conn.execute(delete(lookups).where(lookups.c.expires_at <= now)).rowcount
+
+
+def drop_older(conn: Connection, before: datetime) -> None:
+    """Remove what was told *before*: who must not be remembered as long is not, however long an answer holds."""
+    conn.execute(delete(lookups).where(lookups.c.fetched_at < before))
 
 
 def forget_all(conn: Connection) -> None:

@@ -25,10 +25,12 @@ from callrail.exceptions import (
 )
 from callrail.payload import object_id
 from receiver.clock import Clock
+from receiver.columns import json_text
 from receiver.loggers import get_logger
 from receiver.writer import Writer
-from routers.lookups.answers import Answer, begin, cached, keep, key_of
-from routers.lookups.definitions import Facts, Lookup, OnFailure
+from routers.lookups.answers import Answer, Reach, Source, begin, cached, keep, key_of
+from routers.lookups.definitions import About, Lookup, OnFailure
+from routers.rules.answers import LOOKUP
 
 if TYPE_CHECKING:
     from callrail.client import CallRail
@@ -40,24 +42,30 @@ _DOWN_HOLDS = timedelta(seconds=5)
 _REFUSED_HOLDS = timedelta(seconds=30)
 _ASK_AGAIN = 0.1  # seconds, whether another process has been answered
 _MARGIN = timedelta(seconds=5)
+_DEPTH = 8  # and a few more
 
 AccountOf = Callable[[str], str | None]  # by company, the name of its account
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What one look-up asks for some facts."""
+    """What one look-up asks about something."""
 
     lookup: Lookup
     account: str
     arguments: Mapping[str, Any]
-    facts: Facts = field(repr=False)
+    about: About = field(repr=False)
 
     @property
     def key(self) -> str:
         """Under which its answer is found."""
-        about = object_id(dict(self.facts)) if self.lookup.narrow is not None else None
-        return key_of(self.lookup.name, self.account, self.lookup.operation, self.arguments, about)
+        thing = object_id(dict(self.about.facts)) if self.lookup.narrow is not None else None
+        return key_of(self.lookup.name, self.account, self.lookup.operation, self.arguments, thing)
+
+    @property
+    def since(self) -> datetime | None:
+        """An answer that is older does not tell what is asked."""
+        return self.about.told_at if self.lookup.is_of_itself else None
 
 
 class Lookups:
@@ -83,44 +91,56 @@ class Lookups:
         self._writer = writer
         self._clock = clock
         self._asking: dict[str, asyncio.Task[Answer]] = {}
-        self._down: dict[str, Answer] = {}  # by account, the failure for which nobody else of it need wait as long
+        # By account and look-up, or account alone: the failure for which nobody else need wait as long.
+        self._down: dict[tuple[str, str | None], Answer] = {}
         self.dropping = frozenset(name for name, each in known.items() if each.settings.on_failure is OnFailure.DROP)
 
-    def at_hand(
-        self, conn: Connection, company: str, names: Collection[str], facts: Facts, now: datetime
-    ) -> dict[str, Answer]:
+    def at_hand(self, conn: Connection, names: Collection[str], about: About, now: datetime) -> dict[str, Answer]:
         """The answers, by name, for which nobody need be asked: those that hold still, and what cannot be asked."""
         found: dict[str, Answer] = {}
         for name in names:
-            question = self._question(company, name, facts, now)
-            answer = question if isinstance(question, Answer) else cached(conn, question.key, now)
+            question = self._question(name, about, now)
+            answer = question if isinstance(question, Answer) else cached(conn, question.key, now, question.since)
             if answer is None and isinstance(question, Question):
-                answer = self._while_down(question.account, now)
+                answer = self._while_down(question, now)
             if answer is not None and not (answer.may_pass and self._waits(name)):
                 found[name] = answer
         return found
 
-    def _while_down(self, account: str, now: datetime) -> Answer | None:
-        """The failure that holds for all of an account just now; None if there is none."""
-        failed = self._down.get(account)
-        if failed is None or failed.holds is None or failed.fetched_at + failed.holds <= now:
-            return None
-        return replace(failed, fetched_at=now, holds=None)
+    def _while_down(self, question: Question, now: datetime) -> Answer | None:
+        """The failure of a moment ago that would be that of *question* too; None if there is none."""
+        for key in ((question.account, question.lookup.name), (question.account, None)):
+            failed = self._down.get(key)
+            if failed is not None and failed.holds is not None and failed.fetched_at + failed.holds > now:
+                return replace(failed, fetched_at=now, holds=None, source=Source.NOT_ASKED)
+        return None
+
+    def _note_failure(self, question: Question, answer: Answer) -> None:
+        if answer.reach is not Reach.QUESTION and answer.holds is not None:
+            of = question.lookup.name if answer.reach is Reach.LOOKUP else None
+            self._down[question.account, of] = answer
 
     def _waits(self, name: str) -> bool:
         return self.known[name].settings.on_failure is OnFailure.WAIT
 
-    async def ask(self, company: str, name: str, facts: Facts, now: datetime) -> Answer:
+    async def ask(self, name: str, about: About, now: datetime) -> Answer:
         """The answer, of CallRail if need be. Never raises for what CallRail or the network does."""
-        question = self._question(company, name, facts, now)
+        question = self._question(name, about, now)
         if isinstance(question, Answer):
             return question
+        if (others := self._asking.get(question.key)) is not None:
+            answer = await asyncio.shield(others)
+            if question.since is None or answer.fetched_at >= question.since:
+                return answer
+        return await asyncio.shield(self._begun(question))
+
+    def _begun(self, question: Question) -> asyncio.Task[Answer]:
+        """The task that asks *question*, for all who want to know the same."""
         key = question.key
-        task = self._asking.get(key)
-        if task is None:
+        if (task := self._asking.get(key)) is None:
             task = self._asking[key] = asyncio.create_task(self._ask_once(question, key))
             task.add_done_callback(lambda _: self._asking.pop(key, None))
-        return await asyncio.shield(task)
+        return task
 
     async def aclose(self) -> None:
         """End what is asked."""
@@ -128,15 +148,15 @@ class Lookups:
             task.cancel()
         await asyncio.gather(*self._asking.values(), return_exceptions=True)
 
-    def _question(self, company: str, name: str, facts: Facts, now: datetime) -> Question | Answer:
+    def _question(self, name: str, about: About, now: datetime) -> Question | Answer:
         lookup = self.known[name]
-        account = self._account_of(company)
+        account = self._account_of(about.company)
         if account is None or account not in self._clients:
-            return Answer(None, now, "the company's account at CallRail has no key here", may_pass=True)
-        arguments = lookup.arguments(facts, now.date())
+            return _not_asked("the company's account at CallRail has no key here", now, may_pass=True)
+        arguments = lookup.arguments(about.facts, now.date())
         if arguments is None:
-            return Answer(None, now, f"CallRail did not tell {' or '.join(lookup.needs)}")
-        return Question(lookup, account, arguments, facts)
+            return _not_asked(f"CallRail did not tell {' or '.join(lookup.needs)}", now)
+        return Question(lookup, account, arguments, about)
 
     async def _ask_once(self, question: Question, key: str) -> Answer:
         """Ask, or wait for whoever asks the same."""
@@ -145,25 +165,27 @@ class Lookups:
 
         def step(conn: Connection) -> tuple[Answer | None, bool, datetime]:
             now = clock.now(conn)
-            if (answer := cached(conn, key, now)) is not None:
+            if (answer := cached(conn, key, now, question.since)) is not None:
                 return answer, False, now
-            return None, begin(conn, key, lookup.name, now, now + lookup.settings.deadline + _MARGIN), now
+            given = now + lookup.settings.deadline + _MARGIN
+            return None, begin(conn, key, lookup.name, now, given, question.since), now
 
         while True:
             answer, is_ours, now = await self._writer.run(step)
             until = until or now + lookup.settings.deadline
             if answer is None and not is_ours:
-                answer = self._while_down(question.account, now)
+                answer = self._while_down(question, now)
             if answer is not None:
                 return answer
             if is_ours:
                 break
             if now >= until:
-                return Answer(None, now, "another process still asks", may_pass=True)
+                return _not_asked("another process still asks", now, may_pass=True)
             await asyncio.sleep(_ASK_AGAIN)
-        answer = self._while_down(question.account, now) or await self._request(question, now)
-        if answer.is_of_account and answer.holds is not None:
-            self._down[question.account] = answer
+        answer = self._while_down(question, now)
+        if answer is None:
+            answer = await self._request(question, now)
+            self._note_failure(question, answer)
         await self._writer.run(lambda conn: keep(conn, key, answer))
         return answer
 
@@ -172,12 +194,14 @@ class Lookups:
         try:
             async with asyncio.timeout(settings.deadline.total_seconds()):
                 told = await self._told(question)
+            fields = question.lookup.reads(told, question.about.facts)
+            json_text(_as_deep_as_it_gets(fields))  # what cannot be kept is no answer
         except (CallRailError, TimeoutError) as error:
             return _failed(question.lookup, error, now)
         except Exception as error:
             _log.exception("lookups.failed", name=question.lookup.name, error=type(error).__name__)
-            return Answer(None, now, type(error).__name__, _DOWN_HOLDS)
-        return Answer(question.lookup.reads(told, question.facts), now, holds=settings.ttl)
+            return Answer(None, now, f"its answer cannot be read ({type(error).__name__})", _DOWN_HOLDS)
+        return Answer(fields, now, holds=settings.ttl)
 
     async def _told(self, question: Question) -> Mapping[str, Any]:
         """The API's answer; of a list its first page."""
@@ -202,17 +226,17 @@ def _failed(lookup: Lookup, error: Exception, now: datetime) -> Answer:
             holds = lookup.settings.negative_ttl
             return Answer(None, now, "CallRail knows none (404)", holds, may_pass=lookup.is_prepared)
         case Unauthorized():
-            return _of_account("the key is wrong (401)", now, _REFUSED_HOLDS)
+            return _down(Reach.ACCOUNT, "the key is wrong (401)", now, _REFUSED_HOLDS)
         case Forbidden():  # of this operation; it may do others
-            return Answer(None, now, "the key may not (403)", _REFUSED_HOLDS, may_pass=True)
+            return _down(Reach.LOOKUP, "the key may not (403)", now, _REFUSED_HOLDS)
         case BudgetSpent() | RateLimited():
-            return _of_account("the account's allowance is used up", now)
-        case TimeoutError():
-            return _of_account("CallRail did not answer in time", now)
+            return _down(Reach.ACCOUNT, "the account's allowance is used up", now)
+        case TimeoutError():  # within the time that this look-up has
+            return _down(Reach.LOOKUP, "CallRail did not answer in time", now)
         case ServerFault():
-            return _of_account(f"CallRail answered {error.status}", now)
+            return _down(Reach.LOOKUP, f"CallRail answered {error.status}", now)
         case NotSent() | AnswerLost():
-            return _of_account("CallRail could not be reached", now)
+            return _down(Reach.ACCOUNT, "CallRail could not be reached", now)
         case InvalidRequest():
             return Answer(None, now, f"it cannot be asked: {error}", lookup.settings.negative_ttl)
         case AnswerError():
@@ -221,6 +245,18 @@ def _failed(lookup: Lookup, error: Exception, now: datetime) -> Answer:
             return Answer(None, now, type(error).__name__, _DOWN_HOLDS, may_pass=True)
 
 
-def _of_account(problem: str, now: datetime, holds: timedelta = _DOWN_HOLDS) -> Answer:
-    """A failure that would be that of every other question to the account."""
-    return Answer(None, now, problem, holds, may_pass=True, is_of_account=True)
+def _down(reach: Reach, problem: str, now: datetime, holds: timedelta = _DOWN_HOLDS) -> Answer:
+    """A failure that would be that of other questions too."""
+    return Answer(None, now, problem, holds, may_pass=True, reach=reach)
+
+
+def _not_asked(problem: str, now: datetime, *, may_pass: bool = False) -> Answer:
+    return Answer(None, now, problem, may_pass=may_pass, source=Source.NOT_ASKED)
+
+
+def _as_deep_as_it_gets(fields: Mapping[str, Any]) -> Any:
+    """*fields* as deep as a transition's details and a message hold them: JSON is written to a certain depth only."""
+    deep: Any = {LOOKUP: fields}
+    for _ in range(_DEPTH):
+        deep = [deep]
+    return deep

@@ -9,6 +9,7 @@ from typing import Any
 from callrail.fields import FIELDS, FieldType
 from callrail.payload import object_id
 from routers.lookups.definitions import Facts, Lookup, OnFailure, Settings, Told, answer_fields
+from routers.rules.values import instant_of
 
 _TEXT, _INTEGER, _NUMBER = FieldType.TEXT, FieldType.INTEGER, FieldType.NUMBER
 _BOOLEAN, _TIME, _LIST = FieldType.BOOLEAN, FieldType.TIME, FieldType.LIST
@@ -103,20 +104,22 @@ _CALL = Lookup(
         *(_told_field(name, None) for name in _ALWAYS_TOLD),
         *(_told_field(name, type_) for name, type_ in _OF_A_CALL.items()),
     ),
+    is_of_itself=True,
     plan="transcription, call_summary, sentiment and lead_score: Premium Conversation Intelligence; empty without it",
 )
 _RECORDING = Lookup(
     "recording",
     "calls.recording",
-    "where the recording is; CallRail prepares it for one to three minutes (observed)",
+    "whether there is a recording; CallRail prepares it for one to three minutes (observed)",
     ("call_type",),
     _call_id("call_id"),
     answer_fields(
-        ("url", _TEXT, "its address, which holds an access key and does not last", "url"),
+        # Its address lets whoever has it listen, and is not kept.
         ("is_ready", _BOOLEAN, "whether there is one", lambda told: bool(told.get("url"))),
     ),
     Settings(negative_ttl=timedelta(seconds=20), on_failure=OnFailure.WAIT, wait=timedelta(minutes=5)),
     is_prepared=True,
+    is_of_itself=True,
 )
 _FORM = Lookup(
     "form",
@@ -136,6 +139,7 @@ _FORM = Lookup(
         ("note", _TEXT, "the note", "note"),
         ("tags", _LIST, "names of its tags", lambda told: _names(told.get("tags"))),
     ),
+    is_of_itself=True,
 )
 
 # --- the person ------------------------------------------------------------------------------------------------------
@@ -195,9 +199,17 @@ def _earlier(told: Told, facts: Facts) -> Told:
         "calls": [
             call
             for call in _rows(told, "calls")
-            if call.get("id") != own and _digits(call.get("customer_phone_number")) == digits
+            if call.get("id") != own
+            and call.get("direction") == "inbound"
+            and _digits(call.get("customer_phone_number")) == digits
+            and _is_earlier(call, facts)
         ]
     }
+
+
+def _is_earlier(call: Mapping[str, Any], facts: Facts) -> bool:
+    begun, own = instant_of(call.get("start_time")), instant_of(facts.get("start_time"))
+    return begun is None or own is None or begun < own
 
 
 def _was_answered(call: Mapping[str, Any]) -> bool:
@@ -220,7 +232,7 @@ def _searching(facts: Facts, today: date) -> Arguments | None:
 _PREVIOUS_CALLS = Lookup(
     "previous_calls",
     "calls.list",
-    "earlier calls of the same number, of all companies of the account, in the last 365 days",
+    "earlier inbound calls of the same number, to all companies of the account, in the last 365 days",
     ("customer_phone_number", "call_type"),
     _searching,
     answer_fields(
@@ -308,6 +320,7 @@ _CONVERSATION = Lookup(
         ),
     ),
     Settings(ttl=timedelta(seconds=30)),
+    is_of_itself=True,
 )
 _SMS_THREAD = Lookup(
     "sms_thread",
@@ -324,6 +337,7 @@ _SMS_THREAD = Lookup(
         ("state", _TEXT, "active or archived", "state"),
     ),
     Settings(ttl=timedelta(seconds=30)),
+    is_of_itself=True,
 )
 
 BUILT_IN: Mapping[str, Lookup] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from receiver.companies import CompanyConfig
@@ -10,13 +11,15 @@ from receiver.exceptions import ConfigProblem, Place
 from receiver.positioned_yaml import Loc, validated
 from routers.accounts import AccountConfig
 from routers.complaints import Complaints
+from routers.durations import written_duration
 from routers.lookups.built_in import BUILT_IN
 from routers.lookups.config import LookupConfig, compile_lookup
-from routers.lookups.definitions import Lookup
+from routers.lookups.definitions import Lookup, OnFailure
 from routers.rules.answers import LOOKUP, Answering
 from routers.rules.compiling import Placed
 from routers.rules.fields import did_you_mean
 from routers.rules.needs import Needs
+from routers.rules.ruleset import RuleSet
 from routers.sandbox import parts_read
 
 PlaceOf = Callable[[int], Place]  # the place of a line of a template
@@ -91,6 +94,28 @@ class LookupChecker:
                     hint = "name one under accounts:, and with several write account: NAME in the company"
                     self._complaints.complain(rule.loc, problem, hint)
         return looks_up
+
+    def warn_of_waits(
+        self, placed: Sequence[Placed], rules: RuleSet, needs: Needs, companies: Mapping[str, CompanyConfig]
+    ) -> None:
+        """Of each rule that may wait for a look-up until its message is too old to be told."""
+        for rule in placed:
+            for slug in companies:
+                if rule.rule.companies is not None and slug not in rule.rule.companies:
+                    continue
+                ages = [age for send in rules.sends_of(rule.rule, slug) if (age := rules.oldest(rule.rule, send))]
+                waits = {name: self._wait_for(name) for _, name in needs.all_of(rule.rule, slug)}
+                longest = max(waits, key=waits.__getitem__, default=None)
+                if ages and longest is not None and waits[longest] >= min(ages):
+                    wait, oldest = written_duration(waits[longest]), written_duration(min(ages))
+                    problem = f"this rule may wait {wait} for {longest}, and does not tell what is older than {oldest}"
+                    hint = f"write a shorter wait: under lookups: {longest}:, or a longer max_age or expires"
+                    self._complaints.complain(rule.loc, problem, hint, warning=True)
+                    break
+
+    def _wait_for(self, name: str) -> timedelta:
+        settings = self.lookups[name].settings
+        return settings.wait if settings.on_failure is OnFailure.WAIT else timedelta(0)
 
 
 def account_of(company: CompanyConfig | None, accounts: Mapping[str, AccountConfig]) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -14,6 +14,15 @@ from routers.transitions import ALARMS, Transition
 
 Facts = Mapping[str, Any]
 Told = Mapping[str, Any]  # an answer of the API's, word for word
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What something is looked up about: a thing of *company*, by *facts* that an event told at *told_at*."""
+
+    company: str
+    facts: Facts = field(repr=False)
+    told_at: datetime
 
 
 class OnFailure(StrEnum):
@@ -58,6 +67,8 @@ class Lookup:
         fields: What the answer tells, by name.
         narrow: What of an answer counts for the facts of one thing; such an answer is of use for that thing alone.
         is_prepared: Whether CallRail prepares it first, so that a 404 may pass.
+        is_of_itself: Whether it asks for the very thing that an event tells of; what was answered before that event
+            then holds no longer.
         plan: What the account's plan must hold, in words; empty if nothing.
     """
 
@@ -70,6 +81,7 @@ class Lookup:
     settings: Settings = field(default_factory=Settings)
     narrow: Callable[[Told, Facts], Told] | None = None
     is_prepared: bool = False
+    is_of_itself: bool = False
     plan: str = ""
 
     def reads(self, told: Told, facts: Facts) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Transitions that wait for look-ups: what is missing is asked for, then they are decided like any other.
 
-An object's transitions are decided in their order: what came later waits behind what came first. A transition that
-waits is a row with a due time. Whoever takes it moves that time into the future; if it is never heard of again, the
+What is about one person is decided in its order: what came later waits behind what came first. A transition that waits
+is a row with a due time. Whoever takes it moves that time into the future; if it is never heard of again, the
 next one asks anew. Only reading is done meanwhile, so nothing can happen twice.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -27,8 +28,8 @@ from receiver.writer import Writer
 from routers.deciding import Decider, Looking
 from routers.lookups.answers import Answer
 from routers.lookups.asking import Lookups
-from routers.lookups.definitions import Facts, OnFailure
-from routers.objects import TransitionRow
+from routers.lookups.definitions import About, OnFailure
+from routers.objects import HOLDS_BACK, TransitionRow
 from routers.ordering import Pair, promote
 from routers.outbox import has_spoken
 from routers.redeciding import LIVES, occasion_of
@@ -44,7 +45,7 @@ _log = get_logger(__name__)
 
 POLL = timedelta(seconds=1)
 LEASE = timedelta(seconds=60)
-_AT_ONCE = 20
+_AT_ONCE = 20  # of one company, about: whoever asks another account is not held up by one that hangs
 # With on_failure: wait. The last is repeated until the look-up's own time is over.
 _TRY_AGAIN = (timedelta(seconds=10), timedelta(seconds=30), timedelta(minutes=1), timedelta(minutes=2))
 
@@ -55,10 +56,10 @@ def looking_in(
     """How look-ups are found within a transaction: those just *asked* for, else what is at hand."""
     just_asked = asked or {}
 
-    def find(company: str, names: Collection[str], facts: Facts) -> Mapping[str, Answer]:
+    def find(names: Collection[str], about: About) -> Mapping[str, Answer]:
         others = [name for name in names if name not in just_asked]
         found = {name: just_asked[name] for name in names if name in just_asked}
-        return found | (lookups.at_hand(conn, company, others, facts, clock.now(conn)) if others else {})
+        return found | (lookups.at_hand(conn, others, about, clock.now(conn)) if others else {})
 
     return Looking(needs, find, lookups.dropping)
 
@@ -82,7 +83,7 @@ class Waiting:
         self.on_deliveries: Callable[[Collection[str]], None] = lambda _: None
         self._wake = asyncio.Event()
         self._stopping = False
-        self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._under_way: dict[str, _UnderWay] = {}
 
     def hint(self) -> None:
         """Something waits."""
@@ -111,30 +112,47 @@ class Waiting:
             if not self._stopping:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), POLL.total_seconds())
-        for task in self._under_way.values():
-            task.cancel()
-        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+        left = dict(self._under_way)
+        for under_way in left.values():
+            under_way.task.cancel()
+        await asyncio.gather(*(under_way.task for under_way in left.values()), return_exceptions=True)
+        with contextlib.suppress(DatabaseUnavailable):  # the next one finds them due, and need not wait for us
+            await self._writer.run(partial(_give_back, object_ids=list(left), clock=self._clock))
 
     async def _take_up(self) -> None:
-        room = _AT_ONCE - len(self._under_way)
-        if room <= 0:
-            return
-        # What comes next of an object under way would be taken, and nobody be at it.
-        take = partial(_take, clock=self._clock, limit=room, under_way=list(self._under_way))
-        for object_id in await self._writer.run(take):
-            task = self._under_way[object_id] = asyncio.create_task(self._decide(object_id))
-            task.add_done_callback(partial(self._done, object_id))
+        while not self._stopping:
+            counted = Counter(under_way.company for under_way in self._under_way.values())
+            full = [company for company, count in counted.items() if count >= _AT_ONCE]
+            # What comes next of an object under way would be taken, and nobody be at it.
+            taken = await self._writer.run(
+                partial(_take, clock=self._clock, limit=_AT_ONCE, under_way=list(self._under_way), full=full)
+            )
+            for row in taken:
+                task = asyncio.create_task(self._decide(row.object_id))
+                self._under_way[row.object_id] = _UnderWay(row.company, task)
+                task.add_done_callback(partial(self._done, row.object_id))
+            if not taken:
+                return
 
     def _done(self, object_id: str, task: asyncio.Task[None]) -> None:
         del self._under_way[object_id]
         if not task.cancelled() and (error := task.exception()) is not None:
-            if not isinstance(error, DatabaseUnavailable):
-                _log.error("lookups.not_decided", object_id=object_id, error=type(error).__name__, exc_info=error)
+            _log.error("lookups.not_decided", object_id=object_id, error=type(error).__name__, exc_info=error)
             return
-        self.hint()  # there may be room now, and later ones of the object
+        self.hint()  # there may be room now, and what waited behind it
 
     async def _decide(self, object_id: str) -> None:
-        """Decide the oldest transitions of an object that wait, asking for what is missing."""
+        """Decide the oldest transitions of an object that wait, as soon as the database answers."""
+        while True:
+            try:
+                await self._ask_and_decide(object_id)
+            except DatabaseUnavailable:  # the writer has said so
+                await asyncio.sleep(POLL.total_seconds())
+            else:
+                return
+
+    async def _ask_and_decide(self, object_id: str) -> None:
+        """Ask for what is missing, and decide."""
         asked: dict[str, Answer] = {}
         while True:
             step = await self._writer.run(partial(self._try, object_id=object_id, asked=asked))
@@ -142,12 +160,10 @@ class Waiting:
                 self.on_deliveries(step.told)
             if step.blocked:
                 await self._writer.run(partial(promote, pairs=step.blocked))
-            if not step.missing:
+            if step.about is None:
                 return
             names = sorted(step.missing)
-            answers = await asyncio.gather(
-                *(self._lookups.ask(step.company, name, step.facts, step.now) for name in names)
-            )
+            answers = await asyncio.gather(*(self._lookups.ask(name, step.about, step.now) for name in names))
             found = dict(zip(names, answers, strict=True))
             if (again_in := self._wait_for(found, step.waiting_for)) is not None:
                 await self._writer.run(partial(_put_off, object_id=object_id, by=again_in, clock=self._clock))
@@ -161,8 +177,7 @@ class Waiting:
             settings = self._lookups.known[name].settings
             left = settings.wait - waited
             if answer.may_pass and settings.on_failure is OnFailure.WAIT and left > timedelta(0):
-                again_in = next((pause for pause in _TRY_AGAIN if pause > waited / 2), _TRY_AGAIN[-1])
-                times.append(min(again_in, left))
+                times.append(min(again_after(waited), left))
         return min(times, default=None)
 
     def _try(self, conn: Connection, *, object_id: str, asked: Mapping[str, Answer]) -> _Step:
@@ -176,56 +191,69 @@ class Waiting:
             _end(conn, rows)
             return _Step(now)
         past = [row for row in life.rows if row.id < rows[0].id]
-        # All that the event brought about counts for what was before it, also what was decided at once.
+        # All that the event brought about counts for what was before it, also what was superseded at once.
         siblings = [row for row in life.rows if (row.event_id, row.version) == (rows[0].event_id, rows[0].version)]
         occasion = occasion_of(siblings, past, is_matched=life.is_matched, now=now)
         looking = _Noticing(looking_in(conn, self._lookups, self._needs, self._clock, asked))
         zones = {**told_zones(conn), **self._zones}
         decider = Decider(self._rules, zones, partial(has_spoken, conn), looking.looking)
         decided = decider.ask(occasion, [_row(row) for row in rows])
-        ready = [row for row in decided.transitions if row.state is not TransitionState.WAITING]
-        if decided.waits and not ready:
-            return _Step(now, occasion.company, looking.missing, looking.facts, waiting_for=now - rows[0].created_at)
-        _set_decided(conn, [_values(row) for row in ready])
+        if decided.waits:
+            return _Step(now, looking.about, looking.missing, waiting_for=now - rows[0].created_at)
+        _set_decided(conn, [_values(row) for row in decided.transitions])
         conn.execute(update(objects).where(objects.c.id == object_id).values(matched=decided.is_matched))
         corrections = [decided.correction] if decided.correction is not None else []
         blocked = tell(conn, decided.deliveries.values(), corrections, decided.amendments, now=now)
         return _Step(
             now,
-            occasion.company,
-            looking.missing if decided.waits else frozenset(),
-            looking.facts,
-            waiting_for=now - rows[0].created_at,
             told=sinks_told(decided.deliveries.values(), decided.amendments),
             blocked=blocked if conn.dialect.name == "postgresql" else set(),
         )
 
 
+def again_after(waited: timedelta) -> timedelta:
+    """When to try again what was tried for so long."""
+    begin = timedelta(0)
+    for pause in _TRY_AGAIN:
+        begin += pause
+        if waited < begin:
+            return pause
+    return _TRY_AGAIN[-1]
+
+
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """What one transaction found: look-ups that are *missing*, to be asked for with *facts*; or who is told."""
+    """What one transaction found: look-ups that are *missing*, and what to ask them *about*; or who is told."""
 
     now: datetime
-    company: str = ""
+    about: About | None = None
     missing: frozenset[str] = frozenset()
-    facts: Facts = field(default_factory=dict)
     waiting_for: timedelta = timedelta(0)
     told: frozenset[str] = frozenset()
     blocked: set[Pair] = field(default_factory=set)
 
 
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    """An object of *company* that is being decided."""
+
+    company: str
+    task: asyncio.Task[None]
+
+
 class _Noticing:
-    """*looking*, and what it did not find last."""
+    """*looking*, and what it did not find."""
 
     def __init__(self, looking: Looking) -> None:
         self._find = looking.find
         self.looking = replace(looking, find=self._noticed)
         self.missing: frozenset[str] = frozenset()
-        self.facts: Facts = {}
+        self.about: About | None = None
 
-    def _noticed(self, company: str, names: Collection[str], facts: Facts) -> Mapping[str, Answer]:
-        found = self._find(company, names, facts)
-        self.missing, self.facts = frozenset(names) - found.keys(), dict(facts)
+    def _noticed(self, names: Collection[str], about: About) -> Mapping[str, Answer]:
+        found = self._find(names, about)
+        self.missing |= frozenset(names) - found.keys()
+        self.about = about
         return found
 
 
@@ -233,16 +261,17 @@ class _Noticing:
 
 _is_waiting = transitions.c.state == fixed(TransitionState.WAITING)
 _earlier = transitions.alias("earlier")
+_is_before = (_earlier.c.state == fixed(TransitionState.WAITING), _earlier.c.id < transitions.c.id)
 _due = (
-    select(transitions.c.id, transitions.c.object_id)
+    select(transitions.c.id, transitions.c.object_id, transitions.c.company)
     .where(
         _is_waiting,
         transitions.c.due_at <= bindparam("now"),
         transitions.c.object_id.not_in(bindparam("under_way", expanding=True)),
+        transitions.c.company.not_in(bindparam("full", expanding=True)),
+        ~exists().where(_earlier.c.object_id == transitions.c.object_id, *_is_before),
         ~exists().where(
-            _earlier.c.object_id == transitions.c.object_id,
-            _earlier.c.state == fixed(TransitionState.WAITING),
-            _earlier.c.id < transitions.c.id,
+            _earlier.c.order_key == transitions.c.order_key, _earlier.c.created_at > bindparam("since"), *_is_before
         ),
     )
     .order_by(transitions.c.due_at, transitions.c.id)
@@ -261,22 +290,32 @@ _set_decided = BulkUpdate(
     transitions.c.verdicts,
     transitions.c.reason,
     transitions.c.due_at,
+    transitions.c.order_key,
     key=[transitions.c.id],
 )
 
 
-def _take(conn: Connection, *, clock: Clock, limit: int, under_way: Sequence[str]) -> Sequence[str]:
-    """The objects of which something is due, taken for a while. Of each it is the oldest that counts.
+def _take(
+    conn: Connection, *, clock: Clock, limit: int, under_way: Sequence[str], full: Sequence[str]
+) -> Sequence[Any]:
+    """The objects, with their companies, of which something is due, taken for a while.
 
     Args:
         under_way: The objects that this process is at already.
+        full: Companies of which it is at enough.
     """
     now = clock.now(conn)
-    rows = conn.execute(_due, {"now": now, "limit": limit, "under_way": under_way}).all()
+    asked = {"now": now, "since": now - HOLDS_BACK, "limit": limit, "under_way": under_way, "full": full}
+    rows = conn.execute(_due, asked).all()
     if rows:
         taken = update(transitions).where(transitions.c.id.in_([row.id for row in rows]), _is_waiting)
         conn.execute(taken.values(due_at=now + LEASE))
-    return [row.object_id for row in rows]
+    return rows
+
+
+def _give_back(conn: Connection, *, object_ids: Sequence[str], clock: Clock) -> None:
+    mine = update(transitions).where(transitions.c.object_id.in_(object_ids), _is_waiting)
+    conn.execute(mine.values(due_at=clock.now(conn)))
 
 
 def _put_off(conn: Connection, *, object_id: str, by: timedelta, clock: Clock) -> None:
@@ -319,10 +358,11 @@ def _row(row: Row[Any]) -> TransitionRow:
 
 
 def _values(row: TransitionRow) -> tuple[Any, ...]:
-    return row.state, row.details, row.rules_hash, row.verdicts, row.reason, None, row.id
+    return row.state, row.details, row.rules_hash, row.verdicts, row.reason, None, None, row.id
 
 
 def _end(conn: Connection, rows: Sequence[Row[Any]]) -> None:
     """End what waits: its person was erased, and nobody is told of it."""
     ended = update(transitions).where(transitions.c.id.in_([row.id for row in rows]))
-    conn.execute(ended.values(state=TransitionState.SUPERSEDED.value, reason=Reason.SUPERSEDED.value, due_at=None))
+    reason = Reason.SUPERSEDED.value
+    conn.execute(ended.values(state=TransitionState.SUPERSEDED.value, reason=reason, due_at=None, order_key=None))

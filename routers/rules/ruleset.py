@@ -306,6 +306,15 @@ class RuleSet:
         roles = self.roles.get(company, {})
         return tuple(send for to in rule.send if (send := to.resolve(roles)) is not None)
 
+    def oldest(self, rule: Rule, send: Send) -> timedelta | None:
+        """How old something may be that *rule* still tells to the destination *send*; None if any age will do."""
+        is_bounded = rule.on_late is OnLate.IGNORE or (
+            rule.on_late is OnLate.RECORDS_ONLY and send.sink in self.for_people
+        )
+        bounds = [rule.max_age] if is_bounded else []
+        bounds += [send.expires] if send.expires is not None else []
+        return min(bounds, default=None)
+
     def _looking(self, company: str, transition: Transition) -> tuple[_Looking, ...]:
         found = self._index.get((company, transition))
         if found is None:

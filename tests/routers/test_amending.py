@@ -19,12 +19,13 @@ from sqlalchemy import Row, text
 
 from receiver.database import Database
 from routers import leases, outbox
-from routers.amending import EDITS_APART, TOLD_WITH_FIRST, TOLD_WITH_LATER
+from routers.amending import EDITS_APART, TOLD_WITH_LATER
 from routers.config import Configuration, read_config
 from routers.dispatcher import Dispatcher
 from routers.routing import route
 from routers.schema import OPEN, DeliveryState, deliveries
 from routers.serve import build_sinks
+from tests.fakes.destination import answer
 from tests.fakes.mailbox import Mailbox, running_mailbox
 from tests.fakes.receiver_of_webhooks import answer_when
 from tests.fakes.slack import TOKEN, FakeSlack, running_slack, told_as_json
@@ -205,7 +206,7 @@ async def test_what_is_not_sent_yet_is_sent_once_as_it_is_now(
         assert [method for method, _ in slack.asked] == ["chat.postMessage"]
         first, *later = calls.rows
         assert first.state == DeliveryState.DELIVERED
-        assert {(row.state, row.reason) for row in later} == {("superseded", TOLD_WITH_FIRST)}
+        assert {(row.state, row.reason) for row in later} == {("superseded", outbox.TOLD_WITH_FIRST)}
 
 
 async def test_news_that_come_before_an_edit_is_sent_are_told_with_it(
@@ -339,6 +340,40 @@ async def test_a_correction_while_it_is_being_sent_edits_it_afterwards(
     (posted,) = slack.workspace.messages
     assert posted.shown.startswith("*Call corrected · Acme*")
     assert "Before: ~Missed call · Acme~" in posted.shown
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param("rules:\n  - {id: calls, when: [call.missed, call.answered], SEND}\n", id="of-both"),
+        pytest.param("rules:\n  - {id: o, when: [form.submitted], SEND}\nunmatched: {calls: sales}\n", id="unmatched"),
+    ],
+)
+@pytest.mark.parametrize("amend", ["silent", "new", "edit"])
+async def test_a_correction_while_a_try_fails_is_told_by_the_next_try(
+    database_url: str, tmp_path: Path, slack: FakeSlack, more: str, amend: str
+) -> None:
+    """Nobody read the wrong outcome; the right one is told once, and to no one less."""
+    released = asyncio.Event()
+    posts = slack.destination
+    posts.behaves(answer_when(released, answer(503)), slack.behave)
+    with office(database_url, tmp_path, bot(slack, f"amend: {amend}, rate: 1000/ms")) as calls:
+        file = tmp_path / "router.yaml"
+        head = file.read_text().split("rules:")[0]
+        file.write_text(head + more.replace("SEND", "on_late: deliver, send: [{to: sales}]"))
+        calls.configuration = read_config(file)
+        calls.hears("post_call", MISSED)
+        async with calls.sending() as dispatcher:
+            dispatcher.hint()
+            await posts.received(1)
+            await asyncio.to_thread(calls.hears, "call_modified", ANSWERED)
+            released.set()
+            await until(lambda: calls.rows[0].state == DeliveryState.PENDING)
+        calls.clock.moment += timedelta(seconds=30)
+        await calls.ends()
+
+    (posted,) = slack.workspace.messages
+    assert posted.shown.startswith("*Call answered · Acme*")
 
 
 async def test_a_correction_after_it_was_sent_edits_it_and_one_back_again_too(

@@ -25,6 +25,7 @@ from sqlalchemy import (
     inspect,
     select,
     text,
+    update,
 )
 from sqlalchemy.exc import IntegrityError
 
@@ -87,6 +88,21 @@ def test_up_down_and_up_again_ends_where_it_began(unmigrated_url: str) -> None:
     upgrade(unmigrated_url)
     assert tables_of(unmigrated_url) == tables
     assert set(tables) == {*metadata.tables, "alembic_version"}
+
+
+def test_what_waits_is_taken_up_again_after_a_way_down_and_up(unmigrated_url: str) -> None:
+    """The version before leaves it as it is, for it knows nothing of it."""
+    upgrade(unmigrated_url)
+    with opened(unmigrated_url) as database, database.writing.begin() as conn:
+        put_deliveries(conn, count=1, now=NOW)
+        conn.execute(update(transitions).values(state="waiting", due_at=NOW + timedelta(hours=1), order_key="acme:1"))
+
+    command.downgrade(alembic_of(unmigrated_url), "0005")
+    upgrade(unmigrated_url)
+
+    with opened(unmigrated_url) as database, database.reading.connect() as conn:
+        (row,) = conn.execute(select(transitions)).all()
+        assert (row.state, row.due_at) == ("waiting", row.created_at)
 
 
 def test_migrating_again_changes_nothing(database_url: str) -> None:

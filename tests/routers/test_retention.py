@@ -19,10 +19,11 @@ from receiver.schema import EventState, events, metadata
 from receiver.writer import Writer
 from routers.blocks import RetentionConfig
 from routers.leases import claim_due, record
+from routers.lookups.answers import Answer, begin, keep
 from routers.objects import claim_received
 from routers.retention import BEGIN_ANEW, Kind, Retention, kinds_of, remove_attempts, remove_piece
 from routers.routing import route_claimed
-from routers.schema import DeliveryState, attempts, deliveries, retention, transitions, versions
+from routers.schema import DeliveryState, attempts, deliveries, lookups, retention, transitions, versions
 from routers.transitions import Transition
 from tests.routers.running import config_text, run_here
 from tests.routers.store import FixedClock, a_rule, opened, receive, rows_of, rule_set, tried
@@ -263,6 +264,10 @@ async def test_the_job_removes_all_that_is_too_old(database_url: str) -> None:
     config = RetentionConfig.model_validate({"raw_bodies": "30d", "numbers": "30d", "attempts": "30d"})
     with opened(database_url) as database:
         put(database, calls=2)
+        with database.writing.begin() as conn:
+            for name, days in (("company", 29), ("tracker", 31)):  # however long an answer would hold
+                begin(conn, name, name, LATER, LATER, None)
+                keep(conn, name, Answer({}, LATER - timedelta(days=days), holds=timedelta(days=400)))
         writer = Writer(database, insert_events)
         writer.start()
         try:
@@ -272,6 +277,7 @@ async def test_the_job_removes_all_that_is_too_old(database_url: str) -> None:
 
         assert {row.body for row in rows_of(database, events)} == {b""}
         assert rows_of(database, attempts) == []
+        assert [row.name for row in rows_of(database, lookups)] == ["company"]
         assert all("customer_name" not in row.fields for row in rows_of(database, versions))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,13 +13,14 @@ import pytest
 
 from receiver.database import Database
 from routers.fake_callrail import faults
+from routers.lookups.waiting import again_after
 from routers.privacy import erase
 from routers.rules.answers import LOOKED_UP, LOOKUP
 from routers.schema import lookups
 from routers.searching import search
 from routers.serve import Role
-from tests.routers.lookups.office import Office, an_office, body_of
-from tests.routers.running import SECRETS, run
+from tests.routers.lookups.office import Office, body_of
+from tests.routers.running import run
 from tests.routers.store import opened, real_clock, rows_of
 
 pytestmark = pytest.mark.anyio
@@ -39,21 +39,6 @@ rules:
     lookups: [tracker]
     send: [{to: crm}]
 """
-
-
-@pytest.fixture(autouse=True)
-def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("CALLRAIL_API_KEY", "CALLRAIL_ACCOUNT_ID", "CALLRAIL_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
-    for name, secret in SECRETS.items():
-        monkeypatch.setenv(name, secret)
-
-
-@pytest.fixture
-async def office(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Office]:
-    async with an_office(tmp_path, database_url) as office:
-        monkeypatch.setenv("OFFICE_KEY", office.fake.world.key)
-        yield office
 
 
 def noted(row: Any) -> Any:
@@ -180,7 +165,7 @@ async def test_who_wants_to_waits_until_the_api_answers(office: Office) -> None:
         assert (row.state, row.reason) == ("waiting", "waits for tracker")
         assert office.destination.requests == []
         seen = json.loads((await asyncio.to_thread(run, "status", *office.stored, "-o", "json")).out)
-        assert seen["looking_up"]["transitions"] == 1
+        assert seen["looking_up"]["transitions"] == 2  # its end, which no rule looks at, waits with it
         ran = await asyncio.to_thread(run, "events", "show", row.event_id, *office.stored)
         assert "waits for tracker" in ran.out or "It waits for what is looked up at CallRail: tracker." in ran.out
 
@@ -199,7 +184,7 @@ async def test_a_message_may_be_told_only_with_its_look_up(office: Office) -> No
         row = await office.until_decided("call.missed")
 
     assert row.verdicts == {"missed": "no answer tracker"}
-    assert row.reason == "no answer"
+    assert row.reason == "no answer tracker"
     assert office.deliveries() == []
 
 
@@ -312,21 +297,18 @@ async def test_an_account_that_answers_to_its_number_alone(office: Office, is_na
     assert told["lookup"]["tracker"]["name"]
 
 
-async def test_dispatchers_that_share_a_database_ask_once(
-    tmp_path: Path, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_dispatchers_that_share_a_database_ask_once(office_on_postgresql: Office) -> None:
     """Two of them, who know nothing of each other but the database; SQLite has one."""
-    async with an_office(tmp_path, postgresql_url) as office:
-        monkeypatch.setenv("OFFICE_KEY", office.fake.world.key)
-        office.write(WITH_CAMPAIGN)
-        async with office.open(Role.INTAKE):
-            for number in range(100):
-                await office.post_call(office.a_call(), resource_id=f"CAL{number}")
-        async with office.open(Role.DISPATCH), office.open(Role.DISPATCH):
-            await office.until_told(100)
+    office = office_on_postgresql
+    office.write(WITH_CAMPAIGN)
+    async with office.open(Role.INTAKE):
+        for number in range(100):
+            await office.post_call(office.a_call(), resource_id=f"CAL{number}")
+    async with office.open(Role.DISPATCH), office.open(Role.DISPATCH):
+        await office.until_told(100)
 
-        assert len(office.asked("trackers")) == 1
-        assert {row.state for row in office.transitions()} == {"routed"}
+    assert len(office.asked("trackers")) == 1
+    assert {row.state for row in office.transitions()} == {"routed"}
 
 
 def erase_person(database: Database, call: Any) -> None:
@@ -421,3 +403,172 @@ async def test_an_api_that_hangs_costs_one_event_its_deadline_and_the_others_not
 
 def decided(office: Office) -> list[Any]:
     return list(office.transitions("call.missed"))
+
+
+# --- answers ---------------------------------------------------------------------------------------------------------
+
+
+def deep() -> Any:
+    value: Any = 1
+    for _ in range(250):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [2**70, deep(), "\ud800", {"a": float("1e400")}],
+    ids=["beyond-64-bits", "deep", "half-a-character", "infinite"],
+)
+async def test_an_answer_that_cannot_be_kept_is_none(office: Office, odd: Any) -> None:
+    office.write(
+        "rules:\n  - {id: m, when: [call.missed], lookups: [own], send: [{to: crm}]}",
+        "lookups:\n  own: {get: trackers.get, fields: {flow: call_flow},"
+        ' with: {tracker_id: "{{ tracker_resource_id }}"}}',
+    )
+    office.fake.faults.add("GET", "*/trackers/*", faults.changed(lambda told: told | {"call_flow": odd}), times=1_000)
+    async with office.open():
+        await office.post_call(office.a_call())
+        await office.until_told(1)
+
+    row = await office.until_decided("call.missed")
+    assert row.verdicts == {"m": "fired"}
+
+
+@pytest.mark.parametrize(
+    ("look_up", "path", "told"),
+    [
+        ("previous_calls", "*/calls*", {"calls": [None, 3, "x"], "total_records": "many"}),
+        ("previous_calls", "*/calls*", {"calls": None}),
+        ("lead_timeline", "*/timeline*", {"lead": [], "timeline": [None, 3], "total_records": "x"}),
+        ("tracker", "*/trackers/*", []),
+    ],
+)
+async def test_an_answer_of_another_shape_stops_nobody(office: Office, look_up: str, path: str, told: Any) -> None:
+    office.write(WITH_CAMPAIGN.replace("[tracker]", f"[{look_up}]"))
+    office.fake.faults.add("GET", path, faults.changed(lambda _: told), times=1_000)
+    async with office.open():
+        await office.post_call(office.a_call())
+        await office.until_told(1)
+
+
+async def test_of_the_recording_no_address_is_kept(office: Office) -> None:
+    """With it anybody could listen; and a signed one does not look like a link with an access key."""
+    secret = "https://example.com/rec.mp3?X-Amz-Signature=SECRET"
+    office.write(WITH_CAMPAIGN.replace("[tracker]", "[recording]"))
+    office.fake.faults.add("GET", "*/recording*", faults.status(200, {"url": secret}), times=1_000)
+    async with office.open():
+        await office.post_call(office.a_call())
+        (told,) = await office.until_told(1)
+
+    assert told["lookup"]["recording"] == {"is_ready": True}
+    with opened(office.database_url) as database:
+        kept = [*rows_of(database, lookups), *office.transitions()]
+    assert "SECRET" not in repr(kept)
+
+
+async def test_what_was_answered_before_a_change_of_the_call_does_not_tell_of_it(office: Office) -> None:
+    office.write(
+        """rules:
+  - {id: a, when: [call.missed], lookups: [call, tracker], send: [{to: crm}]}
+  - {id: b, when: [call.changed], if: {lookup.call.note: call back}, lookups: [tracker], send: [{to: crm}]}
+"""
+    )
+    call, note = office.a_call(), {"note": "none yet"}
+    office.fake.faults.add("GET", "*/calls/*", faults.changed(lambda told: told | note), times=1_000)
+    async with office.open():
+        await office.post_call(call)
+        await office.until_told(1)
+        note["note"] = "call back"
+        await office.post("call_modified", body_of(call) | {"changes": ["note"]})
+        await office.until_told(2)
+
+    row = await office.until_decided("call.changed")
+    assert {name: about["from"] for name, about in noted(row).items()} == {"call": "api", "tracker": "cache"}
+
+
+async def test_previous_calls_are_inbound_and_before_this_one(office: Office) -> None:
+    office.write(WITH_CAMPAIGN.replace("[tracker]", "[previous_calls]"))
+    call = office.a_call()
+    number = call.person["phone"]
+
+    def some(told: Any) -> Any:
+        def one(id_: str, start: str, direction: str = "inbound") -> dict[str, Any]:
+            about = {"id": id_, "direction": direction, "customer_phone_number": number}
+            return about | {"start_time": start, "answered": True, "voicemail": False}
+
+        rows = [
+            one("CALLATER", "2026-03-11T10:00:00Z"),
+            one(call.id, "2026-03-10T10:00:00Z"),
+            one("CALOUT", "2026-03-09T10:00:00Z", "outbound"),
+            one("CALBEFORE", "2026-03-08T10:00:00-05:00"),
+        ]
+        return told | {"calls": rows, "total_records": 4}
+
+    office.fake.faults.add("GET", "*/calls*", faults.changed(some), times=1_000)
+    async with office.open():
+        await office.post_call(call, start_time="2026-03-10T10:00:00Z")
+        row = await office.until_decided("call.missed")
+
+    assert row.details[LOOKUP]["previous_calls"]["count"] == 1
+    assert row.details[LOOKUP]["previous_calls"]["last_at"] == "2026-03-08T10:00:00-05:00"
+
+
+async def test_what_was_not_asked_is_noted_so(office: Office) -> None:
+    office.write(WITH_CAMPAIGN)
+    async with office.open():
+        await office.post_call(office.a_call(), tracker_resource_id=None)
+        await office.until_told(1)
+
+    row = await office.until_decided("call.missed")
+    assert noted(row)["tracker"]["from"] == "not_asked"
+    ran = await asyncio.to_thread(run, "explain", row.event_id, "--config", office.config, *office.stored)
+    assert "looked up tracker (not asked): no answer, CallRail did not tell tracker_resource_id" in ran.out
+
+
+async def test_explain_masks_what_a_look_up_of_ones_own_tells(office: Office) -> None:
+    """Nobody knows whom it is about, so that numbers are masked too."""
+    office.write(
+        "rules:\n  - {id: m, when: [call.missed], lookups: [own], send: [{to: crm}]}",
+        """lookups:
+  own:
+    get: trackers.get
+    with: {tracker_id: "{{ tracker_resource_id }}"}
+    fields: {name: name, number: {path: number, type: integer}, source: source_name}
+""",
+    )
+    more = {"number": 3125550123, "source_name": "Jane Doe"}
+    office.fake.faults.add("GET", "*/trackers/*", faults.changed(lambda told: told | more), times=1_000)
+    async with office.open():
+        await office.post_call(office.a_call())
+        row = await office.until_decided("call.missed")
+    ran = await asyncio.to_thread(run, "explain", row.event_id, "--config", office.config, *office.stored)
+    assert "looked up own" in ran.out
+    assert not {"3125550123", "Jane"} & set(ran.out.replace(",", " ").split())
+
+
+def test_a_rule_that_may_wait_until_its_message_is_too_old_is_warned_of(tmp_path: Path) -> None:
+    def warned(max_age: str, wait: str) -> str:
+        (tmp_path / "router.yaml").write_text(
+            f"""accounts: {{main: {{account_id: ACC1, api_key: env:OFFICE_KEY}}}}
+companies: {{acme: {{signing_keys: [env:ACME_KEY]}}}}
+sinks: {{crm: {{type: stdout}}}}
+rules:
+  - {{id: m, when: [call.missed], on_late: ignore, max_age: {max_age}, lookups: [tracker], send: [{{to: crm}}]}}
+lookups: {{tracker: {{on_failure: wait, wait: {wait}}}}}
+"""
+        )
+        ran = run("rules", "check", "--config", tmp_path / "router.yaml")
+        assert ran.code == 0, ran.err
+        return ran.out + ran.err
+
+    problem = "this rule may wait 15m for tracker, and does not tell what is older than 10m"
+    assert problem in warned("10m", "15m")
+    assert "may wait" not in warned("20m", "15m")
+
+
+@pytest.mark.parametrize(
+    ("waited", "again_in"), [(0, 10), (9, 10), (13, 30), (39, 30), (46, 60), (99, 60), (110, 120), (10_000, 120)]
+)
+def test_it_is_tried_again_ever_later(waited: int, again_in: int) -> None:
+    assert again_after(timedelta(seconds=waited)) == timedelta(seconds=again_in)
