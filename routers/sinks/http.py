@@ -24,10 +24,9 @@ from receiver.positioned_yaml import Loc
 from receiver.secrets import SecretRef
 from routers.audience import Audience
 from routers.escapes import Escape, html, markdown, plain
-from routers.filters import ZONE
 from routers.messages import Message
 from routers.outcomes import Delivered, Outcome, Rejected, Uncertain, excerpt_of, outcome_of, outcome_of_error
-from routers.sandbox import Compiled, TemplateFailed, View, compile_template
+from routers.sandbox import TemplateFailed
 from routers.sinks.config import (
     HeaderName,
     HttpSinkConfig,
@@ -38,25 +37,13 @@ from routers.sinks.config import (
     resolved_url,
     written_or_reference,
 )
+from routers.sinks.filling import OWN_NAMES, Values, compiled, filled, is_template, texts_in
 from routers.sinks.reaching import check_reached
 from routers.sinks.sink import Check
 from routers.uncertain import OnUncertain
 
 if TYPE_CHECKING:
     from callrail.http import HttpClient
-
-# What these templates may name beside all that a message's template may.
-OWN_NAMES: dict[str, str] = {
-    "title": "the first line of the message's text",
-    "lines": "the other lines, a list",
-    "text": "the whole text, with line breaks",
-    "timestamp": "when it happened, like 2026-03-10T13:15:02.000Z",
-    "key": "the delivery's id, the same in every try",
-    "may_repeat": "whether an earlier try may have arrived",
-    "link_call": "where a person finds it in CallRail",
-    "link_recording": "where a person listens to it",
-}
-
 
 # --- settings --------------------------------------------------------------------------------------------------------
 
@@ -126,11 +113,10 @@ def _path_of(written: str) -> str:
 
 
 JsonPath = Annotated[str, AfterValidator(_path_of)]
-_TEMPLATE = re.compile(r"{[{%#]")
 
 
 def _templates_below_the_host(url: str | SecretRef) -> str | SecretRef:
-    if isinstance(url, str) and _TEMPLATE.search("/".join(url.split("/", 3)[:3])):
+    if isinstance(url, str) and is_template("/".join(url.split("/", 3)[:3])):
         raise ValueError("a template in a URL stands behind the host, in the path or the query")
     return url
 
@@ -195,7 +181,7 @@ class HttpConfig(HttpSinkConfig):
             raise ValueError(f"a request has one body: {' or '.join(bodies)}")
         if bodies and self.method == "GET":
             raise ValueError(f"a GET has no body: leave out '{bodies[0]}', or choose another method")
-        checked_headers({name: value for name, value in self.headers.items() if not _is_template(value)})
+        checked_headers({name: value for name, value in self.headers.items() if not is_template(value)})
         names = [name.lower() for name in self.headers] + ["authorization"] * (self.auth is not None)
         names += [self.idempotency_header.lower()] if self.idempotency_header else []
         if len(names) != len(set(names)):
@@ -206,10 +192,10 @@ class HttpConfig(HttpSinkConfig):
         return {"json": self.json_, "text": self.text, "form": self.form}
 
     def written_templates(self) -> Iterator[tuple[Loc, str]]:
-        yield from _texts(("url",), self.url)
-        yield from _texts(("headers",), self.headers)
+        yield from texts_in(("url",), self.url)
+        yield from texts_in(("headers",), self.headers)
         for name, body in self._bodies().items():
-            yield from _texts((name,), body)
+            yield from texts_in((name,), body)
 
     def names_in_templates(self) -> frozenset[str]:
         return frozenset(OWN_NAMES)
@@ -225,15 +211,15 @@ class HttpConfig(HttpSinkConfig):
 
     def layout(self) -> Layout:
         """The request, its templates compiled and its references resolved; raises as `build`."""
-        headers = {name: _compiled(value, _in_header) for name, value in self.headers.items()}
+        headers = {name: compiled(value, _in_header) for name, value in self.headers.items()}
         if self.auth is not None:
             headers["authorization"] = self.auth.header()
         if self.idempotency_header is not None:
-            headers[self.idempotency_header] = _compiled("{{ key }}", _in_header)
+            headers[self.idempotency_header] = compiled("{{ key }}", _in_header)
         return Layout(
             self.method,
             # What a reference leads to is sent as it is: a secret is no template.
-            url=_compiled(self.url, _in_url) if isinstance(self.url, str) else resolved_url(self.url),
+            url=compiled(self.url, _in_url) if isinstance(self.url, str) else resolved_url(self.url),
             headers=headers,
             body=self._body(),
         )
@@ -241,32 +227,16 @@ class HttpConfig(HttpSinkConfig):
     def _body(self) -> Body:
         escape = _ESCAPES[self.escape]
         if self.json_ is not None:
-            return Body("application/json", partial(_filled, _compiled(self.json_, escape)), orjson.dumps)
+            return Body("application/json", partial(filled, compiled(self.json_, escape)), orjson.dumps)
         if self.form is not None:
             return Body(
                 "application/x-www-form-urlencoded",
-                partial(_filled, _compiled(self.form, escape)),
+                partial(filled, compiled(self.form, escape)),
                 lambda form: urlencode(form).encode(),
             )
         if self.text is not None:
-            return Body("text/plain; charset=utf-8", partial(_filled, _compiled(self.text, escape)), str.encode)
+            return Body("text/plain; charset=utf-8", partial(filled, compiled(self.text, escape)), str.encode)
         return Body(None, lambda _values: None, lambda _body: None)
-
-
-def _is_template(value: object) -> bool:
-    return isinstance(value, str) and _TEMPLATE.search(value) is not None
-
-
-def _texts(loc: Loc, written: object) -> Iterator[tuple[Loc, str]]:
-    """The templates in *written* with the place of each."""
-    if isinstance(written, Mapping):
-        for name, part in written.items():
-            yield from _texts((*loc, name), part)
-    elif isinstance(written, list):
-        for index, part in enumerate(written):
-            yield from _texts((*loc, index), part)
-    elif _is_template(written):
-        yield loc, str(written)
 
 
 # --- templates -------------------------------------------------------------------------------------------------------
@@ -296,76 +266,6 @@ def _in_url(text: str) -> str:
 
 def _in_header(text: str) -> str:
     return plain(text).encode("ascii", "replace").decode("ascii")
-
-
-def _compiled(written: Any, escape: Escape) -> Any:
-    """*written*, with each template in it compiled and each reference resolved."""
-    if isinstance(written, Mapping):
-        return {name: _compiled(part, escape) for name, part in written.items()}
-    if isinstance(written, list):
-        return [_compiled(part, escape) for part in written]
-    if isinstance(found := written_or_reference(written), SecretRef):
-        return resolved(found)
-    if not _is_template(written):
-        return written
-    try:
-        return compile_template(written, escape)
-    except TemplateFailed as error:
-        raise ValueError(f"a template cannot be read: {error}") from None
-
-
-def _filled(compiled: Any, values: Mapping[str, Any]) -> Any:
-    """What *compiled* becomes with *values*. Blanks and line breaks around a text are left out.
-
-    Raises:
-        TemplateFailed: A template cannot be computed with these values.
-    """
-    if isinstance(compiled, Compiled):
-        text, _is_cut = compiled.write(values, {ZONE: values.get(ZONE)})
-        return text.strip()
-    if isinstance(compiled, dict):
-        return {name: _filled(part, values) for name, part in compiled.items()}
-    if isinstance(compiled, list):
-        return [_filled(part, values) for part in compiled]
-    return compiled
-
-
-class _Values(Mapping[str, Any]):
-    """What templates may look at. What CallRail told is put on one line when a template looks at it, not before."""
-
-    def __init__(self, message: Message) -> None:
-        text = message.text(plain)
-        self._told = message.values()
-        self._own = {
-            "title": text.title,
-            "lines": list(text.lines),
-            "text": "\n".join((text.title, *text.lines)),
-            "timestamp": message.timestamp,
-            "key": message.key,
-            "may_repeat": message.may_repeat,
-            "link_call": message.links.get("call"),
-            "link_recording": message.links.get("recording"),
-        }
-
-    def __getitem__(self, name: str) -> Any:
-        return self._own[name] if name in self._own else _on_one_line(self._told[name])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter({**self._told, **self._own})
-
-    def __len__(self) -> int:
-        return len({**self._told, **self._own})
-
-
-def _on_one_line(value: Any) -> Any:
-    """*value* without line breaks and control characters: a caller's name begins no line of its own."""
-    if isinstance(value, str):
-        return plain(value)
-    if isinstance(value, View):
-        return View(_on_one_line(dict(value.fields)))
-    if isinstance(value, dict):
-        return {name: _on_one_line(part) for name, part in value.items()}
-    return [_on_one_line(part) for part in value] if isinstance(value, list) else value
 
 
 # --- sending ---------------------------------------------------------------------------------------------------------
@@ -406,12 +306,12 @@ class Layout:
         Raises:
             TemplateFailed: A template cannot be computed with its values.
         """
-        values = _Values(message)
+        values = Values(message)
         told = self.body.fill(values)
-        headers = {name.lower(): value for name, value in _filled(dict(self.headers), values).items()}
+        headers = {name.lower(): value for name, value in filled(dict(self.headers), values).items()}
         if self.body.content_type is not None:
             headers.setdefault("content-type", self.body.content_type)
-        return Request(self.method, _filled(self.url, values), headers, self.body.write(told), told)
+        return Request(self.method, filled(self.url, values), headers, self.body.write(told), told)
 
 
 class HttpSink:

@@ -18,7 +18,8 @@ from pydantic import ValidationError
 from receiver.exceptions import SecretMissing
 from routers.messages import Message, Text
 from routers.outcomes import Delivered, Outcome, Rejected, Retry, Uncertain
-from routers.sinks.http import OWN_NAMES, HttpConfig, HttpSink
+from routers.sinks.filling import OWN_NAMES
+from routers.sinks.http import HttpConfig, HttpSink
 from routers.templates import built_in_templates, render
 from routers.transitions import Transition
 from routers.uncertain import OnUncertain
