@@ -31,6 +31,7 @@ class Prefix(StrEnum):
     INSTANCE = "in"
     REPLAY = "rp"
     AUDIT = "au"
+    WRITE = "wr"
 
 
 class BadId(ReceiverError):

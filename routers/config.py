@@ -19,6 +19,7 @@ from receiver.includes import read_with_includes, text_hash
 from receiver.positioned_yaml import Document, Loc, validated
 from receiver.secrets import SecretRef
 from routers.accounts import AccountConfig
+from routers.acting import check_acting
 from routers.audience import Audience
 from routers.blocks import PrivacyConfig, RetentionConfig, RouterConfig, UnmatchedConfig
 from routers.complaints import Complaints
@@ -31,6 +32,7 @@ from routers.rules.needs import Needs
 from routers.rules.ruleset import RuleSet, Shown, To
 from routers.rules.warnings import warn
 from routers.sinks import SINK_TYPES, AnySinkConfig
+from routers.sinks.callrail import CallRailConfig
 from routers.templates import BUILT_IN_NAMES, check_templates
 from routers.transitions import INSTALLATION
 
@@ -60,6 +62,11 @@ class Configuration:
     retention: RetentionConfig = field(default_factory=RetentionConfig)
     privacy: PrivacyConfig | None = None
     warnings: Sequence[ConfigProblem] = ()
+
+    @property
+    def acts(self) -> bool:
+        """Whether a sink acts in CallRail."""
+        return any(isinstance(sink, CallRailConfig) for sink in self.sink_configs.values())
 
     def account_of(self, company: str) -> str | None:
         """The name of the account at CallRail that *company* belongs to; the only one there is unless it says so."""
@@ -224,6 +231,7 @@ class _Checker:
             zones={slug: config.time_zone for slug, config in written.configs.items() if config.time_zone}
             | ({INSTALLATION: written.shared_time_zone} if written.shared_time_zone else {}),
         )
+        check_acting(placed, rule_set, sinks, written.configs, accounts, self.complaints)
         needs = Needs(rule_set)
         looks_up = lookups.check_accounts(placed, needs, written.configs, accounts)
         if not self.complaints.problems:

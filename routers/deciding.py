@@ -38,7 +38,7 @@ class Occasion:
     """An event that was applied to an object: *before* became *after*.
 
     *object_id* is ours. *is_matched*: a rule has spoken of the object before. *is_live*: the event came when the thing
-    happened or was changed, and was not fetched later.
+    happened or was changed, and was not fetched later. *is_echo*: all that it changed we had changed ourselves.
     """
 
     company: str
@@ -52,6 +52,7 @@ class Occasion:
     is_matched: bool = False
     is_live: bool = True
     seen_before: bool = False
+    is_echo: bool = False
 
     @property
     def order_key(self) -> str:
@@ -130,7 +131,8 @@ class Decider:
         news = [row for row in rows if row.state is not TransitionState.SUPERSEDED]
         for transition in rows:
             if transition.state is TransitionState.SUPERSEDED:
-                transition.reason = Reason.SUPERSEDED.value
+                is_echo = occasion.is_echo and transition.name in _ECHOED
+                transition.reason = (Reason.OWN_ECHO if is_echo else Reason.SUPERSEDED).value
         missing = {} if waits else {row.id: self._missing(occasion, row, facts) for row in news}
         if waits or any(missing.values()):
             decided.waits = True
@@ -372,11 +374,16 @@ _AT_THE_END = frozenset(
 )
 
 
+# By which CallRail tells of a change.
+_ECHOED = frozenset({Transition.CALL_CHANGED, Transition.OUTBOUND_CHANGED, Transition.CALL_SPAM})
+
+
 def _transition(occasion: Occasion, item: Happened, happened_at: datetime) -> TransitionRow:
     details = {**(item.details or {}), **({"seen_before": True} if occasion.seen_before else {})}
     # What a webhook says has changed has changed now, though it may be the first we hear of the call.
     is_known = bool(occasion.before.told) or item.name in EACH_VERSION
     is_later = occasion.is_live and item.name not in _AT_THE_END and is_known
+    is_superseded = item.superseded or (occasion.is_echo and item.name in _ECHOED)
     return TransitionRow(
         id=new_id(Prefix.TRANSITION),
         object_id=occasion.object_id,
@@ -386,7 +393,7 @@ def _transition(occasion: Occasion, item: Happened, happened_at: datetime) -> Tr
         event_id=occasion.event_id,
         occurred_at=occasion.received_at if is_later else happened_at,
         created_at=occasion.now,
-        state=TransitionState.SUPERSEDED if item.superseded else TransitionState.ROUTED,
+        state=TransitionState.SUPERSEDED if is_superseded else TransitionState.ROUTED,
         version=occasion.after.version,
         details=details or None,
     )

@@ -152,6 +152,7 @@ def occurrence_of(
         now=first.created_at,
         is_matched=past.past().matched_at is not None,
         is_live=kind not in FROM_API,
+        is_echo=any(row.reason == Reason.OWN_ECHO for row in rows),
     )
     return Occurrence(first.company, occasion, [happened_of(row) for row in rows], kept, past.past())
 

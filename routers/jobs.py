@@ -17,6 +17,7 @@ from receiver.writer import Writer
 from routers.alarms import LOOK_EVERY, watch
 from routers.config import Configuration
 from routers.lookups.answers import drop_expired
+from routers.own_writes import drop_old as drop_old_writes
 from routers.periodic import Job
 from routers.replaying import replay_job
 from routers.retention import RETAIN_EVERY, Retention
@@ -35,8 +36,10 @@ def jobs_of(
     def look(conn: Connection) -> None:
         watch(conn, clock.now(conn))
 
-    def drop_old_answers(conn: Connection) -> None:
-        drop_expired(conn, clock.now(conn))
+    def drop_old_of_api(conn: Connection) -> None:
+        now = clock.now(conn)
+        drop_expired(conn, now)
+        drop_old_writes(conn, now)
 
     audiences = {name: sink.audience for name, sink in configuration.sink_configs.items()}
     retention = Retention(writer, clock, configuration.retention)
@@ -44,7 +47,7 @@ def jobs_of(
         Job("alarms", LOOK_EVERY, lambda: writer.run(look)),
         Job("retention", RETAIN_EVERY, retention.run),
         replay_job(writer, clock, audiences, hint),
-        Job("lookups_age", timedelta(minutes=1), lambda: writer.run(drop_old_answers)),
+        Job("api_age", timedelta(minutes=1), lambda: writer.run(drop_old_of_api)),
         Job("quarantine_age", timedelta(minutes=10), lambda: drop_old_quarantined(writer, clock)),
         *_verifying_jobs(configuration, writer),
     ]

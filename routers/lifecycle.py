@@ -223,7 +223,7 @@ def _of_the_end(before: Object, after: Object, event: Event, *, outbound: bool) 
         yield Happened(Transition.CALL_TRANSCRIPT_READY)
     if after.fields.get("spam") is True and not outbound:
         yield Happened(Transition.CALL_SPAM, details=details)
-    if changed and event.kind in _TELLS_CHANGES:
+    if changed and event.kind in TELLS_CHANGES:
         yield Happened(Transition.OUTBOUND_CHANGED if outbound else Transition.CALL_CHANGED, details=details)
 
 
@@ -279,7 +279,8 @@ def _raised(obj: Object, stage: Stage) -> Object:
 # --- changes ---------------------------------------------------------------------------------------------------------
 
 # Post-calls fill in; these tell that something was changed.
-_TELLS_CHANGES = frozenset({Kind.CALL_MODIFIED, Kind.OUTBOUND_CALL_MODIFIED, Kind.API_CALL})
+# Kinds that come because something about an ended call was changed, or that may tell so.
+TELLS_CHANGES = frozenset({Kind.CALL_MODIFIED, Kind.OUTBOUND_CALL_MODIFIED, Kind.API_CALL})
 # Names under `changes` that are no names of fields, and the fields they mean (documented; an open set).
 _CHANGES = {
     "tag": "tags",

@@ -28,8 +28,9 @@ from routers import ledger
 from routers.audit import note
 from routers.facts import contact_of
 from routers.forgetting import ERASED, HOLD, end_erased, keyed_hash, remember
-from routers.lookups.answers import forget_all
+from routers.lookups.answers import forget_all as forget_answers
 from routers.operating import cancel
+from routers.own_writes import forget_all as forget_writes
 from routers.personal import details_without, without, without_mentions
 from routers.retention import ORDERED_BY_OBJECT
 from routers.schema import DeliveryState, attempts, deliveries, objects, transitions, versions
@@ -92,7 +93,8 @@ def erase(
         now = clock.now(conn)
         remember(conn, key, {found.person.number, *found.person.ids}, now=erased_at or now)
         subject = subject_of(key, found.person.number)
-        forget_all(conn)
+        forget_answers(conn)
+        forget_writes(conn)
         note(conn, now=now, action="privacy erase", subject=subject, details=dict(found.counts()))
     return Erased(found, sending)
 

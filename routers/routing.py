@@ -31,6 +31,7 @@ from routers.alarm_events import Alarm, apply_alarm, read_alarm
 from routers.amending import Amendment
 from routers.corrections import Correction
 from routers.deciding import Decided, Decider, Looking, Occasion
+from routers.echo import Written, is_echo
 from routers.forgetting import Forgotten, end_erased
 from routers.lifecycle import Event
 from routers.objects import (
@@ -50,6 +51,7 @@ from routers.objects import (
 )
 from routers.ordering import Pair, promote
 from routers.outbox import NewDelivery, has_spoken
+from routers.own_writes import written_to
 from routers.rules.ruleset import RuleSet
 from routers.schema import TransitionState
 from routers.telling import sinks_told, tell
@@ -223,6 +225,7 @@ class _Work:
     zones: dict[str, str] = field(default_factory=dict)
     blocked: set[Pair] = field(default_factory=set)
     anything_waits: bool = False
+    written: Mapping[ObjectKey, Sequence[Written]] = field(default_factory=dict)
 
     def held_up(self, conn: Connection, now: datetime, order_key: str) -> bool:
         """Whether something about the one whom *order_key* names waits, of this transaction or of an earlier one."""
@@ -273,6 +276,7 @@ def route_claimed(
     now = clock.now(conn)
     events = [read for row in claimed if (read := _tolerantly(conn, row, _read, row)) is not None]
     work = _Work(objects=lock_objects(conn, (read.key for read in events)), anything_waits=anything_waits(conn))
+    work.written = written_to(conn, (read.key for read in events if _may_be_echo(read)), now)
     events = _without_erased(conn, events, work, forgotten)
     zones = read_told_zones(conn) if told_zones is None else told_zones
     decider = Decider(rules, zones, partial(work.spoken, conn), looking, partial(work.held_up, conn, now))
@@ -361,6 +365,10 @@ def _read(row: Any) -> _Read:
     return _Read(row.id, row.received_at, row.attempts, key, event, payload.problem or odd)
 
 
+def _may_be_echo(read: _Read) -> bool:
+    return isinstance(read.event, Event) and read.event.kind in lifecycle.TELLS_CHANGES
+
+
 def _without_erased(conn: Connection, events: list[_Read], work: _Work, forgotten: Forgotten | None) -> list[_Read]:
     """*events* but for those of what happened before its person was erased: they end here, without their bodies."""
     erased = [read for read in events if work.objects[read.key].erased]
@@ -389,8 +397,18 @@ def _route_one(work: _Work, read: _Read, decider: Decider, now: datetime) -> Non
         work.routed.append((held.id, repeated, read.reason, read.id))
         return
     after, happened = lifecycle.apply(before, event)
-    is_live, seen_before = event.kind not in FROM_API, lifecycle.is_seen_before(before, event)
-    _decide(work, read, decider, now, after, happened, is_live=is_live, seen_before=seen_before)
+    changed = next((item.details["changes"] for item in happened if item.details and "changes" in item.details), ())
+    _decide(
+        work,
+        read,
+        decider,
+        now,
+        after,
+        happened,
+        is_live=event.kind not in FROM_API,
+        seen_before=lifecycle.is_seen_before(before, event),
+        is_echo=is_echo(work.written.get(read.key, ()), changed, before.fields, after.fields),
+    )
     if read.key.type == "call" and isinstance(zone := event.fields.get("company_time_zone"), str):
         work.zones[read.key.company] = zone
 
@@ -405,6 +423,7 @@ def _decide(
     *,
     is_live: bool = True,
     seen_before: bool = False,
+    is_echo: bool = False,
 ) -> None:
     """Add to *work* that the event's object became *after*, and whom to tell of what *happened*."""
     held = work.objects[read.key]
@@ -420,6 +439,7 @@ def _decide(
         is_matched=held.matched,
         is_live=is_live,
         seen_before=seen_before,
+        is_echo=is_echo,
     )
     decided = decider.decide(occasion, happened, waits=held.waits)
     held.become(after, read.id)

@@ -155,6 +155,19 @@ lookups = Table(
 )
 Index("ix_lookups_expires_at", lookups.c.expires_at)
 
+own_writes = Table(
+    "own_writes",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("company", Id, nullable=False),
+    Column("type", Id, nullable=False),
+    Column("object_id", Id, nullable=False, comment="CallRail's id"),
+    Column("written", Json, nullable=False, comment="what we wrote, by the names that webhooks give it"),
+    Column("written_at", Instant, nullable=False),
+)
+Index("ix_own_writes_object_id", own_writes.c.object_id)
+Index("ix_own_writes_written_at", own_writes.c.written_at)
+
 deliveries = Table(
     "deliveries",
     metadata,

@@ -41,10 +41,12 @@ from routers.listening import http_server
 from routers.lookups.asking import Lookups
 from routers.lookups.waiting import Waiting, looking_in
 from routers.outbox import shift_open_times
+from routers.own_writes import OwnWrites
 from routers.periodic import Job, Periodic
 from routers.retries import Policy
 from routers.routing import Router
 from routers.rules.needs import Needs
+from routers.sinks.callrail import Acting, CallRailConfig
 from routers.sinks.config import SinkConfig
 from routers.sinks.sink import Sink
 from routers.starting import dispatching_alone, require_schema, trouble_of
@@ -188,8 +190,9 @@ async def _dispatching(service: _Service) -> AsyncIterator[None]:
     async with (
         api_clients(configuration, writer, Priority.INTERACTIVE, lambda _: configuration.looks_up) as asked,
         api_clients(configuration, writer, Priority.FOLLOW_UP, lambda account: account.early_outcomes) as watched,
+        api_clients(configuration, writer, Priority.FOLLOW_UP, lambda _: configuration.acts) as acting,
     ):
-        parts = _Parts.of(service, asked, watched)
+        parts = _Parts.of(service, asked, watched, acting)
         async with _running(service, parts):
             yield
 
@@ -205,8 +208,14 @@ class _Parts:
     lookups: Lookups
 
     @classmethod
-    def of(cls, service: _Service, asked: Mapping[str, CallRail], watched: Mapping[str, CallRail]) -> Self:
-        """All of it, wired. *asked* are the clients for look-ups, *watched* those for open calls."""
+    def of(
+        cls,
+        service: _Service,
+        asked: Mapping[str, CallRail],
+        watched: Mapping[str, CallRail],
+        acting: Mapping[str, CallRail],
+    ) -> Self:
+        """All of it, wired. The clients are those for look-ups, for open calls, and of sinks."""
         configuration, writer, clock = service.plan.configuration, service.writer, service.clock
         rules = configuration.rules
         needs, lookups = Needs(rules), Lookups(configuration.lookups, configuration.account_of, asked, writer, clock)
@@ -220,7 +229,7 @@ class _Parts:
         dispatcher = Dispatcher(
             writer,
             clock,
-            build_sinks(configuration),
+            build_sinks(configuration, acting_with(acting, configuration, OwnWrites(writer, clock))),
             instance=service.instance.id,
             rng=random.Random(),  # noqa: S311  (jitter, no secret)
             templates=Templates.of(configuration.templates),
@@ -294,8 +303,20 @@ async def _in_background(work: Coroutine[Any, Any, None] | None, stop: asyncio.E
             await task
 
 
-def build_sinks(configuration: Configuration) -> Mapping[str, tuple[Sink, Limits]]:
+def acting_with(clients: Mapping[str, CallRail], configuration: Configuration, writes: OwnWrites) -> Acting:
+    """How sinks act in CallRail: with *clients* by the account's name."""
+
+    def client_of(company: str, account: str | None) -> CallRail | None:
+        return clients.get(account or configuration.account_of(company) or "")
+
+    return Acting(client_of, writes.keep)
+
+
+def build_sinks(configuration: Configuration, acting: Acting | None = None) -> Mapping[str, tuple[Sink, Limits]]:
     """Each sink of the file with how its lane treats it.
+
+    Args:
+        acting: How sinks act in CallRail; without it they do nothing there.
 
     Raises:
         ConfigError: A secret is missing or cannot be one.
@@ -304,7 +325,8 @@ def build_sinks(configuration: Configuration) -> Mapping[str, tuple[Sink, Limits
     problems: list[ConfigProblem] = []
     for name, config in configuration.sink_configs.items():
         try:
-            sinks[name] = (config.build(), _limits(config))
+            sink = config.build(acting) if isinstance(config, CallRailConfig) else config.build()
+            sinks[name] = (sink, _limits(config))
         except (SecretMissing, ValueError) as error:
             problems.append(ConfigProblem(str(error), configuration.document.place(("sinks", name))))
     if problems:

@@ -23,6 +23,7 @@ class Reason(StrEnum):
     LATE = "late"
     ABOUT_ITSELF = "through itself"
     SUPERSEDED = "superseded"
+    OWN_ECHO = "own_echo"
     NO_RULE = "no rule looks at this"
     NONE_FIRED = "no rule fired"
     OPT_OUT = "opt-out"
@@ -49,6 +50,7 @@ _SENTENCES = {
     Reason.LATE: "It happened longer ago than max_age or expires lets anybody hear of it.",
     Reason.ABOUT_ITSELF: "It is about the one sink that the rule sends to, and is not sent through it.",
     Reason.SUPERSEDED: "The object was already further when this became known.",
+    Reason.OWN_ECHO: "We changed it ourselves, by a sink of type callrail; this is CallRail's word of it.",
     Reason.NO_RULE: "No rule of the company looks at this.",
     Reason.NONE_FIRED: "Rules look at this, and the conditions of none were right; each has its own reason.",
     Reason.OPT_OUT: "The text asks for no more texts, and the rule does not ask about opt_out.",

@@ -5,13 +5,14 @@ A sink sends once and answers with an `Outcome`. It never sleeps, retries, logs 
 
 from __future__ import annotations
 
+from routers.sinks.callrail import CallRailConfig
 from routers.sinks.email import EmailConfig
 from routers.sinks.http import HttpConfig
 from routers.sinks.slack import SlackConfig
 from routers.sinks.stdout import StdoutConfig
 from routers.sinks.webhook import WebhookConfig
 
-AnySinkConfig = StdoutConfig | SlackConfig | EmailConfig | WebhookConfig | HttpConfig
+AnySinkConfig = StdoutConfig | SlackConfig | EmailConfig | WebhookConfig | HttpConfig | CallRailConfig
 
 SINK_TYPES: dict[str, type[AnySinkConfig]] = {
     "stdout": StdoutConfig,
@@ -19,4 +20,5 @@ SINK_TYPES: dict[str, type[AnySinkConfig]] = {
     "email": EmailConfig,
     "webhook": WebhookConfig,
     "http": HttpConfig,
+    "callrail": CallRailConfig,
 }

@@ -1,0 +1,71 @@
+"""What we changed at CallRail ourselves, kept for a while: the webhook that tells of it is our own echo, and no news.
+
+It is kept before it is written there, for CallRail's webhook may be faster than its answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, bindparam, delete, insert, select
+
+from receiver.clock import Clock
+from receiver.ids import Prefix, new_id
+from receiver.writer import Writer
+from routers.echo import Written
+from routers.objects import ObjectKey
+from routers.schema import own_writes
+
+# CallRail tells of a change soon (assumed); what comes later somebody else may have changed.
+HOLDS = timedelta(hours=1)
+
+
+class OwnWrites:
+    """Keeps them."""
+
+    def __init__(self, writer: Writer, clock: Clock) -> None:
+        self._writer = writer
+        self._clock = clock
+
+    async def keep(self, company: str, call_id: str, written: Written) -> None:
+        """Keep that we are about to write *written* to a call.
+
+        Raises:
+            DatabaseUnavailable: Nothing may be written then.
+        """
+
+        def insert_it(conn: Connection) -> None:
+            about = {"id": new_id(Prefix.WRITE), "company": company, "type": "call", "object_id": call_id}
+            conn.execute(insert(own_writes).values(**about, written=dict(written), written_at=self._clock.now(conn)))
+
+        await self._writer.run(insert_it)
+
+
+_of_objects = (
+    select(own_writes)
+    .where(
+        own_writes.c.object_id.in_(bindparam("object_ids", expanding=True)),
+        own_writes.c.written_at > bindparam("since"),
+    )
+    .order_by(own_writes.c.id)
+)
+
+
+def written_to(conn: Connection, keys: Iterable[ObjectKey], now: datetime) -> dict[ObjectKey, list[Written]]:
+    """What was written to the objects of *keys* of late, oldest first."""
+    found: dict[ObjectKey, list[Written]] = {}
+    asked = {key.object_id for key in keys}
+    for row in conn.execute(_of_objects, {"object_ids": sorted(asked), "since": now - HOLDS}) if asked else ():
+        found.setdefault(ObjectKey(row.company, row.type, row.object_id), []).append(row.written)
+    return found
+
+
+def drop_old(conn: Connection, now: datetime) -> None:
+    """Remove what can have no echo any more."""
+    conn.execute(delete(own_writes).where(own_writes.c.written_at <= now - HOLDS))
+
+
+def forget_all(conn: Connection) -> None:
+    """Remove all: it may tell of somebody who was erased. At worst an echo is then told as news."""
+    conn.execute(delete(own_writes))

@@ -1,0 +1,332 @@
+"""`type: callrail`: what a rule does in CallRail is done once, whatever the API does, and its echo is no news."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from routers.config import check_config
+from routers.fake_callrail import faults
+from routers.schema import own_writes
+from tests.routers.lookups.office import Office, an_office, body_of
+from tests.routers.running import SECRETS, run
+from tests.routers.store import opened, real_clock, rows_of
+from tests.routers.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+TAGS = "{type: callrail, do: calls.update, with: {tags: [missed], append_tags: true}}"
+MISSED = "rules:\n  - {id: tag, when: [call.missed], on_late: deliver, send: [{to: acts}]}\n"
+TEXTS = (
+    "{type: callrail, do: text_messages.send, with: {company_id: '{{ company_resource_id }}',"
+    " tracking_number: '{{ tracking_phone_number }}', customer_phone_number: '{{ customer_phone_number }}',"
+    " content: 'We call you back. {{ title }}'}}"
+)
+
+
+@pytest.fixture
+async def office(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Office]:
+    for name, secret in SECRETS.items():
+        monkeypatch.setenv(name, secret)
+    async with an_office(tmp_path, database_url) as office:
+        monkeypatch.setenv("OFFICE_KEY", office.fake.world.key)
+        yield office
+
+
+def write(office: Office, sink: str, rules: str = MISSED) -> None:
+    """The office's file, with one sink that acts."""
+    office.write(rules)
+    office.config.write_text(office.config.read_text().replace("sinks:\n", f"sinks:\n  acts: {sink}\n", 1))
+
+
+def written(office: Office) -> list[str]:
+    """The requests that change something."""
+    return [f"{each.method} {each.path}" for each in office.fake.requests if each.method != "GET"]
+
+
+async def until_over(office: Office, *states: str) -> Any:
+    """The only delivery, once it is in one of *states*."""
+    await until(lambda: [row.state for row in office.deliveries() if row.state in (states or ("delivered",))])
+    (delivery,) = office.deliveries()
+    return delivery
+
+
+def tags_of(call: Any) -> set[str]:
+    return set(call.tags)
+
+
+async def test_a_missed_call_is_tagged(office: Office) -> None:
+    write(office, TAGS)
+    call = office.a_call()
+    before = tags_of(call)
+    async with office.open():
+        await office.post_call(call)
+        delivery = await until_over(office)
+
+    assert tags_of(call) == before | {"missed"}
+    assert delivery.remote_id == call.id
+    assert len(written(office)) == 1
+
+
+async def test_what_is_so_already_is_not_written_again(office: Office) -> None:
+    """A repeated delivery, after a crash or by a replay, asks first."""
+    write(office, TAGS)
+    call = office.a_call()
+    call.tags = (*call.tags, "Missed")
+    async with office.open():
+        await office.post_call(call)
+        await until_over(office)
+
+    assert written(office) == []
+
+
+async def test_note_score_and_name_are_told_by_templates(office: Office) -> None:
+    write(
+        office,
+        "{type: callrail, do: calls.update, with: {note: '{{ title }}: {{ source }}', lead_status: good_lead,"
+        " customer_name: '{{ customer_name }}'}}",
+    )
+    call = office.a_call()
+    async with office.open():
+        await office.post_call(call, source="Google Ads", customer_name="")
+        await until_over(office)
+
+    assert call.note == "Missed call · Acme: Google Ads"
+    assert call.lead_status == "good_lead"
+    assert call.person["name"]  # an empty text clears nothing
+
+
+async def echo_of(office: Office, call: Any, **told: Any) -> Any:
+    """The transition that CallRail's word of a change is."""
+    await office.post("call_modified", body_of(call) | {"start_time": BEGUN} | told)
+    await office.until_recorded("call.changed")
+    return office.transitions("call.changed")[-1]
+
+
+BEGUN = "2026-11-20T10:00:00Z"
+ON_CHANGES = MISSED + "  - {id: changes, when: [call.changed], send: [{to: crm}]}\n"
+
+
+async def test_our_own_echo_is_recorded_and_told_to_nobody(office: Office) -> None:
+    write(office, TAGS, ON_CHANGES)
+    call = office.a_call()
+    async with office.open():
+        await office.post_call(call, tags=["old"], start_time=BEGUN)
+        await until_over(office)
+        row = await echo_of(office, call, tags=["old", "missed"], changes=["tags"])
+
+    assert (row.state, row.reason) == ("superseded", "own_echo")
+    assert [delivery.rule for delivery in office.deliveries()] == ["tag"]
+    ran = await asyncio.to_thread(run, "events", "show", row.event_id, *office.stored)
+    assert "own_echo" in ran.out or "We changed it ourselves" in ran.out
+    ran = await asyncio.to_thread(run, "explain", row.event_id, "--config", office.config, *office.stored)
+    assert "We changed it ourselves" in ran.out
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"tags": ["old", "missed", "vip"], "changes": ["tags"]},
+        {"tags": ["missed"], "changes": ["tags"]},
+        {"tags": ["old", "missed"], "note": "call back", "changes": ["tags", "note"]},
+        {"tags": ["old"], "changes": ["tags"]},
+    ],
+    ids=["one-tag-more", "one-tag-less", "a-note-too", "taken-away"],
+)
+async def test_what_somebody_else_changed_is_news(office: Office, told: Mapping[str, Any]) -> None:
+    write(office, TAGS, ON_CHANGES)
+    call = office.a_call()
+    async with office.open():
+        await office.post_call(call, tags=["old"], start_time=BEGUN)
+        await until_over(office)
+        row = await echo_of(office, call, **told)
+        assert row.state == "routed"
+        await office.until_told(1)
+
+
+@pytest.mark.parametrize(
+    ("fault", "state", "reason"),
+    [
+        (faults.status(401), "pending", "HTTP 401"),
+        (faults.status(403), "pending", "HTTP 403"),
+        (faults.status(404), "pending", "HTTP 404"),
+        (faults.status(422, {"error": "no such tag for +12125550001"}), "dead", "HTTP 422"),
+        (faults.status(500), "pending", "HTTP 500"),
+        (faults.too_many(3600), "pending", "HTTP 429"),
+        (faults.html(502), "pending", "HTTP 502"),
+    ],
+    ids=["401", "403", "404", "422", "500", "429", "html"],
+)
+async def test_whatever_the_api_answers_is_an_outcome(
+    office: Office, fault: faults.Fault, state: str, reason: str
+) -> None:
+    write(office, TAGS.replace("do:", "timeout: 2s, do:"))
+    office.fake.faults.add("*", "*/calls/*", fault, times=1_000)
+    async with office.open():
+        await office.post_call(office.a_call())
+        await until(lambda: [row for row in office.deliveries() if row.reason])
+
+    (delivery,) = office.deliveries()
+    assert delivery.state == state
+    assert reason in delivery.reason
+    assert "+1212" not in delivery.reason
+
+
+async def test_a_text_of_which_the_answer_is_lost_is_held(office: Office) -> None:
+    """It may have been sent, and a second one would cost money and annoy somebody."""
+    write(office, TEXTS.replace("do:", "timeout: 1s, do:"))
+    office.fake.faults.add("POST", "*text-messages*", faults.hang(), times=1)
+    call = office.a_call()
+    async with office.open():
+        await office.post_call(call, tracking_phone_number=call.tracker["tracking_numbers"][0])
+        delivery = await until_over(office, "uncertain")
+
+    assert delivery.state == "uncertain"
+    assert len(written(office)) == 1
+
+
+async def test_a_text_is_sent(office: Office) -> None:
+    write(office, TEXTS)
+    call = office.a_call()
+    async with office.open():
+        await office.post_call(call, tracking_phone_number=call.tracker["tracking_numbers"][0])
+        await until_over(office)
+
+    assert written(office) == [f"POST /v3/a/{office.account.id}/text-messages.json"]
+
+
+async def test_what_callrail_did_not_tell_is_not_sent(office: Office) -> None:
+    write(office, TEXTS)
+    async with office.open():
+        await office.post_call(office.a_call(), company_resource_id=None, tracking_phone_number="+12125550001")
+        delivery = await until_over(office, "dead")
+
+    assert delivery.reason == "rejected: CallRail did not tell what is needed for company_id"
+    assert written(office) == []
+
+
+async def test_what_we_wrote_of_somebody_goes_with_them(office: Office) -> None:
+    from tests.routers.lookups.test_looking_up import erase_person
+
+    write(office, TAGS)
+    call = office.a_call()
+    async with office.open():
+        await office.post_call(call)
+        await until_over(office)
+    with opened(office.database_url) as database:
+        assert len(rows_of(database, own_writes)) == 1
+        await asyncio.to_thread(erase_person, database, call)
+        assert rows_of(database, own_writes) == []
+        assert real_clock(database) is not None
+
+
+# --- rules check -----------------------------------------------------------------------------------------------------
+
+
+def checked(tmp_path: Path, sink: str, rules: str = MISSED, *, accounts: str = "main") -> list[str]:
+    """Problems, then warnings."""
+    names = [name for name in accounts.split() if name]
+    blocks = "".join(f"  {name}: {{account_id: ACC{name}, api_key: env:OFFICE_KEY}}\n" for name in names)
+    path = tmp_path / "router.yaml"
+    path.write_text(
+        (f"accounts:\n{blocks}" if names else "")
+        + "companies:\n  acme: {signing_keys: [env:ACME_KEY]}\n"
+        + f"sinks:\n  acts: {sink}\n  crm: {{type: stdout}}\n{rules}"
+    )
+    found = check_config(path)
+    return [str(problem).removeprefix(f"{path}:") for problem in (*found.problems, *found.warnings)]
+
+
+@pytest.mark.parametrize(
+    ("sink", "problem"),
+    [
+        (
+            "{type: callrail, do: calls.updat}",
+            "'calls.updat' is no operation that writes; did you mean 'calls.update'?",
+        ),
+        ("{type: callrail, do: calls.get}", "'calls.get' is no operation that writes"),
+        ("{type: callrail, do: calls.update, with: {tagz: [a]}}", "calls.update takes no 'tagz'; did you mean 'tags'?"),
+        ("{type: callrail, do: calls.update, with: {tags: missed}}", "tags takes a list, and is one text"),
+        ("{type: callrail, do: calls.update, with: {lead_status: good}}", "lead_status is 'good', but CallRail knows"),
+        ("{type: callrail, do: text_messages.send, with: {content: hi}}", "text_messages.send needs company_id"),
+        ("{type: callrail, do: tags.create, with: {name: a}, on_uncertain: retry}", "done twice is two"),
+        ("{type: callrail, do: calls.update, account: mian, with: {note: a}}", "there is no account 'mian'"),
+        ("{type: callrail, do: calls.update, with: {note: '{{ sorce }}'}}", "sorce"),
+        ("{type: callrail, do: forms.create}", "is no operation that writes"),
+        ("{type: callrail, do: sms_threads.update, with: {notes: a}}", "sms_threads.update needs thread_id"),
+    ],
+)
+def test_a_mistake_in_it_is_told(tmp_path: Path, sink: str, problem: str) -> None:
+    assert any(problem in told for told in checked(tmp_path, sink)), checked(tmp_path, sink)
+
+
+def test_a_company_without_an_account_is_told(tmp_path: Path) -> None:
+    problem = "the sink 'acts' acts in CallRail, and acme has no account there"
+    assert any(problem in told for told in checked(tmp_path, TAGS, accounts=""))
+    assert any(problem in told for told in checked(tmp_path, TAGS, accounts="one two"))
+    named = checked(tmp_path, TAGS.replace("do:", "account: one, do:"), accounts="one two")
+    assert not any("account" in told for told in named)
+
+
+def test_a_thing_of_another_sort_is_told(tmp_path: Path) -> None:
+    rules = "rules:\n  - {id: t, when: [call.missed, text.received], send: [{to: acts}]}\n"
+    problem = "the sink 'acts' needs a call, and text.received tells of none"
+    assert any(problem in told for told in checked(tmp_path, TAGS, rules))
+    with_id = TAGS.replace("{tags", "{call_id: '{{ resource_id }}', tags")
+    assert not any("needs a call" in told for told in checked(tmp_path, with_id, rules))
+
+
+FORMS = (
+    "{type: callrail, do: form_submissions.create, with: {company_id: COM1, form_url: 'https://a.example',"
+    " referrer: direct, referring_url: 'https://a.example', landing_page_url: 'https://a.example', form_data: {a: b}}}"
+)
+
+
+@pytest.mark.parametrize(
+    ("sink", "rules", "problem"),
+    [
+        (
+            FORMS,
+            "rules:\n  - {id: a, when: [form.submitted], send: [{to: acts}]}\n",
+            "this rule could go on for ever: form_submissions.create brings about form.submitted",
+        ),
+        (
+            TAGS,
+            "rules:\n  - {id: a, when: [call.changed], send: [{to: acts}]}\n",
+            "this rule could go on for ever: calls.update brings about call.changed",
+        ),
+        (
+            TAGS,
+            "rules:\n  - {id: a, when: [call.changed], if: {note: {changed: true}}, send: [{to: acts}]}\n",
+            None,
+        ),
+        (
+            TAGS,
+            "rules:\n  - {id: a, when: [call.changed], if: {tags: {added: vip}}, send: [{to: acts}]}\n",
+            "could go on for ever",
+        ),
+        (TAGS, MISSED, None),
+    ],
+    ids=["forms", "changes", "another-field", "the-same-field", "none"],
+)
+def test_a_rule_that_could_feed_itself_is_told(tmp_path: Path, sink: str, rules: str, problem: str | None) -> None:
+    told = [line for line in checked(tmp_path, sink, rules) if "for ever" in line]
+    assert (problem is None) == (told == [])
+    assert problem is None or problem in told[0]
+
+
+def test_two_rules_that_feed_each_other_are_told_once(tmp_path: Path) -> None:
+    texts = TEXTS.replace("'{{ company_resource_id }}'", "COM1")
+    rules = f"""  texts: {texts}
+rules:
+  - {{id: a, when: [text.sent], send: [{{to: acts}}]}}
+  - {{id: b, when: [form.submitted], send: [{{to: texts}}]}}
+"""
+    told = [line for line in checked(tmp_path, FORMS, rules) if "for ever" in line]
+    assert len(told) == 1
+    assert "form_submissions.create brings about form.submitted, text_messages.send brings about text.sent" in told[0]
+    assert "which b listens to" in told[0]
