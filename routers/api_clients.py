@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING
 
+from callrail.exceptions import InvalidRequest
 from receiver.exceptions import DatabaseUnavailable
 from receiver.loggers import get_logger
 from receiver.writer import Writer
@@ -26,7 +27,7 @@ async def api_clients(
 ) -> AsyncIterator[Mapping[str, CallRail]]:
     """By account that is wanted, its client, while the block runs. An account without its key has none.
 
-    A key that is missing keeps nobody from being told: what would be asked fails, and says so.
+    A key that is missing or can be none keeps no server from running: what would be asked fails, and says so.
     """
     budgets = SqlBudgets(writer, priority)
     clients: dict[str, CallRail] = {}
@@ -35,10 +36,9 @@ async def api_clients(
             continue
         try:
             account = opened(NamedAccount(name, config, configuration.document.file), os.environ)
-        except NoAccount as error:
-            _log.error("serve.no_api_key", account=name, reason=str(error))
-        else:
             clients[name] = client_of(account, budgets)
+        except (NoAccount, InvalidRequest) as error:
+            _log.error("serve.no_api_key", account=name, reason=str(error))
     try:
         yield clients
     finally:

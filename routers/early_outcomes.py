@@ -11,6 +11,7 @@ that lies some time back; one that tells no length is never over.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,16 +20,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, exists, select
 
-from callrail.exceptions import CallRailError, NotFound
+from callrail.exceptions import AnswerLost, CallRailError, NotFound, ServerFault, UnexpectedAnswer
 from callrail.kinds import Kind
 from receiver.clock import Clock
 from receiver.columns import fixed
 from receiver.events import ReceivedRequest, event_row, insert_events
 from receiver.ids import Prefix, new_id
 from receiver.loggers import get_logger
-from receiver.schema import Origin
+from receiver.schema import EventState, Origin, events
 from receiver.writer import Writer
 from routers.schema import OPEN_STAGES, objects
 
@@ -39,18 +40,21 @@ if TYPE_CHECKING:
 _log = get_logger(__name__)
 
 LOOK_EVERY = timedelta(seconds=20)
-_ALONE_EVERY = timedelta(minutes=2)  # a call that is no longer on the account's newest page
+# A call that is no longer on the account's newest page is asked for alone; one in a look, and each ever more seldom.
+_ALONE_EVERY = timedelta(minutes=2)
+_ALONE_SELDOM = timedelta(minutes=30)
+_OFTEN = 10  # so many times it is asked as often as that
 _GIVEN_UP_AFTER = timedelta(hours=4)
 _DEADLINE = timedelta(seconds=10)
 # An end must lie so far back: while a call goes on, its beginning and its length so far add up to the present.
 _SURELY_OVER = timedelta(seconds=20)
 _PAGE = 250
 
+# Tags, notes, values and scores are not asked: the post-call may be on its way, and knows them better.
 FIELDS: Sequence[CallField] = (
     *("call_type", "company_id", "company_name", "company_time_zone", "tracker_id", "person_id", "created_at"),
     *("first_call", "prior_calls", "total_calls", "source", "source_name", "medium", "campaign", "keywords", "gclid"),
-    *("landing_page_url", "referring_url", "utm_source", "utm_medium", "utm_campaign", "timeline_url"),
-    *("device_type", "lead_status", "tags", "note", "value"),
+    *("landing_page_url", "referring_url", "utm_source", "utm_medium", "utm_campaign", "timeline_url", "device_type"),
 )
 
 
@@ -85,32 +89,41 @@ class EarlyOutcomes:
         self._account_of = account_of
         self._clients = clients
         self._on_stored = on_stored
-        self._asked_alone: dict[str, datetime] = {}
+        self._alone: dict[str, _Alone] = {}  # by the call's id, ours
 
     async def look(self) -> None:
         """Once: store an event for each open call that is over."""
         now, calls = await self._writer.run(partial(_open_calls, clock=self._clock))
-        self._asked_alone = {call.id: at for call in calls if (at := self._asked_alone.get(call.id)) is not None}
+        self._alone = {call.id: self._alone.get(call.id) or _Alone() for call in calls}
         by_account: dict[str, list[OpenCall]] = {}
         for call in calls:
             account = self._account_of(call.company)
             if account is not None and account in self._clients:
                 by_account.setdefault(account, []).append(call)
-        for account, mine in by_account.items():
-            try:
-                told = await self._told(self._clients[account], mine, now)
-            except CallRailError as error:  # the next look may fare better, and the post-call comes in any case
-                _log.warning("early_outcomes.not_asked", account=account, error=type(error).__name__)
-                continue
-            over = {call.id: (call, row) for call, row in told if is_over(row, now)}
-            if over:
-                await self._writer.run(partial(_store, over=over, now=now))
+        await asyncio.gather(*(self._look_at(account, mine, now) for account, mine in by_account.items()))
+
+    async def _look_at(self, account: str, calls: Sequence[OpenCall], now: datetime) -> None:
+        """One page of the newest calls tells of the open *calls*; of those not on it one is asked for alone."""
+        client = self._clients[account]
+        try:
+            rows, is_all = await self._newest(client, now)
+            await self._note([(call, rows[call.callrail_id]) for call in calls if call.callrail_id in rows], now)
+            missing = [call for call in calls if call.callrail_id not in rows and not is_all]
+            due = [call for call in missing if self._alone[call.id].is_due(now)]
+            if due:
+                await self._ask_alone(client, min(due, key=lambda call: self._alone[call.id].times), now)
+        except CallRailError as error:  # the next look may fare better, and the post-call comes in any case
+            _log.warning("early_outcomes.not_asked", account=account, error=type(error).__name__)
+
+    async def _note(self, told: Sequence[tuple[OpenCall, Mapping[str, Any]]], now: datetime) -> None:
+        over = {call.id: (call, row) for call, row in told if is_over(row, now)}
+        if over:
+            stored = await self._writer.run(partial(_store, over=over, now=now))
+            if stored:
                 self._on_stored()
 
-    async def _told(
-        self, client: CallRail, calls: Sequence[OpenCall], now: datetime
-    ) -> list[tuple[OpenCall, Mapping[str, Any]]]:
-        """What the account tells of its open *calls*: one page of its newest, and singly those that are not on it."""
+    async def _newest(self, client: CallRail, now: datetime) -> tuple[dict[str, Mapping[str, Any]], bool]:
+        """The newest calls by CallRail's id, and whether these are all there are."""
         listing = client.calls.list(
             # A day to spare: the zone is that of the key's user.
             start_date=(now - timedelta(days=1)).date().isoformat(),
@@ -125,22 +138,41 @@ class EarlyOutcomes:
             page = await anext(pages)
         finally:
             await pages.aclose()
-        rows = {row.id: row.told for row in page.rows}
-        found = [(call, rows[call.callrail_id]) for call in calls if call.callrail_id in rows]
-        missing = [call for call in calls if call.callrail_id not in rows and not page.is_last]
-        return found + [pair for call in missing if (pair := await self._alone(client, call, now)) is not None]
+        return {row.id: row.told for row in page.rows if row.id}, page.is_last
 
-    async def _alone(
-        self, client: CallRail, call: OpenCall, now: datetime
-    ) -> tuple[OpenCall, Mapping[str, Any]] | None:
-        asked = self._asked_alone.get(call.id)
-        if asked is not None and now - asked < _ALONE_EVERY:
-            return None
-        self._asked_alone[call.id] = now
+    async def _ask_alone(self, client: CallRail, call: OpenCall, now: datetime) -> None:
+        alone = self._alone[call.id]
+        alone.asked(now)
         try:
-            return call, (await client.calls.get(call.callrail_id, fields=FIELDS, deadline=_DEADLINE)).told
+            told = (await client.calls.get(call.callrail_id, fields=FIELDS, deadline=_DEADLINE)).told
         except NotFound:  # marked as spam, or deleted
-            return None
+            alone.is_gone = True
+        except (
+            UnexpectedAnswer,
+            ServerFault,
+            AnswerLost,
+        ) as error:  # of this one, perhaps; others are asked all the same
+            _log.warning("early_outcomes.not_told", object_id=call.id, error=type(error).__name__)
+        else:
+            await self._note([(call, told)], now)
+
+
+@dataclass
+class _Alone:
+    """How often a call was asked for alone, and when last. One that *is_gone* is not asked for again."""
+
+    times: int = 0
+    last: datetime | None = None
+    is_gone: bool = False
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether it may be asked for; a clock that was set back makes nobody wait for it."""
+        pause = _ALONE_EVERY if self.times < _OFTEN else _ALONE_SELDOM
+        return not self.is_gone and (self.last is None or not self.last <= now < self.last + pause)
+
+    def asked(self, now: datetime) -> None:
+        """It is asked for now."""
+        self.times, self.last = self.times + 1, now
 
 
 def is_over(told: Mapping[str, Any], now: datetime) -> bool:
@@ -152,9 +184,9 @@ def is_over(told: Mapping[str, Any], now: datetime) -> bool:
         return False
     try:
         start = datetime.fromisoformat(begun)
-    except ValueError:
+        return start.tzinfo is not None and start + timedelta(seconds=duration) + _SURELY_OVER <= now
+    except (ValueError, OverflowError):
         return False
-    return start.tzinfo is not None and start + timedelta(seconds=duration) + _SURELY_OVER <= now
 
 
 # --- what is stored --------------------------------------------------------------------------------------------------
@@ -167,8 +199,13 @@ _open = (
 )
 _still_open = (
     select(objects.c.id)
-    .where(*_is_open_call, objects.c.id.in_(bindparam("ids", expanding=True)))
-    .order_by(objects.c.id)
+    .where(
+        *_is_open_call,
+        objects.c.id.in_(bindparam("ids", expanding=True)),
+        # One of which an event waits to be routed may be over, or was told of by us already.
+        ~exists().where(events.c.state == fixed(EventState.RECEIVED), events.c.company == objects.c.company),
+    )
+    .order_by(objects.c.company, objects.c.type, objects.c.object_id)  # as routing locks them
     .with_for_update()
 )
 
@@ -179,13 +216,14 @@ def _open_calls(conn: Connection, *, clock: Clock) -> tuple[datetime, list[OpenC
     return now, [OpenCall(row.id, row.company, row.object_id) for row in rows]
 
 
-def _store(conn: Connection, *, over: Mapping[str, tuple[OpenCall, Mapping[str, Any]]], now: datetime) -> None:
-    """Store an event for each call, by our id, that is open still."""
+def _store(conn: Connection, *, over: Mapping[str, tuple[OpenCall, Mapping[str, Any]]], now: datetime) -> int:
+    """Store an event for each call, by our id, that is open still. How many."""
     ids = list(conn.execute(_still_open, {"ids": list(over)}).scalars())
     insert_events(conn, [_event(*over[own_id], now) for own_id in ids])
+    return len(ids)
 
 
 def _event(call: OpenCall, told: Mapping[str, Any], now: datetime) -> tuple[Any, ...]:
-    body = orjson.dumps(told)
+    body = orjson.dumps({**told, "resource_id": call.callrail_id})  # whatever the API calls it
     request = ReceivedRequest(now, call.company, Kind.API_CALL, "application/json", {}, body)
     return event_row(new_id(Prefix.EVENT), request, hashlib.sha256(body).digest(), None, origin=Origin.API)

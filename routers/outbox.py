@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     bindparam,
+    delete,
     select,
     update,
 )
@@ -25,7 +26,7 @@ from receiver.ids import Prefix, new_id
 from routers.lanes import shift_lanes
 from routers.messages import Amend
 from routers.ordering import Pair, held_back, promote
-from routers.schema import OPEN, DeliveryState, deliveries, transitions
+from routers.schema import IS_WAITING, OPEN, DeliveryState, deliveries, lookups, transitions
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +159,16 @@ def has_spoken(conn: Connection, object_id: str, rules: Collection[str], send: s
 
 
 def shift_open_times(conn: Connection, by: timedelta) -> None:
-    """The clock was set back by *by*: so are the due times and leases of all that is open, and the lanes' pauses."""
+    """The clock was set back by *by*: so are the due times and leases of all that is open or waits for look-ups, and
+    the lanes' pauses."""
     times = (deliveries.c.due_at, deliveries.c.lease_until, deliveries.c.blocks_until)
     for row in conn.execute(select(deliveries.c.id, *times).where(_is_open)):
         shifted = {time.name: row[n] - by for n, time in enumerate(times, 1) if row[n] is not None}
         conn.execute(update(deliveries).where(deliveries.c.id == row.id).values(shifted))
+    waiting = select(transitions.c.id, transitions.c.due_at).where(transitions.c.due_at.is_not(None), IS_WAITING)
+    for id_, due_at in conn.execute(waiting).all():
+        conn.execute(update(transitions).where(transitions.c.id == id_).values(due_at=due_at - by))
+    conn.execute(delete(lookups))  # what holds until a time that is far away now
     shift_lanes(conn, by)
 
 

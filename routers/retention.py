@@ -26,7 +26,7 @@ from receiver.writer import Writer
 from routers.blocks import RetentionConfig
 from routers.lookups.answers import drop_older
 from routers.personal import details_without, without
-from routers.schema import OPEN, attempts, deliveries, retention, transitions, versions
+from routers.schema import OPEN, TransitionState, attempts, deliveries, retention, transitions, versions
 
 RETAIN_EVERY = timedelta(hours=1)
 # A piece is to take a few milliseconds, and whoever waits for the writer gets as much time as it took.
@@ -107,6 +107,12 @@ _with_open = (
     .where(
         transitions.c.object_id.in_(bindparam("objects", expanding=True)),
         deliveries.c.state.in_([fixed(state) for state in OPEN]),
+    )
+    .union(
+        select(transitions.c.object_id).where(
+            transitions.c.object_id.in_(bindparam("objects", expanding=True)),
+            transitions.c.state == fixed(TransitionState.WAITING),
+        )
     )
 )
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, or_, select, update
 
 from receiver.bulk import BulkInsert
 from routers.schema import lookups
@@ -67,24 +67,41 @@ def key_of(name: str, account: str, operation: str, arguments: Mapping[str, Any]
     return hashlib.sha256(asked).hexdigest()
 
 
-def cached(conn: Connection, key: str, now: datetime, since: datetime | None) -> Answer | None:
-    """The answer that still holds, and was given not before *since*."""
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """How new an answer must be: asked not before *answer*, or *none* where it says that there is none."""
+
+    answer: datetime | None = None
+    none: datetime | None = None
+
+    def suits(self, answer: Answer) -> bool:
+        """Whether *answer* is as new as that."""
+        since = self.answer if answer.fields is not None else self.none
+        return since is None or answer.fetched_at >= since
+
+
+ANY_AGE = Fresh()
+
+
+def cached(conn: Connection, key: str, now: datetime, fresh: Fresh = ANY_AGE) -> Answer | None:
+    """The answer that still holds, and is *fresh* enough."""
     row = conn.execute(_held, {"key": key}).first()
     if row is None or row.fetched_at is None or row.expires_at <= now:
         return None
-    if since is not None and row.fetched_at < since:
-        return None
-    return Answer(row.answer, row.fetched_at, row.problem, may_pass=row.may_pass, source=Source.CACHE)
+    answer = Answer(row.answer, row.fetched_at, row.problem, may_pass=row.may_pass, source=Source.CACHE)
+    return answer if fresh.suits(answer) else None
 
 
-def begin(conn: Connection, key: str, name: str, now: datetime, until: datetime, since: datetime | None) -> bool:
+def begin(conn: Connection, key: str, name: str, now: datetime, until: datetime, fresh: Fresh = ANY_AGE) -> bool:
     """Whether we are to ask: nobody has an answer that holds, and nobody else is at it. We have time *until* then."""
     if _insert(conn, [(key, name, until)]):
         return True
-    ended = lookups.c.expires_at <= now
-    if since is not None:
-        ended = or_(ended, lookups.c.fetched_at < since)
-    taken = update(lookups).where(lookups.c.key == key, ended)
+    ended = [lookups.c.expires_at <= now]
+    if fresh.answer is not None:
+        ended.append(and_(lookups.c.fetched_at < fresh.answer, lookups.c.problem.is_(None)))
+    if fresh.none is not None:
+        ended.append(and_(lookups.c.fetched_at < fresh.none, lookups.c.problem.is_not(None)))
+    taken = update(lookups).where(lookups.c.key == key, or_(*ended))
     return conn.execute(taken.values(expires_at=until, fetched_at=None, answer=None, problem=None)).rowcount == 1
 
 
@@ -97,6 +114,16 @@ def keep(conn: Connection, key: str, answer: Answer) -> None:
     values = {"answer": answer.fields, "problem": answer.problem, "may_pass": answer.may_pass}
     times = {"fetched_at": answer.fetched_at, "expires_at": answer.fetched_at + answer.holds}
     conn.execute(update(lookups).where(mine).values(**values, **times))
+
+
+def give_up(conn: Connection, key: str) -> None:
+    """We ask no more, and have no answer."""
+    conn.execute(delete(lookups).where(lookups.c.key == key, lookups.c.fetched_at.is_(None)))
+
+
+def give_up_all(conn: Connection) -> None:
+    """Nobody asks any more: whoever did has ended."""
+    conn.execute(delete(lookups).where(lookups.c.fetched_at.is_(None)))
 
 
 def drop_expired(conn: Connection, now: datetime) -> int:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
@@ -22,13 +24,15 @@ from callrail.exceptions import (
     RateLimited,
     ServerFault,
     Unauthorized,
+    UnexpectedAnswer,
 )
 from callrail.payload import object_id
 from receiver.clock import Clock
 from receiver.columns import json_text
+from receiver.exceptions import DatabaseUnavailable
 from receiver.loggers import get_logger
 from receiver.writer import Writer
-from routers.lookups.answers import Answer, Reach, Source, begin, cached, keep, key_of
+from routers.lookups.answers import Answer, Fresh, Reach, Source, begin, cached, give_up, keep, key_of
 from routers.lookups.definitions import About, Lookup, OnFailure
 from routers.rules.answers import LOOKUP
 
@@ -59,13 +63,17 @@ class Question:
     @property
     def key(self) -> str:
         """Under which its answer is found."""
-        thing = object_id(dict(self.about.facts)) if self.lookup.narrow is not None else None
+        thing = object_id(dict(self.about.facts)) if self.lookup.is_for_one_thing else None
         return key_of(self.lookup.name, self.account, self.lookup.operation, self.arguments, thing)
 
     @property
-    def since(self) -> datetime | None:
-        """An answer that is older does not tell what is asked."""
-        return self.about.told_at if self.lookup.is_of_itself else None
+    def fresh(self) -> Fresh:
+        """How new an answer must be to tell what is asked."""
+        told_at = self.about.told_at
+        return Fresh(
+            told_at if self.lookup.is_of_itself else None,
+            told_at if self.lookup.is_of_itself or self.lookup.is_for_one_thing else None,
+        )
 
 
 class Lookups:
@@ -100,7 +108,7 @@ class Lookups:
         found: dict[str, Answer] = {}
         for name in names:
             question = self._question(name, about, now)
-            answer = question if isinstance(question, Answer) else cached(conn, question.key, now, question.since)
+            answer = question if isinstance(question, Answer) else cached(conn, question.key, now, question.fresh)
             if answer is None and isinstance(question, Question):
                 answer = self._while_down(question, now)
             if answer is not None and not (answer.may_pass and self._waits(name)):
@@ -111,7 +119,8 @@ class Lookups:
         """The failure of a moment ago that would be that of *question* too; None if there is none."""
         for key in ((question.account, question.lookup.name), (question.account, None)):
             failed = self._down.get(key)
-            if failed is not None and failed.holds is not None and failed.fetched_at + failed.holds > now:
+            # A clock that was set back makes nobody wait for it.
+            if failed is not None and failed.holds and failed.fetched_at <= now < failed.fetched_at + failed.holds:
                 return replace(failed, fetched_at=now, holds=None, source=Source.NOT_ASKED)
         return None
 
@@ -130,7 +139,7 @@ class Lookups:
             return question
         if (others := self._asking.get(question.key)) is not None:
             answer = await asyncio.shield(others)
-            if question.since is None or answer.fetched_at >= question.since:
+            if question.fresh.suits(answer):
                 return answer
         return await asyncio.shield(self._begun(question))
 
@@ -159,34 +168,35 @@ class Lookups:
         return Question(lookup, account, arguments, about)
 
     async def _ask_once(self, question: Question, key: str) -> Answer:
-        """Ask, or wait for whoever asks the same."""
+        """Ask, or wait for whoever asks the same; if they are never heard of again, until their time is over."""
         lookup, clock = question.lookup, self._clock
-        until: datetime | None = None
 
         def step(conn: Connection) -> tuple[Answer | None, bool, datetime]:
             now = clock.now(conn)
-            if (answer := cached(conn, key, now, question.since)) is not None:
+            if (answer := cached(conn, key, now, question.fresh)) is not None:
                 return answer, False, now
             given = now + lookup.settings.deadline + _MARGIN
-            return None, begin(conn, key, lookup.name, now, given, question.since), now
+            return None, begin(conn, key, lookup.name, now, given, question.fresh), now
 
         while True:
             answer, is_ours, now = await self._writer.run(step)
-            until = until or now + lookup.settings.deadline
             if answer is None and not is_ours:
                 answer = self._while_down(question, now)
             if answer is not None:
                 return answer
             if is_ours:
                 break
-            if now >= until:
-                return _not_asked("another process still asks", now, may_pass=True)
             await asyncio.sleep(_ASK_AGAIN)
-        answer = self._while_down(question, now)
-        if answer is None:
-            answer = await self._request(question, now)
-            self._note_failure(question, answer)
-        await self._writer.run(lambda conn: keep(conn, key, answer))
+        try:
+            answer = self._while_down(question, now)
+            if answer is None:
+                answer = await self._request(question, now)
+                self._note_failure(question, answer)
+        except asyncio.CancelledError:  # an orderly end: who comes next need not wait for us
+            with contextlib.suppress(DatabaseUnavailable):
+                await self._writer.run(partial(give_up, key=key))
+            raise
+        await self._writer.run(partial(keep, key=key, answer=answer))
         return answer
 
     async def _request(self, question: Question, now: datetime) -> Answer:
@@ -198,9 +208,11 @@ class Lookups:
             json_text(_as_deep_as_it_gets(fields))  # what cannot be kept is no answer
         except (CallRailError, TimeoutError) as error:
             return _failed(question.lookup, error, now)
+        except DatabaseUnavailable:  # in which the allowance is counted; whoever waits tries again
+            raise
         except Exception as error:
             _log.exception("lookups.failed", name=question.lookup.name, error=type(error).__name__)
-            return Answer(None, now, f"its answer cannot be read ({type(error).__name__})", _DOWN_HOLDS)
+            return Answer(None, now, f"its answer cannot be read ({type(error).__name__})", _DOWN_HOLDS, may_pass=True)
         return Answer(fields, now, holds=settings.ttl)
 
     async def _told(self, question: Question) -> Mapping[str, Any]:
@@ -216,6 +228,8 @@ class Lookups:
                 await pages.aclose()
             return {call.operation.rows: [row.told for row in page.rows], "total_records": page.total}
         answer: Mapping[str, Any] = (await told).told
+        if not answer:
+            raise UnexpectedAnswer(f"GET {question.lookup.operation}", 200, "nothing is told")
         return answer
 
 

@@ -185,6 +185,7 @@ _LEAD_TIMELINE = Lookup(
             lambda told: sum(event.get("answered") is True for event in _events(told, "call")),
         ),
     ),
+    is_for_one_thing=True,
 )
 
 
@@ -262,6 +263,7 @@ _PREVIOUS_CALLS = Lookup(
         ),
     ),
     narrow=_earlier,
+    is_for_one_thing=True,
 )
 
 # --- the number, the company, the conversation -----------------------------------------------------------------------

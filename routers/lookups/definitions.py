@@ -65,7 +65,9 @@ class Lookup:
         needs: The facts that *arguments* reads; where one can never be told, it cannot be looked up.
         arguments: What the operation is called with, of facts and of today's date; None where a fact is not told.
         fields: What the answer tells, by name.
-        narrow: What of an answer counts for the facts of one thing; such an answer is of use for that thing alone.
+        narrow: What of an answer counts for the facts of one thing.
+        is_for_one_thing: Whether an answer is of use for the thing alone that it was asked about, and where there was
+            none, for one event about it.
         is_prepared: Whether CallRail prepares it first, so that a 404 may pass.
         is_of_itself: Whether it asks for the very thing that an event tells of; what was answered before that event
             then holds no longer.
@@ -80,6 +82,7 @@ class Lookup:
     fields: Mapping[str, AnswerField]
     settings: Settings = field(default_factory=Settings)
     narrow: Callable[[Told, Facts], Told] | None = None
+    is_for_one_thing: bool = False
     is_prepared: bool = False
     is_of_itself: bool = False
     plan: str = ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,7 +27,8 @@ from receiver.exceptions import DatabaseUnavailable
 from receiver.loggers import get_logger
 from receiver.writer import Writer
 from routers.deciding import Decider, Looking
-from routers.lookups.answers import Answer
+from routers.lifecycle import Outcome, Stage
+from routers.lookups.answers import Answer, give_up_all
 from routers.lookups.asking import Lookups
 from routers.lookups.definitions import About, OnFailure
 from routers.objects import HOLDS_BACK, TransitionRow
@@ -44,7 +46,8 @@ from routers.zones import told_zones
 _log = get_logger(__name__)
 
 POLL = timedelta(seconds=1)
-LEASE = timedelta(seconds=60)
+LEASE = timedelta(seconds=15)
+_RENEW_EVERY = timedelta(seconds=5)
 _AT_ONCE = 20  # of one company, about: whoever asks another account is not held up by one that hangs
 # With on_failure: wait. The last is repeated until the look-up's own time is over.
 _TRY_AGAIN = (timedelta(seconds=10), timedelta(seconds=30), timedelta(minutes=1), timedelta(minutes=2))
@@ -84,6 +87,7 @@ class Waiting:
         self._wake = asyncio.Event()
         self._stopping = False
         self._under_way: dict[str, _UnderWay] = {}
+        self._renewed_at = time.monotonic()
 
     def hint(self) -> None:
         """Something waits."""
@@ -97,13 +101,14 @@ class Waiting:
     async def start(self, *, alone: bool) -> None:
         """Take back what an earlier process had taken, when this one is *alone*."""
         if alone:
-            await self._writer.run(lambda conn: conn.execute(_due_now, {"now": self._clock.now(conn)}))
+            await self._writer.run(partial(_take_back_all, clock=self._clock))
 
     async def run(self) -> None:
         """Decide until `stop`, then let what is under way end."""
         while not self._stopping:
             self._wake.clear()
             try:
+                await self._renew()
                 await self._take_up()
             except DatabaseUnavailable:
                 pass  # the writer has said so
@@ -118,6 +123,13 @@ class Waiting:
         await asyncio.gather(*(under_way.task for under_way in left.values()), return_exceptions=True)
         with contextlib.suppress(DatabaseUnavailable):  # the next one finds them due, and need not wait for us
             await self._writer.run(partial(_give_back, object_ids=list(left), clock=self._clock))
+
+    async def _renew(self) -> None:
+        """What we are at takes as long as it takes; who never comes back is waited for no longer than the lease."""
+        if self._under_way and time.monotonic() - self._renewed_at > _RENEW_EVERY.total_seconds():
+            self._renewed_at = time.monotonic()
+            under_way = list(self._under_way)
+            await self._writer.run(partial(_put_off, object_ids=under_way, by=LEASE, clock=self._clock))
 
     async def _take_up(self) -> None:
         while not self._stopping:
@@ -154,19 +166,22 @@ class Waiting:
     async def _ask_and_decide(self, object_id: str) -> None:
         """Ask for what is missing, and decide."""
         asked: dict[str, Answer] = {}
+        event_id: str | None = None
         while True:
-            step = await self._writer.run(partial(self._try, object_id=object_id, asked=asked))
+            step = await self._writer.run(partial(self._try, object_id=object_id, asked=asked, event_id=event_id))
             if step.told:
                 self.on_deliveries(step.told)
             if step.blocked:
                 await self._writer.run(partial(promote, pairs=step.blocked))
             if step.about is None:
                 return
+            if step.event_id != event_id:  # what was asked for another one does not tell
+                event_id, asked = step.event_id, {}
             names = sorted(step.missing)
             answers = await asyncio.gather(*(self._lookups.ask(name, step.about, step.now) for name in names))
             found = dict(zip(names, answers, strict=True))
             if (again_in := self._wait_for(found, step.waiting_for)) is not None:
-                await self._writer.run(partial(_put_off, object_id=object_id, by=again_in, clock=self._clock))
+                await self._writer.run(partial(_put_off, object_ids=[object_id], by=again_in, clock=self._clock))
                 return
             asked |= found
 
@@ -180,8 +195,8 @@ class Waiting:
                 times.append(min(again_after(waited), left))
         return min(times, default=None)
 
-    def _try(self, conn: Connection, *, object_id: str, asked: Mapping[str, Answer]) -> _Step:
-        """Decide with what was *asked* for so far, or say what is missing; one transaction."""
+    def _try(self, conn: Connection, *, object_id: str, asked: Mapping[str, Answer], event_id: str | None) -> _Step:
+        """Decide with what was *asked* for *event_id* so far, or say what is missing; one transaction."""
         now = self._clock.now(conn)
         life = _locked_life(conn, object_id)
         rows = list(takewhile(lambda row: row.event_id == life.waiting[0].event_id, life.waiting))
@@ -190,16 +205,21 @@ class Waiting:
         if life.erased:
             _end(conn, rows)
             return _Step(now)
-        past = [row for row in life.rows if row.id < rows[0].id]
+        past = [row for row in life.rows if row.version < rows[0].version]
         # All that the event brought about counts for what was before it, also what was superseded at once.
         siblings = [row for row in life.rows if (row.event_id, row.version) == (rows[0].event_id, rows[0].version)]
         occasion = occasion_of(siblings, past, is_matched=life.is_matched, now=now)
-        looking = _Noticing(looking_in(conn, self._lookups, self._needs, self._clock, asked))
+        if any(row.name == Transition.CALL_ENDED for row in rows):
+            # Its end tells no outcome that is known to be wrong by now.
+            occasion = replace(occasion, after=occasion.after._replace(outcome=life.outcome))
+        just_asked = asked if rows[0].event_id == event_id else {}
+        looking = _Noticing(looking_in(conn, self._lookups, self._needs, self._clock, just_asked))
         zones = {**told_zones(conn), **self._zones}
         decider = Decider(self._rules, zones, partial(has_spoken, conn), looking.looking)
-        decided = decider.ask(occasion, [_row(row) for row in rows])
+        decided = decider.ask(occasion, [_row(row, life.stage) for row in rows])
         if decided.waits:
-            return _Step(now, looking.about, looking.missing, waiting_for=now - rows[0].created_at)
+            waiting_for = now - rows[0].created_at
+            return _Step(now, looking.about, looking.missing, rows[0].event_id, waiting_for=waiting_for)
         _set_decided(conn, [_values(row) for row in decided.transitions])
         conn.execute(update(objects).where(objects.c.id == object_id).values(matched=decided.is_matched))
         corrections = [decided.correction] if decided.correction is not None else []
@@ -228,6 +248,7 @@ class _Step:
     now: datetime
     about: About | None = None
     missing: frozenset[str] = frozenset()
+    event_id: str | None = None
     waiting_for: timedelta = timedelta(0)
     told: frozenset[str] = frozenset()
     blocked: set[Pair] = field(default_factory=set)
@@ -281,7 +302,7 @@ _due = (
 _due_now = (
     update(transitions).where(_is_waiting, transitions.c.due_at > bindparam("now")).values(due_at=bindparam("now"))
 )
-_life = LIVES.add_columns(transitions.c.state, objects.c.matched)
+_life = LIVES.add_columns(objects.c.matched, objects.c.stage.label("present_stage"))
 _set_decided = BulkUpdate(
     transitions,
     transitions.c.state,
@@ -318,8 +339,13 @@ def _give_back(conn: Connection, *, object_ids: Sequence[str], clock: Clock) -> 
     conn.execute(mine.values(due_at=clock.now(conn)))
 
 
-def _put_off(conn: Connection, *, object_id: str, by: timedelta, clock: Clock) -> None:
-    mine = update(transitions).where(transitions.c.object_id == object_id, _is_waiting)
+def _take_back_all(conn: Connection, *, clock: Clock) -> None:
+    conn.execute(_due_now, {"now": clock.now(conn)})
+    give_up_all(conn)
+
+
+def _put_off(conn: Connection, *, object_ids: Sequence[str], by: timedelta, clock: Clock) -> None:
+    mine = update(transitions).where(transitions.c.object_id.in_(object_ids), _is_waiting)
     conn.execute(mine.values(due_at=clock.now(conn) + by))
 
 
@@ -331,26 +357,37 @@ class _Life:
     waiting: Sequence[Row[Any]]
     is_matched: bool
     erased: bool
+    stage: Stage
+    outcome: Outcome | None
 
 
 def _locked_life(conn: Connection, object_id: str) -> _Life:
     conn.execute(select(objects.c.id).where(objects.c.id == object_id).with_for_update())
     rows = conn.execute(_life, {"ids": [object_id]}).all()
-    waiting = [row for row in rows if row.state == TransitionState.WAITING]
-    return _Life(rows, waiting, rows[0].matched, rows[0].erased_at is not None)
+    waiting = sorted((row for row in rows if row.state == TransitionState.WAITING), key=lambda row: row.version)
+    first = rows[0]
+    outcome = Outcome(first.present_outcome) if first.present_outcome else None
+    stage = Stage[first.present_stage.upper()]
+    return _Life(rows, waiting, first.matched, first.erased_at is not None, stage, outcome)
 
 
-def _row(row: Row[Any]) -> TransitionRow:
-    """The transition to be decided."""
+# What is over once an object is so far, and told to nobody then.
+_OVER_AT = {Transition.CALL_RINGING: Stage.ROUTED, Transition.CALL_ROUTED: Stage.ENDED}
+
+
+def _row(row: Row[Any], stage: Stage) -> TransitionRow:
+    """The transition to be decided, of an object that is at *stage* by now."""
+    name = Transition(row.name)
+    is_over = name in _OVER_AT and stage >= _OVER_AT[name]
     return TransitionRow(
         id=row.id,
         object_id=row.object_id,
         company=row.company,
-        name=Transition(row.name),
+        name=name,
         event_id=row.event_id,
         occurred_at=row.occurred_at,
         created_at=row.created_at,
-        state=TransitionState.ROUTED,
+        state=TransitionState.SUPERSEDED if is_over else TransitionState.ROUTED,
         version=row.version,
         details=row.details,
         n=row.n,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import random
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -88,9 +89,16 @@ class Load:
 
 
 def a_free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """A port to be named, below those that the system gives out by itself: while nobody listens there, no server of
+    another test may get it, and answer in its place."""
+    for port in random.sample(range(20_000, 32_000), 1_000):
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:  # somebody has it
+                continue
+            return port
+    raise AssertionError("no port is free")
 
 
 def more_than(load: Load, count: int) -> Callable[[], bool]:

@@ -266,7 +266,7 @@ async def test_the_job_removes_all_that_is_too_old(database_url: str) -> None:
         put(database, calls=2)
         with database.writing.begin() as conn:
             for name, days in (("company", 29), ("tracker", 31)):  # however long an answer would hold
-                begin(conn, name, name, LATER, LATER, None)
+                begin(conn, name, name, LATER, LATER)
                 keep(conn, name, Answer({}, LATER - timedelta(days=days), holds=timedelta(days=400)))
         writer = Writer(database, insert_events)
         writer.start()

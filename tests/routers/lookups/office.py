@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,7 @@ class Office:
 
 
 def _is_put_off(row: Row[Any]) -> bool:
-    return bool(LEASE / 12 < row.due_at - row.created_at < LEASE / 2)
+    return bool(timedelta(seconds=9) < row.due_at - row.created_at < LEASE - timedelta(seconds=2))
 
 
 def body_of(call: Any) -> dict[str, Any]:

@@ -283,6 +283,5 @@ async def test_two_dispatchers_decide_what_an_intake_left_waiting(office_on_post
         await office.post_call(office.a_call())
     async with office.open(Role.DISPATCH):
         await office.until_asked("trackers")
-    office.forget_answers()
     async with office.open(Role.DISPATCH):
         await office.until_told(1)
