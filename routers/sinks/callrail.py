@@ -62,6 +62,7 @@ OF_THE_THING = {"call_id": "call", "form_id": "form"}
 # CallRail may show a thing a little later than its webhook tells of it.
 _MAY_COME = timedelta(hours=1)
 _BUSY = timedelta(minutes=1)
+_NO_DATABASE = "the database does not answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,23 +216,26 @@ class CallRailSink:
         try:
             if await self._is_so(client, given):
                 return Delivered("it was so already")
+            await self._keep(acting, given, message)
+        except DatabaseUnavailable:
+            return Retry(_NO_DATABASE, is_ours=True)
         except CallRailError as error:  # nothing was written
             return self._outcome_of(error, given, message, is_repeatable=True)
+        is_repeatable = _is_repeatable(self._operation, given)
         try:
-            return await self._do(client, acting, given, message)
-        except DatabaseUnavailable:
-            return Retry("the database does not answer", is_ours=True)
+            told = await self._call(client, self._operation.verb, given)
+        except DatabaseUnavailable:  # which counts the allowance before the request, and learns of it after
+            return Retry(_NO_DATABASE, is_ours=True) if is_repeatable else Uncertain(_NO_DATABASE)
         except CallRailError as error:
-            is_repeatable = _is_repeatable(self._operation, given)
             return self._outcome_of(error, given, message, is_repeatable=is_repeatable)
+        found = getattr(told, "id", None)
+        return Delivered("done", remote_id=str(found) if found else None)
 
-    async def _do(self, client: CallRail, acting: Acting, given: dict[str, Any], message: Message) -> Outcome:
+    async def _keep(self, acting: Acting, given: Mapping[str, Any], message: Message) -> None:
+        """Keep what is about to be written, for its echo."""
         if self._operation.name == "calls.update":
             written = {name: value for name, value in given.items() if name != "call_id"}
             await acting.keep(message.company, str(given["call_id"]), written)
-        told = await self._call(client, self._operation.verb, given)
-        found = getattr(told, "id", None)
-        return Delivered("done", remote_id=str(found) if found else None)
 
     async def _call(self, client: CallRail, verb: str, given: Mapping[str, Any]) -> Any:
         resource = getattr(client, self._operation.resource)

@@ -8,13 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from callrail.budgets import InMemoryBudgets, Told
+from callrail.client import CallRail
+from callrail.request import Budget
+from receiver.exceptions import DatabaseUnavailable
 from routers.config import check_config
 from routers.fake_callrail import faults
+from routers.outcomes import Outcome, Retry, Uncertain
 from routers.schema import own_writes
+from routers.sinks.callrail import Acting, CallRailConfig
+from routers.templates import built_in_templates, render
 from tests.routers.lookups.office import Office, an_office, body_of
 from tests.routers.running import SECRETS, run
-from tests.routers.store import opened, real_clock, rows_of
+from tests.routers.store import a_delivery, opened, real_clock, rows_of
 from tests.routers.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -186,6 +194,37 @@ async def test_a_text_of_which_the_answer_is_lost_is_held(office: Office) -> Non
         delivery = await until_over(office, "uncertain")
 
     assert delivery.state == "uncertain"
+    assert len(written(office)) == 1
+
+
+class WithoutDatabase(InMemoryBudgets):
+    """An allowance in a database that fails once CallRail has answered."""
+
+    async def learn(self, account: str, budget: Budget, told: Told) -> None:
+        raise DatabaseUnavailable("gone")
+
+
+@pytest.mark.parametrize(("sink", "outcome"), [(TEXTS, Uncertain), (TAGS, Retry)], ids=["text", "tags"])
+async def test_a_database_that_fails_after_the_answer_sends_no_text_twice(
+    office: Office, sink: str, outcome: type[Outcome]
+) -> None:
+    """Whether it was sent nobody can tell any more; a tag is written again, or found to be there."""
+    told = {"x-rate-limit-hourly-allowed": "150", "x-rate-limit-hourly-used": "1"}
+    for method in ("POST", "PUT"):
+        office.fake.faults.add(method, "*", faults.status(200, {"id": "X"}, told), times=5)
+    call = office.a_call()
+    fields = body_of(call) | {"tracking_phone_number": call.tracker["tracking_numbers"][0]}
+    message = render(a_delivery(fields, callrail_id=call.id), built_in_templates())
+    budgets = WithoutDatabase()
+
+    async def keep(_company: str, _call_id: str, _written: object) -> None:
+        """Nothing is heard of it."""
+
+    async with CallRail(office.fake.world.key, office.account.id, base_url=office.url, budgets=budgets) as client:
+        config = CallRailConfig.model_validate(yaml.safe_load(sink))
+        found = await config.build(Acting(lambda _company, _account: client, keep)).deliver(message)
+
+    assert isinstance(found, outcome), found
     assert len(written(office)) == 1
 
 
