@@ -329,11 +329,12 @@ def insert_transitions(conn: Connection, rows: Iterable[TransitionRow]) -> None:
 # What waits for look-ups holds back what is about the same person for so long; what is of the same object, until it is
 # decided.
 HOLDS_BACK = timedelta(minutes=2)
-_is_waiting = transitions.c.state == fixed(TransitionState.WAITING)
-_anything_waits = select(exists().where(_is_waiting))
+# With the constant written out, as the partial indexes have it.
+is_waiting = transitions.c.state == fixed(TransitionState.WAITING)
+_anything_waits = select(exists().where(is_waiting))
 _order_key_waits = select(
     exists().where(
-        _is_waiting, transitions.c.order_key == bindparam("order_key"), transitions.c.created_at > bindparam("since")
+        is_waiting, transitions.c.order_key == bindparam("order_key"), transitions.c.created_at > bindparam("since")
     )
 )
 

@@ -31,7 +31,7 @@ from routers.lifecycle import Outcome, Stage
 from routers.lookups.answers import Answer, give_up_all
 from routers.lookups.asking import Lookups
 from routers.lookups.definitions import About, OnFailure
-from routers.objects import HOLDS_BACK, TransitionRow
+from routers.objects import HOLDS_BACK, TransitionRow, is_waiting
 from routers.ordering import Pair, promote
 from routers.outbox import has_spoken
 from routers.redeciding import LIVES, occasion_of
@@ -280,13 +280,12 @@ class _Noticing:
 
 # --- the rows --------------------------------------------------------------------------------------------------------
 
-_is_waiting = transitions.c.state == fixed(TransitionState.WAITING)
 _earlier = transitions.alias("earlier")
 _is_before = (_earlier.c.state == fixed(TransitionState.WAITING), _earlier.c.id < transitions.c.id)
 _due = (
     select(transitions.c.id, transitions.c.object_id, transitions.c.company)
     .where(
-        _is_waiting,
+        is_waiting,
         transitions.c.due_at <= bindparam("now"),
         transitions.c.object_id.not_in(bindparam("under_way", expanding=True)),
         transitions.c.company.not_in(bindparam("full", expanding=True)),
@@ -300,7 +299,7 @@ _due = (
     .with_for_update(skip_locked=True)
 )
 _due_now = (
-    update(transitions).where(_is_waiting, transitions.c.due_at > bindparam("now")).values(due_at=bindparam("now"))
+    update(transitions).where(is_waiting, transitions.c.due_at > bindparam("now")).values(due_at=bindparam("now"))
 )
 _life = LIVES.add_columns(objects.c.matched, objects.c.stage.label("present_stage"))
 _set_decided = BulkUpdate(
@@ -329,13 +328,13 @@ def _take(
     asked = {"now": now, "since": now - HOLDS_BACK, "limit": limit, "under_way": under_way, "full": full}
     rows = conn.execute(_due, asked).all()
     if rows:
-        taken = update(transitions).where(transitions.c.id.in_([row.id for row in rows]), _is_waiting)
+        taken = update(transitions).where(transitions.c.id.in_([row.id for row in rows]), is_waiting)
         conn.execute(taken.values(due_at=now + LEASE))
     return rows
 
 
 def _give_back(conn: Connection, *, object_ids: Sequence[str], clock: Clock) -> None:
-    mine = update(transitions).where(transitions.c.object_id.in_(object_ids), _is_waiting)
+    mine = update(transitions).where(transitions.c.object_id.in_(object_ids), is_waiting)
     conn.execute(mine.values(due_at=clock.now(conn)))
 
 
@@ -345,7 +344,7 @@ def _take_back_all(conn: Connection, *, clock: Clock) -> None:
 
 
 def _put_off(conn: Connection, *, object_ids: Sequence[str], by: timedelta, clock: Clock) -> None:
-    mine = update(transitions).where(transitions.c.object_id.in_(object_ids), _is_waiting)
+    mine = update(transitions).where(transitions.c.object_id.in_(object_ids), is_waiting)
     conn.execute(mine.values(due_at=clock.now(conn) + by))
 
 

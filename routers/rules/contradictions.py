@@ -220,3 +220,13 @@ def _texts(asked: Sequence[_Line], written: Sequence[object], values: Collection
     if not _PARTS.isdisjoint(_keys(written)):
         return None
     return [None, _OTHER, *values, *(text for text in _scalars(written) if isinstance(text, str))]
+
+
+def lines_of(block: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The lines of *block*; those in an `all` count as if they stood by themselves."""
+    for name, wanted in block.items():
+        if name == "all" and isinstance(wanted, list):
+            for part in wanted:
+                yield from lines_of(part)
+        else:
+            yield name, wanted

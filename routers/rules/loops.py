@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from routers.complaints import Complaints
 from routers.rules.compiling import Placed
+from routers.rules.contradictions import lines_of
 from routers.rules.ruleset import RuleSet
 from routers.transitions import Transition
 
@@ -98,17 +98,8 @@ def _asks_for_others(placed: Placed, transition: Transition, done: Does) -> bool
         return False
     return any(
         isinstance(wanted, Mapping) and wanted.keys() & _OF_CHANGES and name not in done.parameters
-        for name, wanted in _lines(placed.written.if_)
+        for name, wanted in lines_of(placed.written.if_)
     )
-
-
-def _lines(block: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, wanted in block.items():
-        if name == "all" and isinstance(wanted, list):
-            for part in wanted:
-                yield from _lines(part)
-        else:
-            yield name, wanted
 
 
 def _way_back(rule: str, edges: Mapping[str, Sequence[_Step]]) -> list[_Step] | None:

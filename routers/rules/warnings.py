@@ -12,7 +12,7 @@ from routers.blocks import ExceptCompanies
 from routers.complaints import Complaints
 from routers.lifecycle import INBOUND_OUTCOMES
 from routers.rules.compiling import Placed, some
-from routers.rules.contradictions import Warned, contradictions, covers
+from routers.rules.contradictions import Warned, contradictions, covers, lines_of
 from routers.rules.ruleset import OnLate, Rule, RuleSet
 from routers.transitions import INSTALLATION, OF_THE_INSTALLATION, Transition
 
@@ -121,23 +121,13 @@ class _Stops:
 
 def _fires_with(stopping: Placed, placed: Placed) -> bool:
     """Whether *stopping* fires wherever *placed* would: it asks no more, and excepts no more."""
-    asked, excepted = list(_lines(placed.written.if_)), placed.written.unless
+    asked, excepted = list(lines_of(placed.written.if_)), placed.written.unless
     return all(
         any(name == other and covers(wanted, narrow, name) for other, narrow in asked)
-        for name, wanted in _lines(stopping.written.if_)
+        for name, wanted in lines_of(stopping.written.if_)
     ) and all(
         name in excepted and covers(excepted[name], wanted, name) for name, wanted in stopping.written.unless.items()
     )
-
-
-def _lines(block: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The lines of *block*; those in an `all` count as if they stood by themselves."""
-    for name, wanted in block.items():
-        if name == "all" and isinstance(wanted, list):
-            for part in wanted:
-                yield from _lines(part)
-        else:
-            yield name, wanted
 
 
 def _behind(behind: Collection[Placed], placed: Placed) -> Warned:

@@ -29,7 +29,7 @@ from callrail.exceptions import (
     Unauthorized,
     UnexpectedAnswer,
 )
-from callrail.parameter import Parameter, Place, kinds_in, wrong
+from callrail.parameter import Place, kinds_in, wrong
 from receiver.exceptions import DatabaseUnavailable
 from receiver.positioned_yaml import Loc
 from routers.audience import Audience
@@ -261,7 +261,18 @@ class CallRailSink:
         missing = [each.name for each in self._operation.parameters.values() if each.is_required]
         if lost := [name for name in missing if name not in given]:
             return Rejected(f"CallRail did not tell what is needed for {', '.join(lost)}")
-        return given
+        return self._typed(given)
+
+    def _typed(self, given: Mapping[str, Any]) -> dict[str, Any] | Rejected:
+        """*given* as what the operation takes: a template writes texts, also for numbers and for true and false."""
+        typed = {}
+        for name, value in given.items():
+            parameter = self._operation.parameters[name]
+            try:
+                typed[name] = parameter.check.validate_python(value)
+            except ValidationError as error:
+                return Rejected(f"it cannot be sent: {name} {wrong(parameter, value, error)}")
+        return typed
 
     async def _is_so(self, client: CallRail, given: Mapping[str, Any]) -> bool:
         """Whether the API tells already what is to be written; False where it cannot be asked."""
@@ -271,7 +282,7 @@ class CallRailSink:
             return False
         wanted = {name: value for name, value in given.items() if name not in (*path, "append_tags")}
         asked: dict[str, Any] = {name: given[name] for name in path}
-        if "fields" in get.parameters and (more := wanted.keys() & set(_choices(get.parameters["fields"]))):
+        if "fields" in get.parameters and (more := wanted.keys() & set(get.parameters["fields"].choices)):
             asked["fields"] = sorted(more)
         try:
             told = (await self._call(client, "get", asked)).told
@@ -319,10 +330,6 @@ class CallRailSink:
 
 def _without_empty(value: Any) -> Any:
     return [item for item in value if item != ""] if isinstance(value, list) else value
-
-
-def _choices(parameter: Parameter) -> Sequence[str]:
-    return parameter.choices
 
 
 def _is_told(told: Any, name: str, wanted: Any, *, adds: bool) -> bool:

@@ -92,6 +92,18 @@ async def test_what_is_so_already_is_not_written_again(office: Office) -> None:
     assert written(office) == []
 
 
+async def test_what_a_template_says_of_true_and_false_counts(office: Office) -> None:
+    """`False` is a text that is not empty; taken for true, nothing would be replaced."""
+    write(office, TAGS.replace("append_tags: true", "append_tags: '{{ first_call }}'"))
+    call = office.a_call()
+    call.tags = ("missed", "other")
+    async with office.open():
+        await office.post_call(call, first_call=False)
+        await until_over(office)
+
+    assert tags_of(call) == {"missed"}
+
+
 async def test_note_score_and_name_are_told_by_templates(office: Office) -> None:
     write(
         office,
