@@ -232,13 +232,11 @@ class Operation:
         Raises:
             InvalidRequest: A value is not one CallRail knows.
         """
+        values = self.checked(given)
         path: dict[str, str] = {"account_id": quote(account_id, safe="{}")}
         query: list[tuple[str, str]] = []
         body: dict[str, Any] = {}
         files: dict[str, Path] = {}
-        values = {name: self._checked(each, given[name]) for name, each in self.parameters.items() if name in given}
-        extra = given.get("extra_params") or {}
-        self._require_rules(values, extra)
         for name, value in values.items():
             parameter = self.parameters[name]
             if parameter.place is Place.PATH:
@@ -249,6 +247,7 @@ class Operation:
                 files[parameter.official] = value
             else:
                 body[parameter.official] = value
+        extra = given.get("extra_params") or {}
         if self.writes:
             body |= extra
         else:
@@ -270,11 +269,30 @@ class Operation:
             raise InvalidRequest(f"{self.name}: a text holds half a character, which cannot be sent") from None
         return request
 
-    def _require_rules(self, values: Mapping[str, Any], extra: Mapping[str, Any]) -> None:
+    def checked(self, given: Mapping[str, Any], *, unknown: AbstractSet[str] = frozenset()) -> dict[str, Any]:
+        """The parameters among *given*, as of `given()`, each as it is sent. Whether any is missing is not asked.
+
+        Args:
+            unknown: Names of those that will be something else when it is called: only that they are given counts.
+
+        Raises:
+            InvalidRequest: A value is not one CallRail knows, or does not go with another one.
+        """
+        values = {
+            name: given[name] if name in unknown else self._checked(each, given[name])
+            for name, each in self.parameters.items()
+            if name in given
+        }
+        self._require_rules(values, given.get("extra_params") or {}, unknown)
+        return values
+
+    def _require_rules(self, values: Mapping[str, Any], extra: Mapping[str, Any], unknown: AbstractSet[str]) -> None:
         """Hold *values* against the rules, but those about a parameter of which *extra* knows better."""
         for rule in (*self.rules, *self._common_rules):
             about = [self.parameters[name] for name in inspect.signature(rule).parameters]
             if any(each.official in extra for each in about):
+                continue
+            if not unknown.isdisjoint(each.name for each in about) and rule not in _rules_of_presence:
                 continue
             if (broken := rule(**{each.name: values.get(each.name, UNSET) for each in about})) is not None:
                 raise InvalidRequest(f"{self.name}: {broken}")
@@ -296,6 +314,16 @@ class Operation:
             raise InvalidRequest(f"{self.name}: {parameter.name} {wrong(parameter, value, error)}") from None
 
 
+_rules_of_presence: set[Rule] = set()
+
+
+def of_presence(rule: Rule) -> Rule:
+    """Declares that *rule* asks only which parameters are given, and not what they are."""
+    _rules_of_presence.add(rule)
+    return rule
+
+
+@of_presence
 def _order_needs_sort(sort: object, order: object) -> str | None:
     return None if order is UNSET or sort is not UNSET else "order needs sort: CallRail ignores it otherwise"
 

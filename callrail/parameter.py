@@ -95,12 +95,12 @@ def wrong(parameter: Parameter, value: Any, error: ValidationError) -> str:
     types = {kind.__name__ for kind in kinds_in(parameter.kind) if is_typeddict(kind)}
     place = ".".join(_in_place(part) for part in first["loc"] if part not in types)
     if first["type"] == "extra_forbidden":
-        return f"has no key {place}{_meant(first['loc'][-1], _keys_within(parameter.kind))}{_WAY_OUT}"
+        return f"has no key {place}{_meant(first['loc'][-1], _keys_within(parameter.kind))}{WAY_OUT}"
     meant = _meant(first["input"], _QUOTED.findall(first["msg"])) if first["type"] == "literal_error" else ""
     return f"{f'at {place}' if place else f'({type(value).__name__})'}: {first['msg']}{meant}"
 
 
-_WAY_OUT = " (extra_params sends others)"
+WAY_OUT = " (extra_params sends others)"
 _QUOTED = re.compile("'([^']*)'")
 # A key in an object may be anything; what looks like a name is one.
 _NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9]{0,39}")
@@ -116,7 +116,7 @@ def _no_choice(value: Any, choices: Sequence[str]) -> str:
     meant = [_meant(each, choices) for each in others]
     # Whatever is like a choice is a misspelt one, and may be repeated.
     told = ", ".join(repr(each) if near else "none of them" for each, near in zip(others, meant, strict=True))
-    return f"is {told}, but CallRail knows {', '.join(choices)}{meant[0] if meant else ''}{_WAY_OUT}"
+    return f"is {told}, but CallRail knows {', '.join(choices)}{meant[0] if meant else ''}{WAY_OUT}"
 
 
 def _meant(value: Any, known: Sequence[str]) -> str:

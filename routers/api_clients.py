@@ -14,11 +14,27 @@ from receiver.writer import Writer
 from routers.accounts import AccountConfig, NamedAccount, NoAccount, client_of, opened
 from routers.budgets import Priority, SqlBudgets
 from routers.config import Configuration
+from routers.sinks.callrail import CallRailConfig
+from routers.sinks.sink import Check
 
 if TYPE_CHECKING:
     from callrail.client import CallRail
 
 _log = get_logger(__name__)
+
+
+def keys_for(configuration: Configuration, sink: CallRailConfig, environ: Mapping[str, str]) -> list[Check]:
+    """Whether the accounts in which *sink* acts have their keys here; CallRail is not asked."""
+    accounts = [sink.account] if sink.account else map(configuration.account_of, configuration.company_configs)
+    checks = []
+    for name in sorted({each for each in accounts if each is not None}):
+        remedy = ""
+        try:
+            opened(NamedAccount(name, configuration.accounts[name], configuration.document.file), environ)
+        except (NoAccount, InvalidRequest) as error:
+            remedy = str(error)
+        checks.append(Check(f"the account {name} has a key", ok=not remedy, remedy=remedy))
+    return checks
 
 
 @contextlib.asynccontextmanager

@@ -408,6 +408,6 @@ def _after(condition: Condition, step: Step, now: datetime) -> Condition:
         condition = condition.shut()
     elif step.blames_sink:
         condition = condition.failed(now, step.reason)
-    elif step.pause_lane is None:
+    elif step.pause_lane is None and not step.is_silent:
         condition = condition.answered(now)
     return condition if step.pause_lane is None else condition.paused(now + step.pause_lane, step.reason)

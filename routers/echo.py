@@ -4,49 +4,98 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-Facts = Mapping[str, Any]
-Written = Mapping[str, Any]  # fields by the names that webhooks give them; with `append_tags`, tags were added
+# Fields by the names that webhooks give them. With `append_tags`, tags were added to those of `tags_before`, if known.
+Written = Mapping[str, Any]
+TAGS, APPEND, BEFORE = "tags", "append_tags", "tags_before"
+
+# What CallRail changes by itself with a field, and that field.
+FOLLOWS = {
+    "good_lead_call_id": "lead_status",
+    "good_lead_call_time": "lead_status",
+    "qualified": "lead_status",
+    "formatted_value": "value",
+    "formatted_customer_name": "customer_name",
+    "formatted_customer_name_or_phone_number": "customer_name",
+}
 
 
-def is_echo(
-    written: Sequence[Written], changed: Collection[str], before: Mapping[str, Any], after: Mapping[str, Any]
-) -> bool:
-    """Whether all that is *changed* is as we have *written* it, so that the change is our own."""
-    return bool(changed) and all(
-        any(name in one and _is_as_written(one, name, before.get(name), after.get(name)) for one in written)
-        for name in changed
-    )
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What we wrote once, as it is kept: its echo has yet to come."""
+
+    id: str
+    written: Written
+
+    def without(self, name: str) -> Kept:
+        """What of it has no echo yet when CallRail has told of the field *name*."""
+        gone = (TAGS, APPEND, BEFORE) if name == TAGS else (name,)
+        return Kept(self.id, {each: value for each, value in self.written.items() if each not in gone})
 
 
-def _is_as_written(written: Written, name: str, before: Any, after: Any) -> bool:
-    if name == "tags":
-        ours, were, are = names_of(written[name]), names_of(before), names_of(after)
-        return were <= are and are - were <= ours <= are if written.get("append_tags") else are == ours
-    return is_same(written[name], after)
+def echoed(
+    kept: Sequence[Kept], changed: Collection[str], before: Mapping[str, Any], after: Mapping[str, Any]
+) -> list[tuple[Kept, str]]:
+    """Which fields of what we wrote *changed* tells, if all of it is ours; none if somebody changed something too."""
+    told = {name for name in changed if FOLLOWS.get(name) not in changed}
+    found: list[tuple[Kept, str]] = []
+    for name in told:
+        ours = _of_tags(kept, before, after) if name == TAGS else _of_field(kept, name, after.get(name))
+        if not ours:
+            return []
+        found += [(one, name) for one in ours]
+    return found
 
 
-def is_same(ours: Any, told: Any) -> bool:
-    """Whether CallRail tells what we wrote; it writes amounts and names in a way of its own."""
+def _of_field(kept: Sequence[Kept], name: str, told: Any) -> list[Kept]:
+    return [one for one in kept if name in one.written and is_same(name, one.written[name], told, in_any_case=True)]
+
+
+def _of_tags(kept: Sequence[Kept], before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Kept]:
+    """What replaced the tags by those there are, or else all that added some of them, if nobody changed another one."""
+    are = names_of(after.get(TAGS))
+    tagging = [one for one in kept if TAGS in one.written]
+    if replaced := [one for one in tagging if not one.written.get(APPEND) and names_of(one.written[TAGS]) == are]:
+        return replaced
+    adding = [one for one in tagging if one.written.get(APPEND) and names_of(one.written[TAGS]) <= are]
+    known = [before.get(TAGS), *(one.written.get(BEFORE) for one in adding)]
+    were = names_of(next((tags for tags in known if tags is not None), None))
+    ours = [one for one in adding if are == were or names_of(one.written[TAGS]) & (are - were)]
+    added = {name for one in ours for name in names_of(one.written[TAGS])}
+    return ours if were <= are and are - were <= added else []
+
+
+def is_same(name: str, ours: Any, told: Any, *, in_any_case: bool = False) -> bool:
+    """Whether CallRail tells of a field what we wrote, or would write; it writes amounts in a way of its own.
+
+    Args:
+        in_any_case: Whether the name of a customer may be written in other letters, as CallRail does.
+    """
     if ours in (None, "") or told in (None, ""):
         return ours in (None, "") and told in (None, "")
     if isinstance(ours, bool) or isinstance(told, bool):
         return ours is told
-    amounts = _amount(ours), _amount(told)
-    if None not in amounts:
+    if name == "value" and None not in (amounts := (_amount(ours), _amount(told))):
         return amounts[0] == amounts[1]
-    return " ".join(str(ours).split()).casefold() == " ".join(str(told).split()).casefold()
+    if name == "customer_name" and in_any_case:
+        return " ".join(str(ours).split()).casefold() == " ".join(str(told).split()).casefold()
+    return bool(_text(ours) == _text(told))
 
 
 def names_of(tags: Any) -> set[str]:
-    """The names of *tags*, told as names or as objects."""
+    """The names of *tags*, told as names or as objects. To CallRail `VIP` and `vip` are one tag (assumed)."""
     named = (tag.get("name") if isinstance(tag, Mapping) else tag for tag in tags or () if tag)
     return {str(name).casefold() for name in named}
+
+
+def _text(value: Any) -> Any:
+    return value.replace("\r\n", "\n").strip() if isinstance(value, str) else value
 
 
 def _amount(told: Any) -> float | None:
     if isinstance(told, int | float):
         return float(told)
-    found = re.fullmatch(r"\$?\s*(-?[0-9][0-9,]*(\.[0-9]+)?)", told.strip()) if isinstance(told, str) else None
-    return float(found[1].replace(",", "")) if found else None
+    found = re.fullmatch(r"(-?)\$?\s*([0-9][0-9,]*(\.[0-9]+)?)", told.strip()) if isinstance(told, str) else None
+    return float(found[1] + found[2].replace(",", "")) if found else None

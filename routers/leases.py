@@ -37,7 +37,7 @@ from routers.facts import facts_of
 from routers.lifecycle import INBOUND_OUTCOMES, OUTCOME_TRANSITIONS, Outcome
 from routers.messages import Amend
 from routers.ordering import Pair, promote
-from routers.outbox import SPEAKS_OF_BOTH, SUPERSEDED, TOLD_WITH_FIRST, UNSENT, end
+from routers.outbox import SPEAKS_OF_BOTH, SUPERSEDED, UNSENT, end
 from routers.schema import DeliveryState, attempts, deliveries, objects, transitions, versions
 from routers.transitions import Transition
 from routers.uncertain import OnUncertain
@@ -240,6 +240,9 @@ def claim_due(
         ids = _claim(conn, parameters, after)
         rows = conn.execute(_claimed, {"ids": ids}).all() if ids else []
     untrue = [row for row in rows if row.name in OUTCOME_TRANSITIONS and row.outcome != row.present_outcome]
+    for row in rows:
+        if row.name in OUTCOME_TRANSITIONS and row.attempts and row not in untrue:  # corrected there and back
+            _is_told_without(conn, row, [each.id for each in _corrections(conn, row)], now)
     if untrue:
         turned = _turn(conn, untrue, now)
         end(conn, [row for row in untrue if row.id not in turned], DeliveryState.SUPERSEDED, SUPERSEDED, now)
@@ -250,14 +253,14 @@ def _turn(conn: Connection, untrue: Sequence[Any], now: datetime) -> set[str]:
     """Let deliveries that speak of both outcomes tell of the right one, once they are claimed again. Which do."""
     turned = set()
     for row in untrue:
-        mine = select(transitions.c.id, transitions.c.details).where(transitions.c.object_id == row.own_object_id)
-        corrections = mine.where(transitions.c.name == Transition.CALL_CORRECTED).order_by(transitions.c.id.desc())
-        corrected = conn.execute(corrections.limit(1)).first()
+        corrections = _corrections(conn, row)
         right = INBOUND_OUTCOMES.get(Outcome(row.present_outcome)) if row.present_outcome else None
-        if corrected is None or right is None or row.key not in (corrected.details or {}).get(SPEAKS_OF_BOTH, ()):
+        speaks_of_both = corrections and row.key in (corrections[0].details or {}).get(SPEAKS_OF_BOTH, ())
+        if right is None or not speaks_of_both:
             continue
-        told = conn.execute(mine.where(transitions.c.name == right)).one()
-        if _is_told_without(conn, row, (told.id, corrected.id), now):
+        mine = transitions.c.object_id == row.own_object_id
+        told = conn.execute(select(transitions.c.id).where(mine, transitions.c.name == right)).one()
+        if _is_told_without(conn, row, [told.id, *(each.id for each in corrections)], now):
             continue
         again = {"transition_id": told.id, "state": DeliveryState.PENDING.value, "lease_until": None, "leased_by": None}
         conn.execute(update(deliveries).where(deliveries.c.id == row.id).values(again))
@@ -265,8 +268,16 @@ def _turn(conn: Connection, untrue: Sequence[Any], now: datetime) -> set[str]:
     return turned
 
 
+def _corrections(conn: Connection, row: Any) -> Sequence[Any]:
+    """The corrections of the outcome that *row* told, newest first."""
+    corrections = select(transitions.c.id, transitions.c.details).where(
+        transitions.c.object_id == row.own_object_id, transitions.c.name == Transition.CALL_CORRECTED
+    )
+    return conn.execute(corrections.order_by(transitions.c.id.desc())).all()
+
+
 def _is_told_without(conn: Connection, first: Any, news: Sequence[str], now: datetime) -> bool:
-    """Whether later *news* of a message went ahead of it. What did not is told with it."""
+    """Whether later *news* of its outcome went ahead of a message. What did not is not told: nobody read otherwise."""
     of_it = select(deliveries.c.id, deliveries.c.sink, deliveries.c.order_key, deliveries.c.state).where(
         deliveries.c.amends == first.id, deliveries.c.transition_id.in_(news)
     )
@@ -274,7 +285,10 @@ def _is_told_without(conn: Connection, first: Any, news: Sequence[str], now: dat
     unsent = [row for row in rows if row.state in UNSENT]
     if any(row.state not in (*UNSENT, DeliveryState.SUPERSEDED) for row in rows):
         return True
-    end(conn, unsent, DeliveryState.SUPERSEDED, TOLD_WITH_FIRST, now)
+    end(conn, unsent, DeliveryState.SUPERSEDED, SUPERSEDED, now)
+    told_with_it = [row.id for row in rows if row.state == DeliveryState.SUPERSEDED]
+    if told_with_it and first.attempts:
+        conn.execute(update(deliveries).where(deliveries.c.id.in_(told_with_it)).values(reason=SUPERSEDED))
     return False
 
 

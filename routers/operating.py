@@ -20,7 +20,7 @@ from routers import lanes
 from routers.ledger import Selection, ids_of_deliveries, last_of_deliveries
 from routers.ordering import Pair, promote
 from routers.outbox import TAKEN_BACK, UNSENT, end
-from routers.retries import GONE, NOT_AUTHORISED
+from routers.retries import GONE, NO_ACCESS, NOT_AUTHORISED
 from routers.schema import RETRYABLE, DeliveryState, deliveries, objects
 
 CANCELLED = "cancelled by an operator"
@@ -87,7 +87,7 @@ def cancel(conn: Connection, ids: Collection[str], *, now: datetime, reason: str
 
 _is_of_an_erased = exists().where(objects.c.id == deliveries.c.object_id, objects.c.erased_at.is_not(None))
 _waits_for_somebody = and_(
-    deliveries.c.state == fixed(DeliveryState.PENDING), deliveries.c.cause.in_((NOT_AUTHORISED, GONE))
+    deliveries.c.state == fixed(DeliveryState.PENDING), deliveries.c.cause.in_((NOT_AUTHORISED, GONE, NO_ACCESS))
 )
 
 

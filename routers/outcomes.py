@@ -75,7 +75,19 @@ class Gone:
     reason: str
 
 
-Outcome = Delivered | Retry | Uncertain | Rejected | AuthFailed | Gone
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """Not now, for what holds of a part only of those the sink serves, like one account: it says nothing of the others.
+
+    It counts as no try. *needs_somebody*: it will be so until somebody acts.
+    """
+
+    reason: str
+    after: timedelta
+    needs_somebody: bool = False
+
+
+Outcome = Delivered | Retry | Uncertain | Rejected | AuthFailed | Gone | Postponed
 
 
 def outcome_of_error(error: HttpError) -> Retry | Uncertain:

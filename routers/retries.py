@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from routers.outcomes import AuthFailed, Delivered, Gone, Outcome, Rejected, Retry, Uncertain
+from routers.outcomes import AuthFailed, Delivered, Gone, Outcome, Postponed, Rejected, Retry, Uncertain
 from routers.schema import DeliveryState
 from routers.uncertain import OnUncertain
 
@@ -23,6 +23,7 @@ REPEAT_AFTER = timedelta(seconds=60)
 
 # The causes of what is kept until somebody acts.
 NOT_AUTHORISED, GONE = "not authorised", "gone"
+NO_ACCESS = "no access"  # the same of a part of those that a sink serves
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Step:
         pause_lane: For how long nothing else is sent; None if that goes on.
         shuts_lane: Whether nothing at all will arrive there before somebody acts: after the pause one probe is sent.
         blames_sink: Whether the sink is what failed: after several of those in a row it is left alone, too.
+        is_silent: Whether it says nothing of how the sink is doing.
         may_repeat: Whether this try may have arrived.
         done: What was achieved so far.
         cause: The sort of the reason, where it is the end or waits for somebody to act.
@@ -47,6 +49,7 @@ class Step:
     pause_lane: timedelta | None = None
     shuts_lane: bool = False
     blames_sink: bool = False
+    is_silent: bool = False
     may_repeat: bool = False
     done: str | None = None
     cause: str | None = None
@@ -90,6 +93,9 @@ def next_step(
                 step = replace(step, cause=step.cause or cause)
             else:
                 step = _until_somebody_acts(reason, cause, attempts, now)
+        case Postponed(reason, after, needs_somebody):
+            step = Step(DeliveryState.PENDING, reason, attempts, now + after, is_silent=True)
+            step = replace(step, cause=NO_ACCESS if needs_somebody else None)
         case Uncertain(reason):
             return _after_uncertain(reason, tried, now, policy, rng, may_repeat=may_repeat)
         case Retry(reason, is_ours=True):

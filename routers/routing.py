@@ -31,7 +31,7 @@ from routers.alarm_events import Alarm, apply_alarm, read_alarm
 from routers.amending import Amendment
 from routers.corrections import Correction
 from routers.deciding import Decided, Decider, Looking, Occasion
-from routers.echo import Written, is_echo
+from routers.echo import Kept, echoed
 from routers.forgetting import Forgotten, end_erased
 from routers.lifecycle import Event
 from routers.objects import (
@@ -51,7 +51,7 @@ from routers.objects import (
 )
 from routers.ordering import Pair, promote
 from routers.outbox import NewDelivery, has_spoken
-from routers.own_writes import written_to
+from routers.own_writes import keep_rest, written_to
 from routers.rules.ruleset import RuleSet
 from routers.schema import TransitionState
 from routers.telling import sinks_told, tell
@@ -225,7 +225,8 @@ class _Work:
     zones: dict[str, str] = field(default_factory=dict)
     blocked: set[Pair] = field(default_factory=set)
     anything_waits: bool = False
-    written: Mapping[ObjectKey, Sequence[Written]] = field(default_factory=dict)
+    written: dict[ObjectKey, list[Kept]] = field(default_factory=dict)
+    rests: dict[str, Kept] = field(default_factory=dict)
 
     def held_up(self, conn: Connection, now: datetime, order_key: str) -> bool:
         """Whether something about the one whom *order_key* names waits, of this transaction or of an earlier one."""
@@ -239,6 +240,13 @@ class _Work:
         return any(
             item.object_id == our_id and item.rule in rules and item.send == send for item in made
         ) or has_spoken(conn, our_id, rules, send)
+
+    def use_up(self, key: ObjectKey, told: Sequence[tuple[Kept, str]]) -> None:
+        """CallRail has told of these fields of what we wrote."""
+        for one, name in told:
+            rest = self.rests.get(one.id, one).without(name)
+            self.rests[one.id] = rest
+            self.written[key] = [rest if each.id == one.id else each for each in self.written[key]]
 
     def add(self, decided: Decided) -> None:
         """What was decided of one event."""
@@ -397,7 +405,10 @@ def _route_one(work: _Work, read: _Read, decider: Decider, now: datetime) -> Non
         work.routed.append((held.id, repeated, read.reason, read.id))
         return
     after, happened = lifecycle.apply(before, event)
-    changed = next((item.details["changes"] for item in happened if item.details and "changes" in item.details), ())
+    changed: Sequence[str] = next(
+        (item.details["changes"] for item in happened if item.details and "changes" in item.details), ()
+    )
+    told = echoed(work.written.get(read.key, ()), changed, before.fields, after.fields)
     _decide(
         work,
         read,
@@ -407,8 +418,9 @@ def _route_one(work: _Work, read: _Read, decider: Decider, now: datetime) -> Non
         happened,
         is_live=event.kind not in FROM_API,
         seen_before=lifecycle.is_seen_before(before, event),
-        is_echo=is_echo(work.written.get(read.key, ()), changed, before.fields, after.fields),
+        is_echo=bool(told),
     )
+    work.use_up(read.key, told)
     if read.key.type == "call" and isinstance(zone := event.fields.get("company_time_zone"), str):
         work.zones[read.key.company] = zone
 
@@ -452,6 +464,7 @@ def _write(conn: Connection, work: _Work, told_zones: Mapping[str, str], now: da
     save_objects(conn, work.objects, now=now)
     insert_transitions(conn, work.transitions)
     work.blocked = tell(conn, work.deliveries.values(), work.corrections, work.amendments, now=now)
+    keep_rest(conn, list(work.rests.values()))
     mark_routed(conn, work.routed)
     work.zones = {company: zone for company, zone in work.zones.items() if told_zones.get(company) != zone}
     for company, zone in sorted(work.zones.items()):  # in one order, or two workers wait for each other

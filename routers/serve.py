@@ -309,7 +309,7 @@ def acting_with(clients: Mapping[str, CallRail], configuration: Configuration, w
     def client_of(company: str, account: str | None) -> CallRail | None:
         return clients.get(account or configuration.account_of(company) or "")
 
-    return Acting(client_of, writes.keep)
+    return Acting(client_of, writes.keep, writes.take_back)
 
 
 def build_sinks(configuration: Configuration, acting: Acting | None = None) -> Mapping[str, tuple[Sink, Limits]]:

@@ -21,6 +21,7 @@ from receiver.schema import EventState, Origin, QuarantineReason, events, instan
 from routers.alarm_events import ACCOUNT, HOST, ROUTING, SINK, SOURCE
 from routers.budgets import Usage, usages
 from routers.lanes import SHUT_AFTER
+from routers.retries import NO_ACCESS
 from routers.schema import DeliveryState, deliveries, lanes, transitions
 from routers.transitions import ALARMS, Transition
 
@@ -77,12 +78,26 @@ def troubles(conn: Connection, now: datetime, *, spooled_since: datetime | None 
 
 
 def _sinks_down(conn: Connection, now: datetime) -> Iterator[Trouble]:
-    """Lanes that failures or a refusal have shut; what an operator holds, they know of."""
-    for row in conn.execute(select(lanes).where(lanes.c.failures >= SHUT_AFTER)):
-        # How it failed, without what the destination wrote, which may hold anything.
-        reason = ": ".join((row.reason or "it fails").split(": ")[:2])
-        tell = partial(_of_sink, conn, row.sink, {"reason": reason})
-        yield Trouble(Transition.ROUTER_SINK_DOWN, SINK, row.sink, now, tell, is_known=row.held)
+    """Lanes that failures or a refusal have shut, wholly or for a part; what an operator holds, they know of."""
+    for row in conn.execute(select(lanes, func.coalesce(*_refused).label("refused"))):
+        why = row.refused or ((row.reason or "it fails") if row.failures >= SHUT_AFTER else None)
+        if why is not None:
+            # How it failed, without what the destination wrote, which may hold anything.
+            tell = partial(_of_sink, conn, row.sink, {"reason": ": ".join(why.split(": ")[:2])})
+            yield Trouble(Transition.ROUTER_SINK_DOWN, SINK, row.sink, now, tell, is_known=row.held)
+
+
+# Why one that waits for somebody to act is kept, also while it is tried again.
+_refused = [
+    select(deliveries.c.reason)
+    .where(deliveries.c.sink == lanes.c.sink, is_unsent, deliveries.c.cause == NO_ACCESS)
+    .limit(1)
+    .scalar_subquery()
+    for is_unsent in (
+        deliveries.c.state == fixed(DeliveryState.PENDING),
+        deliveries.c.state.in_((fixed(DeliveryState.LEASED), fixed(DeliveryState.SENDING))),  # so that the index fits
+    )
+]
 
 
 def _sinks_behind(conn: Connection, now: datetime) -> Iterator[Trouble]:

@@ -24,7 +24,7 @@ from callrail.model import (
     Texts,
     lenient,
 )
-from callrail.operation import UNSET, Day, ListOptions, Options, Resource, WriteOptions, listing, operation
+from callrail.operation import UNSET, Day, ListOptions, Options, Resource, WriteOptions, listing, of_presence, operation
 from callrail.paging import Listing
 from callrail.parameter import Remedy
 from callrail.request import Budget, Danger
@@ -321,6 +321,7 @@ Value = Annotated[
 ]
 
 
+@of_presence
 def _value_alone(
     value: Any, tags: Any, append_tags: Any, note: Any, lead_status: Any, customer_name: Any, spam: Any
 ) -> str | None:

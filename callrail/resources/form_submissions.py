@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Unpack
 
 from callrail.dates import DateRange
 from callrail.model import Amount, Flag, Id, Model, Moment, Number, Object, TagNames, Text, lenient
-from callrail.operation import UNSET, Day, ListOptions, Options, Resource, WriteOptions, listing, operation
+from callrail.operation import UNSET, Day, ListOptions, Options, Resource, WriteOptions, listing, of_presence, operation
 from callrail.paging import Listing
 from callrail.parameter import Named
 from callrail.request import Danger
@@ -96,6 +96,7 @@ class IgnoredFields(Model):
     message: Text = None
 
 
+@of_presence
 def _from_somewhere(referrer: Any, referring_url: Any, landing_page_url: Any, session_id: Any) -> str | None:
     needed = {"referrer": referrer, "referring_url": referring_url, "landing_page_url": landing_page_url}
     missing = [name for name, value in needed.items() if value is UNSET]

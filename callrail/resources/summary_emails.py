@@ -7,7 +7,7 @@ from typing import Any, Literal, Unpack
 
 from callrail.bodies import SummaryFilters, SummaryParts
 from callrail.model import Deleted, Id, Model, Object, Text, Texts
-from callrail.operation import UNSET, ListOptions, Options, Resource, WriteOptions, listing, operation
+from callrail.operation import UNSET, ListOptions, Options, Resource, WriteOptions, listing, of_presence, operation
 from callrail.paging import Listing
 from callrail.request import Danger
 
@@ -26,10 +26,12 @@ class SummaryEmail(Model):
     email: Text = None
 
 
+@of_presence
 def _to_somebody(user_id: Any, email: Any) -> str | None:
     return "it needs user_id or email: whom to send it to" if user_id is UNSET and email is UNSET else None
 
 
+@of_presence
 def _address_of_a_company(email: Any, company_id: Any) -> str | None:
     return "an e-mail address needs company_id" if email is not UNSET and company_id is UNSET else None
 

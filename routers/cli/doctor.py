@@ -97,7 +97,8 @@ def _tried(configuration: Configuration) -> Iterator[Finding]:
 
     async def try_all() -> None:
         configs = configuration.sink_configs
-        for name, checks in zip(configs, await asyncio.gather(*map(try_sink, configs.values())), strict=True):
+        tried = await asyncio.gather(*(try_sink(config, configuration) for config in configs.values()))
+        for name, checks in zip(configs, tried, strict=True):
             for check in checks:
                 found = f"{name}: {check.what}"
                 is_right = checkup.ok("sinks", found)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from routers.rules.fields import did_you_mean
 from routers.schema import DeliveryState
 
 if TYPE_CHECKING:
+    from routers.config import Configuration
     from routers.sinks import AnySinkConfig
     from routers.sinks.sink import Check
 
@@ -137,7 +139,8 @@ def test(names: tuple[str, ...], config: Path, output: str) -> int:
     from routers.cli.serving import run_on_fast_loop
     from routers.config import read_config
 
-    configs = read_config(config).sink_configs
+    configuration = read_config(config)
+    configs = configuration.sink_configs
     for name in names:
         if name not in configs:
             hint = did_you_mean(name, configs) or f"there are: {', '.join(sorted(configs)[:20])}"
@@ -145,8 +148,7 @@ def test(names: tuple[str, ...], config: Path, output: str) -> int:
     tested: dict[str, Sequence[Check]] = {}
 
     async def run() -> None:
-        chosen = {name: configs[name] for name in dict.fromkeys(names or configs)}
-        await _test_all(chosen, tested, is_shown=output == "table")
+        await _test_all(configuration, dict.fromkeys(names or configs), tested, is_shown=output == "table")
 
     run_on_fast_loop(run())
     if output != "table":
@@ -160,15 +162,16 @@ def test(names: tuple[str, ...], config: Path, output: str) -> int:
 
 
 async def _test_all(
-    configs: Mapping[str, AnySinkConfig], tested: dict[str, Sequence[Check]], *, is_shown: bool
+    configuration: Configuration, names: Iterable[str], tested: dict[str, Sequence[Check]], *, is_shown: bool
 ) -> None:
-    """Test all at once into *tested*, in the order in which they are done."""
+    """Test all of *names* at once into *tested*, in the order in which they are done."""
     from rich.console import Console
 
-    waiting = list(configs)
+    waiting = list(names)
 
-    async def test_one(name: str, config: AnySinkConfig) -> None:
-        tested[name] = await try_sink(config)
+    async def test_one(name: str) -> None:
+        config = configuration.sink_configs[name]
+        tested[name] = await try_sink(config, configuration)
         waiting.remove(name)
         status.update(f"waiting for {', '.join(waiting)}")
         if is_shown:
@@ -176,11 +179,13 @@ async def _test_all(
 
     console = Console(stderr=True, highlight=False, markup=False)
     with console.status(f"waiting for {', '.join(waiting)}") as status:
-        await asyncio.gather(*(test_one(name, config) for name, config in configs.items()))
+        await asyncio.gather(*map(test_one, list(waiting)))
 
 
-async def try_sink(config: AnySinkConfig) -> Sequence[Check]:
+async def try_sink(config: AnySinkConfig, configuration: Configuration) -> Sequence[Check]:
     """What the sink itself says of its credentials and rights, or why it cannot say it."""
+    from routers.api_clients import keys_for
+    from routers.sinks.callrail import CallRailConfig
     from routers.sinks.sink import Check
 
     try:
@@ -191,7 +196,12 @@ async def try_sink(config: AnySinkConfig) -> Sequence[Check]:
         return [Check("its settings can be used", ok=False, remedy=str(error))]
     try:
         async with asyncio.timeout((config.timeout + _GRACE).total_seconds()):
-            return await sink.check()
+            checks = await sink.check()
+            return (
+                [*checks, *keys_for(configuration, config, os.environ)]
+                if isinstance(config, CallRailConfig)
+                else checks
+            )
     except TimeoutError:
         what = f"it answers within {written_duration(config.timeout)}"
         return [Check(what, ok=False, remedy="look whether it is up and can be reached, or give it a longer timeout")]

@@ -6,6 +6,8 @@ that hears of its own doing goes on for ever. What costs money or rings a phone 
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -29,27 +31,28 @@ from callrail.exceptions import (
     Unauthorized,
     UnexpectedAnswer,
 )
-from callrail.parameter import Place, kinds_in, wrong
+from callrail.parameter import WAY_OUT, Parameter, Place, kinds_in, wrong
 from receiver.exceptions import DatabaseUnavailable
 from receiver.positioned_yaml import Loc
 from routers.audience import Audience
-from routers.echo import Written, is_same, names_of
+from routers.echo import APPEND, BEFORE, TAGS, Written, is_same, names_of
 from routers.escapes import plain
 from routers.messages import Message
 from routers.outcomes import (
-    AuthFailed,
     Delivered,
     Outcome,
+    Postponed,
     Rejected,
     Retry,
     Uncertain,
     excerpt_of,
     outcome_of_error,
 )
+from routers.retries import NO_ACCESS, PAUSE
 from routers.rules.fields import did_you_mean
 from routers.sandbox import TemplateFailed
 from routers.sinks.config import SinkConfig
-from routers.sinks.filling import OWN_NAMES, Values, compiled, filled, texts_in
+from routers.sinks.filling import OWN_NAMES, Values, compiled, filled, is_template, texts_in
 from routers.sinks.sink import Check
 from routers.uncertain import OnUncertain
 
@@ -62,16 +65,24 @@ OF_THE_THING = {"call_id": "call", "form_id": "form"}
 # CallRail may show a thing a little later than its webhook tells of it.
 _MAY_COME = timedelta(hours=1)
 _BUSY = timedelta(minutes=1)
+# A key that is refused, and not what was asked with it; and how long nothing is then asked with it.
+_SO_MANY_ARE_THE_KEY = 3
+_REFUSED_FOR = timedelta(seconds=30)
+_MAY_HAVE_ARRIVED = (AnswerLost, ServerFault, UnexpectedAnswer)
 _NO_DATABASE = "the database does not answer"
 
 
 @dataclass(frozen=True, slots=True)
 class Acting:
-    """By what a sink acts: *client_of* a company, or of an account by its name; *keep* what is about to be written to a
-    call of a company."""
+    """By what a sink acts.
+
+    *client_of* a company, or of an account by its name. *keep* what is about to be written to a call of a company, and
+    *take_back* by its id what was not written after all.
+    """
 
     client_of: Callable[[str, str | None], CallRail | None]
-    keep: Callable[[str, str, Written], Awaitable[None]]
+    keep: Callable[[str, str, Written], Awaitable[str]]
+    take_back: Callable[[str], Awaitable[None]]
 
 
 def operations() -> dict[str, Operation]:
@@ -139,6 +150,12 @@ class CallRailConfig(SinkConfig):
         for parameter in operation.parameters.values():
             if parameter.is_required and parameter.name not in self.with_ and parameter.name not in OF_THE_THING:
                 raise ValueError(f"{operation.name} needs {parameter.name}: write with: {{{parameter.name}: ...}}")
+        if operation.verb == "update" and not _changes(operation, self.with_):
+            raise ValueError(f"nothing is to be written: name under with: what {operation.name} is to change")
+        try:
+            operation.checked(self.with_, unknown={name for name in self.with_ if any(texts_in((), self.with_[name]))})
+        except InvalidRequest as error:
+            raise ValueError(str(error).removesuffix(WAY_OUT)) from None
         if self.on_uncertain is OnUncertain.RETRY and not _is_repeatable(operation, self.with_):
             raise ValueError(f"{operation.name} done twice is two: on_uncertain is hold or repeat")
         return self
@@ -161,7 +178,7 @@ class CallRailConfig(SinkConfig):
 
     def build(self, acting: Acting | None = None) -> CallRailSink:
         """The sink; without *acting* one that can only be looked at."""
-        return CallRailSink(self, compiled(self.with_, plain), acting)
+        return CallRailSink(self, compiled(self.with_, plain, has_references=False), acting)
 
 
 def _lacks(operation: Operation, name: str, given: Mapping[str, Any]) -> bool:
@@ -181,12 +198,28 @@ def _problem_of(operation: Operation, name: str, value: Any) -> str | None:
     if Path in kinds_in(parameter.kind):
         return f"{name} is a file of this machine, which a message cannot hold"
     if any(texts_in((), value)):
-        return None
+        return _problem_of_template(parameter, value)
     try:
         parameter.check.validate_python(value)
     except ValidationError as error:
-        return f"{name} {wrong(parameter, value, error)}"
+        return f"{name} {_wrong(parameter, value, error)}"
     return None
+
+
+def _problem_of_template(parameter: Parameter, value: Any) -> str | None:
+    """What is wrong with templates in *value*, whatever they will write."""
+    if True in kinds_in(parameter.kind):
+        return f"{parameter.name} takes true, and no template: a rule's if: says when"
+    if is_template(value):
+        taken = "a list" if parameter.is_many else "an object" if parameter.is_object else ""
+        return f"{parameter.name} takes {taken}, and is one template" if taken else None
+    if not (parameter.is_many or parameter.is_object):
+        return f"{parameter.name} takes one text"
+    return None
+
+
+def _wrong(parameter: Parameter, value: Any, error: ValidationError) -> str:
+    return wrong(parameter, value, error).removesuffix(WAY_OUT)
 
 
 # --- doing it --------------------------------------------------------------------------------------------------------
@@ -200,42 +233,59 @@ class CallRailSink:
         self._operation = config.operation
         self._arguments = arguments
         self._acting = acting
+        self._refusals: dict[CallRail, _Refusal] = {}
 
     async def deliver(self, message: Message) -> Outcome:
         """Do it once, or nothing where it is so already."""
         acting = self._acting
         client = acting.client_of(message.company, self._config.account) if acting is not None else None
         if acting is None or client is None:
-            return Rejected("the company's account at CallRail has no key here")
+            return _without_access("the company's account at CallRail has no key here")
+        if (refusal := self._refusals.get(client)) is not None and refusal.holds_until > time.monotonic():
+            return _without_access(refusal.said)
         try:
             given = self._given(message)
         except TemplateFailed as error:
             return Rejected(f"a template of the sink cannot be written: {error}")
         if isinstance(given, Rejected):
             return given
+        if self._operation.verb == "update" and not _changes(self._operation, given):
+            return Delivered("there was nothing to write")
+        return self._noted(client, await self._do(acting, client, given, message))
+
+    async def _do(self, acting: Acting, client: CallRail, given: Mapping[str, Any], message: Message) -> Outcome:
         try:
-            if await self._is_so(client, given):
+            told = await self._told(client, given)
+            if told is not None and self._is_so(told, given):
                 return Delivered("it was so already")
-            await self._keep(acting, given, message)
+            kept = await self._keep(acting, given, told, message)
         except DatabaseUnavailable:
             return Retry(_NO_DATABASE, is_ours=True)
         except CallRailError as error:  # nothing was written
             return self._outcome_of(error, given, message, is_repeatable=True)
         is_repeatable = _is_repeatable(self._operation, given)
         try:
-            told = await self._call(client, self._operation.verb, given)
+            made = await self._call(client, self._operation.verb, given)
         except DatabaseUnavailable:  # which counts the allowance before the request, and learns of it after
             return Retry(_NO_DATABASE, is_ours=True) if is_repeatable else Uncertain(_NO_DATABASE)
         except CallRailError as error:
+            if kept is not None and not isinstance(error, _MAY_HAVE_ARRIVED):
+                with contextlib.suppress(DatabaseUnavailable):  # what looks like its echo is then told to nobody
+                    await acting.take_back(kept)
             return self._outcome_of(error, given, message, is_repeatable=is_repeatable)
-        found = getattr(told, "id", None)
+        found = getattr(made, "id", None)
         return Delivered("done", remote_id=str(found) if found else None)
 
-    async def _keep(self, acting: Acting, given: Mapping[str, Any], message: Message) -> None:
-        """Keep what is about to be written, for its echo."""
-        if self._operation.name == "calls.update":
-            written = {name: value for name, value in given.items() if name != "call_id"}
-            await acting.keep(message.company, str(given["call_id"]), written)
+    async def _keep(
+        self, acting: Acting, given: Mapping[str, Any], told: Mapping[str, Any] | None, message: Message
+    ) -> str | None:
+        """Keep what is about to be written, for its echo; its id, None where CallRail tells of no such change."""
+        if self._operation.name != "calls.update":
+            return None
+        written = {name: value for name, value in given.items() if name != "call_id"}
+        if TAGS in given and told is not None and TAGS in told:
+            written[BEFORE] = sorted(names_of(told[TAGS]))
+        return await acting.keep(message.company, str(given["call_id"]), written)
 
     async def _call(self, client: CallRail, verb: str, given: Mapping[str, Any]) -> Any:
         resource = getattr(client, self._operation.resource)
@@ -248,11 +298,7 @@ class CallRailSink:
             TemplateFailed: A template cannot be computed with the message's values.
         """
         values = Values(message)
-        given = {}
-        for name, laid_out in self._arguments.items():
-            value = _without_empty(filled(laid_out, values))
-            if value not in ("", [], {}) or not any(texts_in((), self._config.with_[name])):
-                given[name] = value
+        given = _without_empty(filled(self._arguments, values), self._config.with_)
         for name, sort in OF_THE_THING.items():
             if _lacks(self._operation, name, given):
                 if message.object_type != sort or not message.callrail_id:
@@ -271,27 +317,42 @@ class CallRailSink:
             try:
                 typed[name] = parameter.check.validate_python(value)
             except ValidationError as error:
-                return Rejected(f"it cannot be sent: {name} {wrong(parameter, value, error)}")
+                return Rejected(f"it cannot be sent: {name} {_wrong(parameter, value, error)}")
         return typed
 
-    async def _is_so(self, client: CallRail, given: Mapping[str, Any]) -> bool:
-        """Whether the API tells already what is to be written; False where it cannot be asked."""
+    async def _told(self, client: CallRail, given: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """What the API tells of what is to be written to; None where it cannot be asked."""
         get = type(getattr(client, self._operation.resource)).operations.get("get")
-        path = [each.name for each in self._operation.parameters.values() if each.place is Place.PATH]
-        if self._operation.verb != "update" or get is None or not set(path) <= get.parameters.keys():
-            return False
-        wanted = {name: value for name, value in given.items() if name not in (*path, "append_tags")}
+        path = _path_of(self._operation)
+        if self._operation.verb != "update" or get is None or not path <= get.parameters.keys():
+            return None
         asked: dict[str, Any] = {name: given[name] for name in path}
-        if "fields" in get.parameters and (more := wanted.keys() & set(get.parameters["fields"].choices)):
+        if "fields" in get.parameters and (more := given.keys() & set(get.parameters["fields"].choices)):
             asked["fields"] = sorted(more)
         try:
-            told = (await self._call(client, "get", asked)).told
+            told: Mapping[str, Any] = (await self._call(client, "get", asked)).told
         except NotFound:
             if get.undocumented:  # which proves nothing of the thing
-                return False
+                return None
             raise
-        adds = bool(given.get("append_tags"))
+        return told
+
+    def _is_so(self, told: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+        adds = bool(given.get(APPEND))
+        wanted = _changes(self._operation, given)
         return all(name in told and _is_told(told[name], name, value, adds=adds) for name, value in wanted.items())
+
+    def _noted(self, client: CallRail, outcome: Outcome) -> Outcome:
+        """*outcome*. Whose account takes nothing is left alone for a while, so that what waits does not use it up."""
+        if not isinstance(outcome, Postponed) or not outcome.needs_somebody:
+            self._refusals.pop(client, None)
+            return outcome
+        before = self._refusals.get(client)
+        in_a_row = 1 if before is None else before.in_a_row + 1
+        rests = in_a_row >= _SO_MANY_ARE_THE_KEY
+        holds_until = time.monotonic() + _REFUSED_FOR.total_seconds() if rests else 0
+        self._refusals[client] = _Refusal(outcome.reason, in_a_row, holds_until)
+        return outcome
 
     def _outcome_of(
         self, error: CallRailError, given: Mapping[str, Any], message: Message, *, is_repeatable: bool
@@ -299,12 +360,12 @@ class CallRailSink:
         said = _said(error, given, message)
         match error:
             case Unauthorized() | Forbidden():
-                return AuthFailed(f"{said}; {error.remedy}")
+                return _without_access(f"{said}; {error.remedy}")
             case BudgetSpent():
                 wait = error.free_at - datetime.now(UTC)
-                return Retry("the account's allowance is used up", max(wait, timedelta(0)), whole_lane=True)
+                return Postponed("the account's allowance is used up", max(wait, timedelta(0)))
             case RateLimited():
-                return Retry(said, _BUSY, whole_lane=True)
+                return Postponed(said, _BUSY)
             case InvalidRequest():
                 return Rejected(f"it cannot be sent: {error}")
             case NotFound() if message.occurred_at > datetime.now(UTC) - _MAY_COME:
@@ -321,21 +382,54 @@ class CallRailSink:
                 return Rejected(said)
 
     async def check(self) -> Sequence[Check]:
-        what = f"{self._operation.name} is known and its settings fit; `accounts test` says whether the key may write"
-        return [Check(what, ok=True)]
+        return [Check(f"{self._operation.name} is known and its settings fit", ok=True)]
 
     async def aclose(self) -> None:
         """Nothing of its own is open: the clients belong to whoever serves."""
 
 
-def _without_empty(value: Any) -> Any:
-    return [item for item in value if item != ""] if isinstance(value, list) else value
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """That an account has refused us, and how often in a row; before *holds_until*, on our own clock, it rests."""
+
+    said: str
+    in_a_row: int
+    holds_until: float
+
+
+def _without_access(said: str) -> Postponed:
+    reason = said if said.startswith(NO_ACCESS) else f"{NO_ACCESS}: {said}"
+    return Postponed(reason, PAUSE, needs_somebody=True)
+
+
+def _path_of(operation: Operation) -> set[str]:
+    return {each.name for each in operation.parameters.values() if each.place is Place.PATH}
+
+
+def _changes(operation: Operation, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What of *given* is to be so afterwards."""
+    return {name: value for name, value in given.items() if name not in (*_path_of(operation), APPEND)}
+
+
+def _without_empty(value: Any, written: Any) -> Any:
+    """*value*, filled from *written*, without what came out empty of templates."""
+    if isinstance(written, Mapping):
+        parts = {name: _without_empty(value[name], part) for name, part in written.items()}
+        return {name: part for name, part in parts.items() if not _came_out_empty(part, written[name])}
+    if isinstance(written, list):
+        each = [_without_empty(*pair) for pair in zip(value, written, strict=True)]
+        return [part for part, was in zip(each, written, strict=True) if not _came_out_empty(part, was)]
+    return value
+
+
+def _came_out_empty(value: Any, written: Any) -> bool:
+    return value in ("", [], {}) and any(texts_in((), written))
 
 
 def _is_told(told: Any, name: str, wanted: Any, *, adds: bool) -> bool:
-    if name == "tags":
+    if name == TAGS:
         return names_of(wanted) <= names_of(told) if adds else names_of(wanted) == names_of(told)
-    return is_same(wanted, told)
+    return is_same(name, wanted, told)
 
 
 def _said(error: CallRailError, given: Mapping[str, Any], message: Message) -> str:

@@ -44,13 +44,13 @@ def texts_in(loc: Loc, written: object) -> Iterator[tuple[Loc, str]]:
         yield loc, str(written)
 
 
-def compiled(written: Any, escape: Escape) -> Any:
-    """*written*, with each template in it compiled and each reference resolved."""
+def compiled(written: Any, escape: Escape, *, has_references: bool = True) -> Any:
+    """*written*, with each template in it compiled and, if it *has_references*, each of those resolved."""
     if isinstance(written, Mapping):
-        return {name: compiled(part, escape) for name, part in written.items()}
+        return {name: compiled(part, escape, has_references=has_references) for name, part in written.items()}
     if isinstance(written, list):
-        return [compiled(part, escape) for part in written]
-    if isinstance(found := written_or_reference(written), SecretRef):
+        return [compiled(part, escape, has_references=has_references) for part in written]
+    if has_references and isinstance(found := written_or_reference(written), SecretRef):
         return resolved(found)
     if not is_template(written):
         return written

@@ -350,8 +350,22 @@ async def test_a_correction_while_it_is_being_sent_edits_it_afterwards(
     ],
 )
 @pytest.mark.parametrize("amend", ["silent", "new", "edit"])
+@pytest.mark.parametrize(
+    ("steps", "title"),
+    [
+        pytest.param([ANSWERED], "Call answered", id="once"),
+        pytest.param([ANSWERED, {**MISSED, "note": "b"}], "Missed call", id="there-and-back"),
+        pytest.param([ANSWERED, {**MISSED, "note": "b"}, {**ANSWERED, "note": "c"}], "Call answered", id="thrice"),
+    ],
+)
 async def test_a_correction_while_a_try_fails_is_told_by_the_next_try(
-    database_url: str, tmp_path: Path, slack: FakeSlack, more: str, amend: str
+    database_url: str,
+    tmp_path: Path,
+    slack: FakeSlack,
+    more: str,
+    amend: str,
+    steps: list[dict[str, object]],
+    title: str,
 ) -> None:
     """Nobody read the wrong outcome; the right one is told once, and to no one less."""
     released = asyncio.Event()
@@ -366,14 +380,15 @@ async def test_a_correction_while_a_try_fails_is_told_by_the_next_try(
         async with calls.sending() as dispatcher:
             dispatcher.hint()
             await posts.received(1)
-            await asyncio.to_thread(calls.hears, "call_modified", ANSWERED)
+            for told in steps:
+                await asyncio.to_thread(calls.hears, "call_modified", told)
             released.set()
             await until(lambda: calls.rows[0].state == DeliveryState.PENDING)
         calls.clock.moment += timedelta(seconds=30)
         await calls.ends()
 
     (posted,) = slack.workspace.messages
-    assert posted.shown.startswith("*Call answered · Acme*")
+    assert posted.shown.startswith(f"*{title} · Acme*")
 
 
 async def test_a_correction_after_it_was_sent_edits_it_and_one_back_again_too(
