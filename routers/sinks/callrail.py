@@ -363,7 +363,7 @@ class CallRailSink:
                 return _without_access(f"{said}; {error.remedy}")
             case BudgetSpent():
                 wait = error.free_at - datetime.now(UTC)
-                return Postponed("the account's allowance is used up", max(wait, timedelta(0)))
+                return Postponed("the account's allowance is used up", max(wait, timedelta(seconds=1)))
             case RateLimited():
                 return Postponed(said, _BUSY)
             case InvalidRequest():

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routers.audience import Audience
-from routers.outcomes import AuthFailed, Delivered, Gone, Outcome, Rejected, Retry, Uncertain
+from routers.outcomes import AuthFailed, Delivered, Gone, Outcome, Postponed, Rejected, Retry, Uncertain
 from routers.retries import OWN_TROUBLE, PAUSE, REPEAT_AFTER, Policy, Step, next_step
 from routers.schema import DeliveryState
 from routers.sinks.config import SCHEDULES
@@ -68,6 +68,16 @@ def step(outcome: Outcome, *, attempts: int = 0, rng: random.Random | None = Non
                 cause="gone",
             ),
             id="gone-costs-no-attempt",
+        ),
+        pytest.param(
+            Postponed("the allowance is used up", timedelta(hours=1)),
+            Step(DeliveryState.PENDING, "the allowance is used up", 2, NOW + timedelta(hours=1), is_silent=True),
+            id="postponed-costs-no-attempt-and-says-nothing-of-the-others",
+        ),
+        pytest.param(
+            Postponed("no access: HTTP 401", PAUSE, needs_somebody=True),
+            Step(DeliveryState.PENDING, "no access: HTTP 401", 2, NOW + PAUSE, is_silent=True, cause="no access"),
+            id="postponed-until-somebody-acts",
         ),
         pytest.param(
             Uncertain("no answer"),
