@@ -7,16 +7,19 @@ the API's, which is routed like any other; the post-call comes later, tells more
 What the API tells of a call between its beginning and its post-call is *assumed*, for nobody documents it: `answered`
 and `duration` are empty or grow until the hang-up, and stand still then. A call counts as over only if they tell an end
 that lies some time back; one that tells no length is never over.
+
+A call that stands there, and that CallRail should have posted long ago, becomes an event as well if no webhook came.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -48,14 +51,17 @@ _GIVEN_UP_AFTER = timedelta(hours=4)
 _DEADLINE = timedelta(seconds=10)
 # An end must lie so far back: while a call goes on, its beginning and its length so far add up to the present.
 _SURELY_OVER = timedelta(seconds=20)
+# A post-call comes within twenty minutes (documented). What has not come then is lost: CallRail posts once.
+_POSTED_WITHIN = timedelta(minutes=25)
 _PAGE = 250
 
-# Tags, notes, values and scores are not asked: the post-call may be on its way, and knows them better.
 FIELDS: Sequence[CallField] = (
     *("call_type", "company_id", "company_name", "company_time_zone", "tracker_id", "person_id", "created_at"),
     *("first_call", "prior_calls", "total_calls", "source", "source_name", "medium", "campaign", "keywords", "gclid"),
     *("landing_page_url", "referring_url", "utm_source", "utm_medium", "utm_campaign", "timeline_url", "device_type"),
 )
+# What people say of a call. Where a post-call may be on its way it knows them better, and they are left to it.
+_OPINIONS: Sequence[CallField] = ("tags", "note", "value", "lead_status")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,7 @@ class EarlyOutcomes:
     Args:
         account_of: By company, the name of its account.
         clients: By the account's name, its client; companies of other accounts are left alone.
+        companies: By CallRail's id, the companies whose calls become events also if no webhook told of them.
         on_stored: Called after a COMMIT that stored events.
     """
 
@@ -83,7 +90,9 @@ class EarlyOutcomes:
         account_of: Callable[[str], str | None],
         clients: Mapping[str, CallRail],
         on_stored: Callable[[], None],
+        companies: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
+        self._companies = companies
         self._writer = writer
         self._clock = clock
         self._account_of = account_of
@@ -107,6 +116,7 @@ class EarlyOutcomes:
         client = self._clients[account]
         try:
             rows, is_all = await self._newest(client, now)
+            await self._note_unheard(account, rows.values(), now)
             await self._note([(call, rows[call.callrail_id]) for call in calls if call.callrail_id in rows], now)
             missing = [call for call in calls if call.callrail_id not in rows and not is_all]
             due = [call for call in missing if self._alone[call.id].is_due(now)]
@@ -122,6 +132,19 @@ class EarlyOutcomes:
             if stored:
                 self._on_stored()
 
+    async def _note_unheard(self, account: str, rows: Iterable[Mapping[str, Any]], now: datetime) -> None:
+        """Store an event for each call that is long over, and of which no webhook came."""
+        over = [
+            OverCall(company, row["id"], row)
+            for row in rows
+            if is_over(row, now - _POSTED_WITHIN)
+            and (company := self._companies.get(str(row.get("company_id")))) is not None
+            and self._account_of(company) == account
+        ]
+        if over and (stored := await self._writer.run(partial(_store_unheard, over=over, now=now))):
+            _log.warning("early_outcomes.webhook_lost", account=account, calls=stored)
+            self._on_stored()
+
     async def _newest(self, client: CallRail, now: datetime) -> tuple[dict[str, Mapping[str, Any]], bool]:
         """The newest calls by CallRail's id, and whether these are all there are."""
         listing = client.calls.list(
@@ -129,7 +152,7 @@ class EarlyOutcomes:
             start_date=(now - timedelta(days=1)).date().isoformat(),
             sort="start_time",
             order="desc",
-            fields=FIELDS,
+            fields=[*FIELDS, *_OPINIONS],
             per_page=_PAGE,
             deadline=_DEADLINE,
         )
@@ -155,6 +178,19 @@ class EarlyOutcomes:
             _log.warning("early_outcomes.not_told", object_id=call.id, error=type(error).__name__)
         else:
             await self._note([(call, told)], now)
+
+
+@dataclass(frozen=True, slots=True)
+class OverCall:
+    """A call of a company that is over, as the API *told* it."""
+
+    company: str
+    callrail_id: str
+    told: Mapping[str, Any]
+
+    @property
+    def begun(self) -> datetime:
+        return datetime.fromisoformat(self.told["start_time"])
 
 
 @dataclass
@@ -189,6 +225,10 @@ def is_over(told: Mapping[str, Any], now: datetime) -> bool:
         return False
 
 
+def _without_opinions(told: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in told.items() if name not in _OPINIONS}
+
+
 # --- what is stored --------------------------------------------------------------------------------------------------
 
 _is_open_call = (objects.c.type == fixed("call"), objects.c.stage.in_(OPEN_STAGES), objects.c.erased_at.is_(None))
@@ -208,6 +248,22 @@ _still_open = (
     .order_by(objects.c.company, objects.c.type, objects.c.object_id)  # as routing locks them
     .with_for_update()
 )
+_known = select(objects.c.company, objects.c.object_id).where(
+    objects.c.company.in_(bindparam("companies", expanding=True)),
+    objects.c.type == fixed("call"),
+    objects.c.object_id.in_(bindparam("ids", expanding=True)),
+)
+_waiting = (
+    select(events.c.company)
+    .where(events.c.state == fixed(EventState.RECEIVED), events.c.company.in_(bindparam("companies", expanding=True)))
+    .distinct()
+)
+# So that what happened before we were told anything of a company is no news.
+_heard_before = (
+    select(objects.c.id)
+    .where(objects.c.company == bindparam("company"), objects.c.created_at < bindparam("begun"))
+    .limit(1)
+)
 
 
 def _open_calls(conn: Connection, *, clock: Clock) -> tuple[datetime, list[OpenCall]]:
@@ -219,11 +275,27 @@ def _open_calls(conn: Connection, *, clock: Clock) -> tuple[datetime, list[OpenC
 def _store(conn: Connection, *, over: Mapping[str, tuple[OpenCall, Mapping[str, Any]]], now: datetime) -> int:
     """Store an event for each call, by our id, that is open still. How many."""
     ids = list(conn.execute(_still_open, {"ids": list(over)}).scalars())
-    insert_events(conn, [_event(*over[own_id], now) for own_id in ids])
+    insert_events(conn, [_event(call, _without_opinions(told), now) for call, told in map(over.__getitem__, ids)])
     return len(ids)
 
 
-def _event(call: OpenCall, told: Mapping[str, Any], now: datetime) -> tuple[Any, ...]:
+def _store_unheard(conn: Connection, *, over: Sequence[OverCall], now: datetime) -> int:
+    """Store an event for each call that we do not know, of a company that we had heard of before it began. How many."""
+    ids = {"companies": sorted({call.company for call in over}), "ids": [call.callrail_id for call in over]}
+    known = {(row.company, row.object_id) for row in conn.execute(_known, ids)}
+    waiting = set(conn.execute(_waiting, ids).scalars())  # one of theirs may be it
+    lost = [
+        call
+        for call in over
+        if (call.company, call.callrail_id) not in known
+        and call.company not in waiting
+        and conn.execute(_heard_before, {"company": call.company, "begun": call.begun}).first() is not None
+    ]
+    insert_events(conn, [_event(call, call.told, now) for call in lost])
+    return len(lost)
+
+
+def _event(call: OpenCall | OverCall, told: Mapping[str, Any], now: datetime) -> tuple[Any, ...]:
     body = orjson.dumps({**told, "resource_id": call.callrail_id})  # whatever the API calls it
     request = ReceivedRequest(now, call.company, Kind.API_CALL, "application/json", {}, body)
     return event_row(new_id(Prefix.EVENT), request, hashlib.sha256(body).digest(), None, origin=Origin.API)

@@ -240,7 +240,8 @@ class _Parts:
         writer.on_stored = router.hint
         jobs = jobs_of(configuration, writer, clock, dispatcher.hint)
         if watched:
-            early = EarlyOutcomes(writer, clock, configuration.account_of, watched, router.hint)
+            known = {each.callrail_id: slug for slug, each in configuration.company_configs.items() if each.callrail_id}
+            early = EarlyOutcomes(writer, clock, configuration.account_of, watched, router.hint, known)
             jobs.append(Job("early_outcomes", LOOK_EVERY, early.look))
         return cls(router, waiting, dispatcher, Periodic(writer, clock, jobs), lookups)
 

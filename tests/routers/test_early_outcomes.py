@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +115,9 @@ async def a_scene(database: Database) -> AsyncIterator[Scene]:
     async with serving(fake) as url, CallRail(world.key, world.accounts[0].id, base_url=url) as client:
         client._sender.pace = replace(client._sender.pace, now=lambda: clock.moment)
         hints: list[None] = []
-        early = EarlyOutcomes(writer, clock, lambda _: "main", {"main": client}, lambda: hints.append(None))
+        company = next(iter(world.accounts[0].trackers.values()))["company"]["id"]
+        hinted = partial(hints.append, None)
+        early = EarlyOutcomes(writer, clock, lambda _: "main", {"main": client}, hinted, {company: "acme"})
         writer.start()
         try:
             yield Scene(fake, database, clock, early, hints)
@@ -260,6 +264,82 @@ async def test_a_call_that_is_gone_is_given_up_in_the_end(database: Database) ->
 
     assert (asked, len(scene.fake.requests)) == (1, 1)
     assert scene.api_events() == []
+
+
+# --- webhooks that were lost -----------------------------------------------------------------------------------------
+
+LOST = timedelta(minutes=25)
+
+
+async def test_a_call_of_which_no_webhook_came_is_told_once(database: Database) -> None:
+    """CallRail posts once: what was lost is found in the list that is looked at for others."""
+    async with a_scene(database) as scene:
+        scene.post("post_call", scene.a_call(1, scene.clock.moment, 10, is_answered=True))
+        scene.route()
+        scene.clock.moment += timedelta(minutes=1)
+        lost = scene.a_call(2, scene.clock.moment, 30)
+        scene.clock.moment += timedelta(seconds=30) + LOST
+        scene.post("pre_call", scene.a_call(3, scene.clock.moment, 600))
+        await scene.look()
+        assert scene.api_events() == []  # it may be on its way still
+        scene.clock.moment += LOOK
+        await scene.look()
+        (event,) = scene.api_events()
+        (missed,) = scene.happened("call.missed")
+        assert (event.company, missed.event_id) == ("acme", event.id)
+        assert json.loads(event.body)["resource_id"] == lost.id
+        assert {"tags", "note"} <= json.loads(event.body).keys()
+
+        scene.clock.moment += LOOK
+        await scene.look()
+        scene.post("post_call", lost)  # late, against all that CallRail says
+        await scene.look()
+    assert len(scene.api_events()) == 1
+    assert len(rows_of(database, deliveries)) == 1
+
+
+async def test_what_was_before_us_is_no_news(database: Database) -> None:
+    """Who connects a company today is not told of all the calls of yesterday."""
+    async with a_scene(database) as scene:
+        scene.a_call(1, scene.clock.moment - timedelta(hours=1), 30)
+        scene.post("pre_call", scene.a_call(2, scene.clock.moment, 600))
+        await scene.look()
+        await scene.look()
+
+    assert scene.api_events() == []
+
+
+async def test_a_call_of_a_company_without_its_id_is_left_alone(database: Database) -> None:
+    async with a_scene(database) as scene:
+        scene.early._companies = {"COMother": "acme"}
+        scene.post("post_call", scene.a_call(1, scene.clock.moment, 10, is_answered=True))
+        scene.route()
+        scene.clock.moment += timedelta(minutes=1)
+        scene.a_call(2, scene.clock.moment, 30)
+        scene.clock.moment += timedelta(hours=1)
+        scene.post("pre_call", scene.a_call(3, scene.clock.moment, 600))
+        await scene.look()
+
+    assert scene.api_events() == []
+
+
+async def test_while_an_event_of_the_company_waits_nothing_is_called_lost(database: Database) -> None:
+    """It may be that call's: it came back out of a spool just now."""
+    async with a_scene(database) as scene:
+        scene.post("post_call", scene.a_call(1, scene.clock.moment, 10, is_answered=True))
+        scene.route()
+        scene.clock.moment += timedelta(minutes=1)
+        spooled = scene.a_call(2, scene.clock.moment, 30)
+        scene.clock.moment += timedelta(hours=1)
+        scene.post("pre_call", scene.a_call(3, scene.clock.moment, 600))
+        scene.route()
+        scene.post("post_call", spooled)
+        await scene.early.look()
+        assert scene.api_events() == []
+        await scene.look()
+
+    assert scene.api_events() == []
+    assert len(scene.happened("call.missed")) == 1
 
 
 TOLD: dict[str, Any] = {"answered": False, "duration": 30, "start_time": (NOW - timedelta(minutes=2)).isoformat()}
