@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import random
 import secrets
@@ -32,7 +33,7 @@ from routers.fake_callrail.serving import serving
 from routers.outbox import UNSENT
 from routers.schema import DeliveryState, TransitionState, deliveries, transitions
 from routers.serve import Plan, serve
-from routers.simulator import Sent, SimulatedCompany, Tally, play
+from routers.simulator import Announce, Sent, SimulatedCompany, Tally, play
 from routers.sinks import AnySinkConfig
 from routers.sinks.email import EmailConfig
 from routers.sinks.slack import SlackConfig
@@ -41,6 +42,7 @@ from routers.sinks.stdout import StdoutConfig
 from routers.standins.mailbox import Mail, running_mailbox
 from routers.standins.slack import Post, SlackStandIn, running_slack
 
+_LOOKS_AT_CALLS_EVERY = timedelta(seconds=0.5)  # as fast as all the rest
 _LOOK_EVERY = 0.2  # seconds between looks at what is still to be told
 _NOT_AFTER = 30.0  # seconds; what a failed sink tries again later is not waited for
 # Whoever simulates names the URL, so every address is allowed.
@@ -97,23 +99,26 @@ async def demo(
     stop: asyncio.Event,
     on_sent: Callable[[Sent], None],
     on_played: Callable[[], None],
+    on_over: Callable[[], None] = lambda: None,
     once: bool,
 ) -> None:
     """Serve *plan* with stand-ins for its sinks, play *show* to *url*, and serve on until *stop* is set.
 
-    *on_played* is called when all of it has been told; with *once* that is the end.
+    *on_played* is called when all of it has been told; with *once* that is the end. *on_over* is called when a call is
+    over whose post-call is held back.
     """
-    ready, world = asyncio.Event(), DemoWorld()
+    ready, world = asyncio.Event(), DemoWorld(show.speed, on_over)
 
     async def play_all() -> None:
         await ready.wait()
         companies = list(plan.configuration.companies(os.environ))
-        await play_to(url, companies, show, on_sent=on_sent, hear=world.hear)
+        await play_to(url, companies, show, on_sent=on_sent, hear=world.hear, announce=world.announce)
         await _all_told(plan.database_url)
         on_played()
 
     async with standing_in(plan.configuration, screen, world) as configuration:
-        server = asyncio.create_task(serve(replace(plan, configuration=configuration), stop=stop, on_ready=ready.set))
+        shown = replace(plan, configuration=configuration, looks_every=_LOOKS_AT_CALLS_EVERY)
+        server = asyncio.create_task(serve(shown, stop=stop, on_ready=ready.set))
         playing = asyncio.create_task(play_all())
         await asyncio.wait([server, playing], return_when=asyncio.FIRST_COMPLETED)
         if once or (playing.done() and playing.exception() is not None):
@@ -145,7 +150,7 @@ async def standing_in(
         os.environ[_API_KEY.name] = fake.world.key
         sinks = configuration.sink_configs.items()
         told_here = {name: _told_here(name, config, slack=slack, mailbox=mailbox) for name, config in sinks}
-        account = AccountConfig(account_id=world.account.id, api_key=_API_KEY, base_url=api)
+        account = AccountConfig(account_id=world.account.id, api_key=_API_KEY, base_url=api, early_outcomes=True)
         accounts = dict.fromkeys(configuration.accounts, account)
         yield replace(configuration, sink_configs=told_here, accounts=accounts)
 
@@ -198,8 +203,10 @@ async def play_to(
     *,
     on_sent: Callable[[Sent], None],
     hear: Hear = lambda _body, _type: None,
+    announce: Announce = lambda _posting, _at: None,
 ) -> Tally:
-    """Play *show* to the intake at *url*, its stories dealt out to *companies* in turn. *hear* hears of each first."""
+    """Play *show* to the intake at *url*, its stories dealt out to *companies* in turn. *hear* hears of each webhook
+    before it is posted, *announce* of all before the first."""
     rng = random.Random(show.seed)  # noqa: S311  (invented people, not secrets)
     tally = Tally(0, 0)
     async with _client() as client:
@@ -213,6 +220,7 @@ async def play_to(
                 gap=show.gap * len(companies),
                 now=show.begins or datetime.now(UTC),
                 on_sent=on_sent,
+                announce=announce,
             )
             for position, company in enumerate(companies)
         ]
@@ -222,9 +230,10 @@ async def play_to(
 
 
 def simulated(company: Company) -> SimulatedCompany:
-    """*company* as the simulator knows it, signing with its first key."""
+    """*company* as the simulator knows it, signing with its first key; with an id of its own if the file tells none."""
+    invented = f"COM{hashlib.sha256(company.slug.encode()).hexdigest()[:32]}"
     name = company.slug.replace("-", " ").replace("_", " ").title()
-    return SimulatedCompany(company.slug, name, company.callrail_id, company.keys[0].secret)
+    return SimulatedCompany(company.slug, name, company.callrail_id or invented, company.keys[0].secret)
 
 
 @contextlib.asynccontextmanager

@@ -175,6 +175,12 @@ def _missing_recording(scene: Scene) -> Sequence[Webhook]:
     return [*before, given_up, *_changes(scene, given_up, found)]
 
 
+def _held_back(scene: Scene) -> Sequence[Webhook]:
+    """CallRail may hold a post-call back for up to twenty minutes (documented)."""
+    *before, last = _tell_call(scene, facts.invent_missed(scene.rng)).webhooks
+    return [*before, replace(last, after=last.after + scene.span(240, 300))]
+
+
 def _late_voicemail(scene: Scene) -> Sequence[Webhook]:
     """The call is told as missed; that the caller spoke to the machine is told when it is written down (assumed)."""
     told = _tell_call(scene, facts.invent_voicemail(scene.rng))
@@ -375,6 +381,7 @@ _ALL = (
     Scenario(
         "missing_recording", "Recording and transcript come after the post-call, as a change.", _missing_recording
     ),
+    Scenario("held_back", "A missed call whose post-call comes minutes after the hang-up.", _held_back),
     Scenario(
         "late_voicemail", "A missed call that proves to be a voicemail minutes later, as a change.", _late_voicemail
     ),

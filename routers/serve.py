@@ -72,7 +72,8 @@ class Role(StrEnum):
 @dataclass(frozen=True)
 class Plan:
     """What to serve. *listener* is a bound socket, None where nothing is taken in; *spool* the folder for webhooks that
-    come while the database is away; *metrics* another socket, None for no metrics."""
+    come while the database is away; *metrics* another socket, None for no metrics; *looks_every* how often open calls
+    are looked at, None for `LOOK_EVERY`."""
 
     configuration: Configuration
     database_url: str
@@ -80,6 +81,7 @@ class Plan:
     listener: socket.socket | None
     spool: Path
     metrics: socket.socket | None = None
+    looks_every: timedelta | None = None
 
 
 async def serve(plan: Plan, *, stop: asyncio.Event, on_ready: Callable[[], None] = lambda: None) -> None:
@@ -242,7 +244,7 @@ class _Parts:
         if watched:
             known = {each.callrail_id: slug for slug, each in configuration.company_configs.items() if each.callrail_id}
             early = EarlyOutcomes(writer, clock, configuration.account_of, watched, router.hint, known)
-            jobs.append(Job("early_outcomes", LOOK_EVERY, early.look))
+            jobs.append(Job("early_outcomes", service.plan.looks_every or LOOK_EVERY, early.look))
         return cls(router, waiting, dispatcher, Periodic(writer, clock, jobs), lookups)
 
     @property

@@ -61,6 +61,9 @@ class PostWebhook(Protocol):
         ...
 
 
+Announce = Callable[[Posting, float], None]
+
+
 @dataclass(frozen=True)
 class Sent:
     """One webhook posted. *answer* is the HTTP status, or a text that says why no answer came."""
@@ -129,6 +132,7 @@ async def play(
     gap: timedelta,
     now: datetime,
     on_sent: Callable[[Sent], None],
+    announce: Announce = lambda _posting, _at: None,
 ) -> Tally:
     """Post all webhooks of the scenarios *stories* one by one, in the order they fall due, and count the answers.
 
@@ -141,10 +145,14 @@ async def play(
         gap: From the start of one story to that of the next, at life's pace.
         now: When the first story happens, as its webhooks tell it; must be aware.
         on_sent: Told of each answer as it comes.
+        announce: Told of each webhook before the first is posted, and when it will be, on the clock of the event loop.
     """
     began = asyncio.get_running_loop().time()
     all_sent = []
-    for due, story, posting in _in_due_order(stories, rng=rng, company=company, gap=gap, now=now):
+    in_due_order = _in_due_order(stories, rng=rng, company=company, gap=gap, now=now)
+    for due, _, posting in in_due_order:
+        announce(posting, began + due.total_seconds() / speed)
+    for due, story, posting in in_due_order:
         await _sleep_until(began + due.total_seconds() / speed)
         expected = Expected.STORED if posting.signer is Signer.COMPANY else Expected.REFUSED
         sent = Sent(story, posting.kind, await _answer(post, posting, company.key), expected)

@@ -25,10 +25,12 @@ from routers.demo import demo as run_demo
 from routers.scenarios import SCENARIOS
 from routers.simulator import Sent, Story, Tally
 
+_HELD_BACK = "… a call is over (held_back): CallRail's API knows it now, its post-call comes later"
 _STORIES = [story.value for story in Story]
 # The first has news that comes while people look on: they see its message edited.
 _DEMO_STORIES = [
     "late_voicemail",
+    "held_back",  # the API tells of it before its post-call comes
     *(Story.TEXT, Story.MISSED, Story.ANSWERED, Story.FORM, Story.VOICEMAIL, Story.ABANDONED),
 ]
 
@@ -240,6 +242,7 @@ def demo(config: Path | None, database_url: str, port: int, speed: float, once: 
             screen=Screen(sys.stdout),
             stop=stop,
             on_sent=_print_sent,
+            on_over=lambda: click.secho(_HELD_BACK, err=True, dim=True),
             on_played=lambda: _explain_next_steps(once),
             once=once,
         )

@@ -69,7 +69,7 @@ def every_field(ask: Ask, call: Call, zone: ZoneInfo, *, is_single: bool) -> Jso
         "good_lead_call_id": None,
         "good_lead_call_time": local(call.start, zone) if call.lead_status == "good_lead" else None,
         "first_call": call.is_first,
-        "timeline_url": f"{ask.origin}/calls/{call.id}",
+        "timeline_url": call.page or f"{ask.origin}/calls/{call.id}",
         "zip_code": [],
         "keypad_entries": None,
         "waveforms": [f"{ask.origin}/waveforms/{call.id}/{side}.png" for side in (0, 1)] if call.is_recorded else None,

@@ -29,7 +29,8 @@ class Key:
 
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """One phone call. *start* is in UTC, *duration* in seconds; *value* in the account's currency."""
+    """One phone call. *start* is in UTC, *duration* in seconds; *value* in the account's currency, *page* where a
+    person finds it, None for a page of the stand-in's own."""
 
     id: str
     start: datetime
@@ -52,6 +53,7 @@ class Call:
     value: int | None = None
     lead_status: str | None = None
     recording_asks: int = 0
+    page: str | None = None
 
     @property
     def is_missed(self) -> bool:

@@ -16,6 +16,7 @@ import pytest
 from receiver.schema import events
 from routers.config import Configuration, read_config
 from routers.demo import Show, demo, example_config, invent_missing_keys, standing_in
+from routers.demo_world import DemoWorld
 from routers.listening import bind
 from routers.outcomes import Delivered
 from routers.scenarios import Posting
@@ -111,15 +112,14 @@ def titles(posts: Sequence[Post]) -> list[str]:
 
 @asynccontextmanager
 async def serving_the_demo(
-    configuration: Configuration, database_url: str, spool: Path, onlooker: Onlooker
+    configuration: Configuration, database_url: str, spool: Path, onlooker: Onlooker, world: DemoWorld | None = None
 ) -> AsyncIterator[int]:
     """The router with stand-ins, without a play; its port."""
     listener = bind("127.0.0.1", 0)
     stop, ready = asyncio.Event(), asyncio.Event()
-    async with standing_in(configuration, onlooker) as told_here:
-        server = asyncio.create_task(
-            serve(Plan(told_here, database_url, Role.ALL, listener, spool), stop=stop, on_ready=ready.set)
-        )
+    async with standing_in(configuration, onlooker, world) as told_here:
+        plan = Plan(told_here, database_url, Role.ALL, listener, spool, looks_every=timedelta(seconds=0.2))
+        server = asyncio.create_task(serve(plan, stop=stop, on_ready=ready.set))
         await ready.wait()
         try:
             yield listener.getsockname()[1]
@@ -161,6 +161,38 @@ async def test_one_message_is_edited_when_the_missed_call_proves_to_be_a_voicema
     mail, *follow_ups = onlooker.mails
     assert (mail.sender, mail.recipients, mail.thread) == ("calls@example.com", "office@example.com", None)
     assert {one.thread for one in follow_ups} == {mail.subject}
+
+
+async def test_a_missed_call_is_shown_before_its_post_call(
+    example: Configuration, sqlite_url: str, spool: Path
+) -> None:
+    """CallRail's API knows it when the caller hangs up; what the post-call tells later is told to nobody again."""
+    onlooker, over = Onlooker(), asyncio.Event()
+    world = DemoWorld(speed=1_000_000, on_over=over.set)
+    webhooks = life_cycle(
+        "held_back",
+        rng=random.Random(1),
+        started_at=datetime.now(UTC),
+        callrail_id=None,
+        company_name="Example Plumbing",
+    )
+    async with serving_the_demo(example, sqlite_url, spool, onlooker, world) as port:
+
+        async def tell(webhook: Posting) -> None:
+            world.hear(webhook.body, webhook.content_type)
+            headers = headers_of(webhook, KEY.encode()).items()
+            assert (await post(port, f"/callrail/example-plumbing/{webhook.kind}", webhook.body, headers)).status == 204
+
+        rings, is_routed, ended = webhooks
+        await tell(rings)
+        for webhook in webhooks:
+            world.announce(webhook, asyncio.get_running_loop().time() + webhook.after.total_seconds())
+        await over.wait()
+        await onlooker.sees("*Missed call · Example Plumbing*", "Missed call · Example Plumbing")
+        await tell(is_routed)
+        await tell(ended)
+
+    assert titles(onlooker.posts) == ["*Missed call · Example Plumbing*"]
 
 
 # --- the play --------------------------------------------------------------------------------------------------------
