@@ -82,6 +82,16 @@ def _told_field(name: str, type_: FieldType | None) -> tuple[str, FieldType, str
     return name, told, meaning, name
 
 
+def _transcript_status(told: Told) -> str:
+    """Why there is no transcript. CallRail posts an ended call when recording and transcript are attached (documented),
+    so where a recording stands alone it is the plan that lacks the transcript, or nobody spoke (assumed)."""
+    if told.get("transcription"):
+        return "told"
+    if not told.get("recording"):
+        return "not_recorded"
+    return "not_in_plan" if told.get("transcription") is None else "empty"
+
+
 def _joined(told: Any) -> Any:
     return "\n".join(map(str, told)) if isinstance(told, list) else told
 
@@ -103,6 +113,12 @@ _CALL = Lookup(
     answer_fields(
         *(_told_field(name, None) for name in _ALWAYS_TOLD),
         *(_told_field(name, type_) for name, type_ in _OF_A_CALL.items()),
+        (
+            "transcript_status",
+            _TEXT,
+            "told, empty, not_recorded (not yet, or never), or not_in_plan: recorded, and CallRail tells no transcript",
+            _transcript_status,
+        ),
     ),
     is_of_itself=True,
     plan="transcription, call_summary, sentiment and lead_score: Premium Conversation Intelligence; empty without it",

@@ -28,7 +28,7 @@ from receiver.loggers import get_logger
 from receiver.writer import Writer
 from routers.deciding import Decider, Looking
 from routers.lifecycle import Outcome, Stage
-from routers.lookups.answers import Answer, give_up_all
+from routers.lookups.answers import Answer, Source, give_up_all
 from routers.lookups.asking import Lookups
 from routers.lookups.definitions import About, OnFailure
 from routers.objects import HOLDS_BACK, TransitionRow, is_waiting
@@ -154,14 +154,36 @@ class Waiting:
         self.hint()  # there may be room now, and what waited behind it
 
     async def _decide(self, object_id: str) -> None:
-        """Decide the oldest transitions of an object that wait, as soon as the database answers."""
+        """Decide the oldest transitions of an object that wait, as soon as the database answers.
+
+        What a fault of ours keeps from being decided with its look-ups is decided without them.
+        """
+        decide = self._ask_and_decide
         while True:
             try:
-                await self._ask_and_decide(object_id)
+                await decide(object_id)
             except DatabaseUnavailable:  # the writer has said so
                 await asyncio.sleep(POLL.total_seconds())
+            except Exception:
+                if decide == self._decide_without:
+                    rests = partial(_put_off, object_ids=[object_id], by=_TRY_AGAIN[-1], clock=self._clock)
+                    await self._writer.run(rests)
+                    raise
+                _log.exception("lookups.decided_without", object_id=object_id)
+                decide = self._decide_without
             else:
-                return
+                if decide == self._ask_and_decide:
+                    return
+                decide = self._ask_and_decide  # there may be more of it
+
+    async def _decide_without(self, object_id: str) -> None:
+        await self._tell(await self._writer.run(partial(self._try, object_id=object_id)))
+
+    async def _tell(self, step: _Step) -> None:
+        if step.told:
+            self.on_deliveries(step.told)
+        if step.blocked:
+            await self._writer.run(partial(promote, pairs=step.blocked))
 
     async def _ask_and_decide(self, object_id: str) -> None:
         """Ask for what is missing, and decide."""
@@ -169,10 +191,7 @@ class Waiting:
         event_id: str | None = None
         while True:
             step = await self._writer.run(partial(self._try, object_id=object_id, asked=asked, event_id=event_id))
-            if step.told:
-                self.on_deliveries(step.told)
-            if step.blocked:
-                await self._writer.run(partial(promote, pairs=step.blocked))
+            await self._tell(step)
             if step.about is None:
                 return
             if step.event_id != event_id:  # what was asked for another one does not tell
@@ -195,8 +214,18 @@ class Waiting:
                 times.append(min(again_after(waited), left))
         return min(times, default=None)
 
-    def _try(self, conn: Connection, *, object_id: str, asked: Mapping[str, Answer], event_id: str | None) -> _Step:
-        """Decide with what was *asked* for *event_id* so far, or say what is missing; one transaction."""
+    def _try(
+        self,
+        conn: Connection,
+        *,
+        object_id: str,
+        asked: Mapping[str, Answer] | None = None,
+        event_id: str | None = None,
+    ) -> _Step:
+        """Decide with what was *asked* for *event_id* so far, or say what is missing; one transaction.
+
+        Without *asked* it is decided without any look-up.
+        """
         now = self._clock.now(conn)
         life = _locked_life(conn, object_id)
         rows = list(takewhile(lambda row: row.event_id == life.waiting[0].event_id, life.waiting))
@@ -212,8 +241,12 @@ class Waiting:
         if any(row.name == Transition.CALL_ENDED for row in rows):
             # Its end tells no outcome that is known to be wrong by now.
             occasion = replace(occasion, after=occasion.after._replace(outcome=life.outcome))
-        just_asked = asked if rows[0].event_id == event_id else {}
-        looking = _Noticing(looking_in(conn, self._lookups, self._needs, self._clock, just_asked))
+        if asked is None:
+            found = Looking(self._needs, partial(_not_looked_up, now=now))
+        else:
+            just_asked = asked if rows[0].event_id == event_id else {}
+            found = looking_in(conn, self._lookups, self._needs, self._clock, just_asked)
+        looking = _Noticing(found)
         zones = {**told_zones(conn), **self._zones}
         decider = Decider(self._rules, zones, partial(has_spoken, conn), looking.looking)
         decided = decider.ask(occasion, [_row(row, life.stage) for row in rows])
@@ -229,6 +262,11 @@ class Waiting:
             told=sinks_told(decided.deliveries.values(), decided.amendments),
             blocked=blocked if conn.dialect.name == "postgresql" else set(),
         )
+
+
+def _not_looked_up(names: Collection[str], _about: About, *, now: datetime) -> Mapping[str, Answer]:
+    problem = "it could not be used, by a fault of the router's own: see its log"
+    return {name: Answer(None, now, problem, source=Source.NOT_ASKED) for name in names}
 
 
 def again_after(waited: timedelta) -> timedelta:

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from receiver.database import Database
+from routers.deciding import Decided, Decider, Occasion
 from routers.fake_callrail import faults
 from routers.lookups.waiting import again_after
+from routers.objects import TransitionRow
 from routers.privacy import erase
 from routers.rules.answers import LOOKED_UP, LOOKUP
 from routers.schema import lookups
@@ -591,3 +593,42 @@ lookups: {{tracker: {{on_failure: wait, wait: {wait}}}}}
 )
 def test_it_is_tried_again_ever_later(waited: int, again_in: int) -> None:
     assert again_after(timedelta(seconds=waited)) == timedelta(seconds=again_in)
+
+
+async def test_what_a_fault_of_ours_keeps_from_being_decided_is_told_without(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that nobody thought of must not hold a missed call back for ever."""
+    decide = Decider.ask
+
+    def fails(decider: Decider, occasion: Occasion, rows: list[TransitionRow], **waits: bool) -> Decided:
+        decided = decide(decider, occasion, rows, **waits)
+        if any(row.details and "tracker" in row.details.get(LOOKUP, {}) for row in decided.transitions):
+            raise RuntimeError("no such answer was thought of")
+        return decided
+
+    monkeypatch.setattr(Decider, "ask", fails)
+    office.write(WITH_CAMPAIGN)
+    async with office.open():
+        await office.post_call(office.a_call())
+        await office.until_told(1)
+
+    row = await office.until_decided("call.missed")
+    assert noted(row)["tracker"]["problem"].startswith("it could not be used, by a fault of the router's own")
+
+
+@pytest.mark.parametrize(
+    ("is_recorded", "has_premium", "status"),
+    [(True, True, "told"), (True, False, "not_in_plan"), (False, True, "not_recorded")],
+)
+async def test_a_transcript_that_the_plan_lacks_is_told_apart_from_one_to_come(
+    office: Office, is_recorded: bool, has_premium: bool, status: str
+) -> None:
+    office.write(WITH_CAMPAIGN.replace("tracker", "call"))
+    call = office.a_call()
+    call.is_recorded, office.account.has_premium = is_recorded, has_premium
+    async with office.open():
+        await office.post_call(call)
+        (told,) = await office.until_told(1)
+
+    assert told["lookup"]["call"]["transcript_status"] == status
