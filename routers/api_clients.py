@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from callrail.exceptions import InvalidRequest
 from receiver.exceptions import DatabaseUnavailable
 from receiver.loggers import get_logger
-from receiver.writer import Writer
 from routers.accounts import AccountConfig, NamedAccount, NoAccount, client_of, opened
-from routers.budgets import Priority, SqlBudgets
+from routers.budgets import Priority, SqlBudgets, Transactions
 from routers.config import Configuration
 from routers.sinks.callrail import CallRailConfig
 from routers.sinks.sink import Check
@@ -39,13 +38,16 @@ def keys_for(configuration: Configuration, sink: CallRailConfig, environ: Mappin
 
 @contextlib.asynccontextmanager
 async def api_clients(
-    configuration: Configuration, writer: Writer, priority: Priority, is_wanted: Callable[[AccountConfig], bool]
+    configuration: Configuration,
+    transactions: Transactions,
+    priority: Priority,
+    is_wanted: Callable[[AccountConfig], bool],
 ) -> AsyncIterator[Mapping[str, CallRail]]:
     """By account that is wanted, its client, while the block runs. An account without its key has none.
 
     A key that is missing or can be none keeps no server from running: what would be asked fails, and says so.
     """
-    budgets = SqlBudgets(writer, priority)
+    budgets = SqlBudgets(transactions, priority)
     clients: dict[str, CallRail] = {}
     for name, config in configuration.accounts.items():
         if not is_wanted(config):

@@ -14,6 +14,7 @@ from typing import Any
 from callrail.kinds import FROM_API, Kind
 from callrail.payload import Fields
 from routers.deciding import UNMATCHED, Decider, Occasion, Spoken, failing_sink
+from routers.deciding import Looking as LookingUp
 from routers.facts import facts_in_time, facts_of, own_time, zone_of
 from routers.hours import in_zone
 from routers.lifecycle import Event, Happened, Object, apply
@@ -199,18 +200,28 @@ class Why:
 
 
 def explain(
-    rules: RuleSet, occurrence: Occurrence, *, told_zones: Mapping[str, str], show: Show = as_found
+    rules: RuleSet,
+    occurrence: Occurrence,
+    *,
+    told_zones: Mapping[str, str],
+    show: Show = as_found,
+    looking: LookingUp | None = None,
 ) -> list[Why]:
     """Each transition of *occurrence* explained by *rules*, in the order they happened.
 
     Args:
         told_zones: By company, the time zone its calls told.
         show: How a value found of a field reads; masks what is personal.
+        looking: How what the rules need is looked up, in place of what is stored of it; None if that counts. Empty is
+            what cannot be decided yet.
     """
     occasion, past = occurrence.occasion, occurrence.past
     if occasion is None:
         return [_unasked(rules, occurrence.company, kept) for kept in occurrence.kept]
-    decided = Decider(rules, told_zones, _spoken_in(past)).decide(occasion, occurrence.happened)
+    happened = occurrence.happened if looking is None else map(without_answers, occurrence.happened)
+    decided = Decider(rules, told_zones, _spoken_in(past), looking).decide(occasion, happened)
+    if decided.waits:
+        return []
     told, matched_at = list(past.told), past.matched_at
     explained = []
     for position, transition in enumerate(decided.transitions):
@@ -254,6 +265,12 @@ def _happening(
         kept.stored if kept is not None else None,
         kept.id if kept is not None else None,
     )
+
+
+def without_answers(happened: Happened) -> Happened:
+    """*happened* as if nothing had been looked up for it."""
+    details = {name: value for name, value in (happened.details or {}).items() if name not in (LOOKUP, LOOKED_UP)}
+    return happened._replace(details=details or None)
 
 
 def _unasked(rules: RuleSet, company: str, kept: Kept) -> Why:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -18,6 +19,7 @@ from receiver.exceptions import DatabaseUnavailable
 from receiver.ids import BadId, Prefix
 from receiver.schema import EventState
 from routers import ledger
+from routers.cli.anew import FRESH, found_anew, lookups_option
 from routers.cli.explanation import Explained, print_explained
 from routers.cli.looking import object_shown, only, personal_option, reading, tries_of
 from routers.cli.options import config_option, database_option, output_option
@@ -33,6 +35,7 @@ from routers.zones import told_zones
 
 if TYPE_CHECKING:
     from routers.config import Configuration
+    from routers.deciding import Looking
 
 
 @click.command()
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Ask the rules of this file, a whole router.yaml, instead. A trial: nothing is sent.",
 )
+@lookups_option("CallRail is asked anew for what the rules need; nothing of it is kept with what happened.")
 @database_option
 @output_option
 @personal_option
@@ -57,6 +61,7 @@ def explain(
     company: str | None,
     config: Path,
     trial: Path | None,
+    lookups: str,
     database_url: str,
     output: str,
     show_personal: bool,
@@ -76,25 +81,37 @@ def explain(
     asker = _Asker(configuration, trial or config, trial is not None, as_found if show_personal else masked_fact)
     if what is not None:
         _check_letters(what)
+    payload = cache(partial(_payload, file)) if file is not None else None
+
+    def explained(conn: Connection | None, asker: _Asker) -> Explained:
+        if conn is not None and what is not None:
+            return _of_id(conn, asker, what)
+        assert payload is not None and file is not None  # noqa: PT018, S101  (one of the two is named)
+        return _of_file(asker, file.name, payload, kind, company, lambda: _told_zones(database_url))
+
+    if lookups == FRESH:
+        anew = found_anew(configuration, database_url, lambda conn, how: explained(conn, replace(asker, looking=how)))
+        print_explained(anew, output=output)
+    elif what is not None:
         with reading(database_url) as conn:
-            explained = _of_id(conn, asker, what)
-    elif file is not None:
-        explained = _of_file(asker, file, kind, company, lambda: _told_zones(database_url))
-    print_explained(explained, output=output)
+            print_explained(explained(conn, asker), output=output)
+    else:
+        print_explained(explained(None, asker), output=output)
 
 
 @dataclass(frozen=True, slots=True)
 class _Asker:
-    """The rules that are asked, and how what is found reads."""
+    """The rules that are asked, how what is found reads, and how what they need is looked up."""
 
     configuration: Configuration
     path: Path
     is_trial: bool
     show: Show
+    looking: Looking | None = None
 
     def explained(self, occurrence: Occurrence, zones: Mapping[str, str]) -> Explained:
         rules, company = self.configuration.rules, occurrence.company
-        whys, notes = explain_all(rules, occurrence, told_zones=zones, show=self.show), []
+        whys, notes = explain_all(rules, occurrence, told_zones=zones, show=self.show, looking=self.looking), []
         if company not in (INSTALLATION, *self.configuration.company_configs):
             notes.append(f"{self.path} has no company '{company}', so only rules for all companies look at this.")
         elif company in rules.hours and any(why.happening.local is None for why in whys):
@@ -249,19 +266,20 @@ def _object(conn: Connection, object_id: str | None) -> dict[str, Any] | None:
 
 def _of_file(
     asker: _Asker,
-    file: BinaryIO,
+    name: str,
+    read: Callable[[], Payload],
     kind: str | None,
     company: str | None,
     zones: Callable[[], dict[str, str]],
 ) -> Explained:
-    """What the webhook in *file* would bring about, if nothing were known of its call, text or form."""
+    """What the webhook in the file *name* would bring about, if nothing were known of its call, text or form."""
     posted, company = _kind(kind), _company(asker, company)
-    payload = _payload(file)
+    payload = read()
     is_kind = kind_of(posted, payload.fields)
     now, zones_now = datetime.now(UTC), zones()
     occurrence = supposed(company, is_kind, payload.fields, now=now)
     explained = asker.explained(occurrence, zones_now)
-    explained.event = {"file": file.name, "company": company, "kind": is_kind.value}
+    explained.event = {"file": name, "company": company, "kind": is_kind.value}
     explained.object = {"type": FAMILY[is_kind].value, "id": object_id(payload.fields)}
     explained.notes.insert(
         0,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from sqlalchemy import Connection, Row
@@ -17,6 +17,7 @@ from callrail.kinds import Kind
 from receiver.database import Database
 from receiver.instances import alive
 from routers import replays
+from routers.cli.anew import FRESH, asking_anew, lookups_option
 from routers.cli.groups import Commands
 from routers.cli.looking import only, opened, reading
 from routers.cli.options import config_option, database_option, limit_option, output_option
@@ -28,6 +29,9 @@ from routers.rates import Rate, parse_rate
 from routers.replays import DEFAULT_RATE, Options, Progress, Routing, Scope
 from routers.schema import DeliveryState, ReplayState
 from routers.transitions import Transition
+
+if TYPE_CHECKING:
+    from routers.config import Configuration
 
 _LOOK_EVERY = 0.5  # seconds
 
@@ -70,6 +74,7 @@ class _RateType(click.ParamType[Rate]):
     show_default=True,
     help="original: what was made then; today: what the rules of router.yaml say now.",
 )
+@lookups_option("CallRail is asked anew for what today's rules need, and that is kept with what happened.")
 @click.option("--again", is_flag=True, help="Send again what was delivered, as a new delivery.")
 @click.option("--to-people", is_flag=True, help="Also to sinks that people read.")
 @click.option("--late", is_flag=True, help="Also what is past its max_age or expires.")
@@ -79,6 +84,7 @@ class _RateType(click.ParamType[Rate]):
 @output_option
 def plan_replay(
     routing: str,
+    lookups: str,
     again: bool,
     to_people: bool,
     late: bool,
@@ -103,6 +109,8 @@ def plan_replay(
     audiences = {name: sink.audience for name, sink in configuration.sink_configs.items()}
     with opened(database_url) as database:
         clock = clock_of(database)
+        if lookups == FRESH:
+            _look_up_anew(configuration, database, scope)
         with database.reading.connect() as conn:
             plan = plan_of(conn, scope, options, rules=configuration.rules, audiences=audiences, now=clock.now(conn))
         if not plan.items:
@@ -114,6 +122,19 @@ def plan_replay(
         return
     _print_plan(plan.summary, options.written())
     click.echo(f"Nothing is sent yet. To send it: callrail-router replay run {replay_id}")
+
+
+def _look_up_anew(configuration: Configuration, database: Database, scope: Scope) -> None:
+    from routers.cli.serving import run_on_fast_loop
+    from routers.lookups.anew import look_up_anew
+
+    async def look_up() -> None:
+        async with asking_anew(configuration, database) as anew:
+            asked = list(scope.of_transitions())
+            count = await look_up_anew(database, clock_of(database), configuration.rules, asked, anew)
+        click.echo(f"Looked up anew for {count:,} transitions; what CallRail told is kept with them.", err=True)
+
+    run_on_fast_loop(look_up())
 
 
 def _print_plan(summary: dict[str, Any], options: dict[str, Any]) -> None:

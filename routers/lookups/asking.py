@@ -31,7 +31,7 @@ from receiver.clock import Clock
 from receiver.columns import json_text
 from receiver.exceptions import DatabaseUnavailable
 from receiver.loggers import get_logger
-from receiver.writer import Writer
+from routers.budgets import Transactions
 from routers.lookups.answers import Answer, Fresh, Reach, Source, begin, cached, give_up, keep, key_of
 from routers.lookups.definitions import About, Lookup, OnFailure
 from routers.rules.answers import LOOKUP
@@ -90,7 +90,7 @@ class Lookups:
         known: Mapping[str, Lookup],
         account_of: AccountOf,
         clients: Mapping[str, CallRail],
-        writer: Writer,
+        writer: Transactions,
         clock: Clock,
     ) -> None:
         self.known = known
@@ -114,6 +114,11 @@ class Lookups:
             if answer is not None and not (answer.may_pass and self._waits(name)):
                 found[name] = answer
         return found
+
+    def key_of(self, name: str, about: About, now: datetime) -> str:
+        """What is asked, as a text: the same where the answer is the same."""
+        question = self._question(name, about, now)
+        return question.key if isinstance(question, Question) else f"{name}: {question.problem}"
 
     def _while_down(self, question: Question, now: datetime) -> Answer | None:
         """The failure of a moment ago that would be that of *question* too; None if there is none."""
