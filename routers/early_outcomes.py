@@ -102,7 +102,7 @@ class EarlyOutcomes:
 
     async def look(self) -> None:
         """Once: store an event for each open call that is over."""
-        now, calls = await self._writer.run(partial(_open_calls, clock=self._clock))
+        now, calls = await self._writer.run(partial(open_calls, clock=self._clock))
         self._alone = {call.id: self._alone.get(call.id) or _Alone() for call in calls}
         by_account: dict[str, list[OpenCall]] = {}
         for call in calls:
@@ -115,7 +115,7 @@ class EarlyOutcomes:
         """One page of the newest calls tells of the open *calls*; of those not on it one is asked for alone."""
         client = self._clients[account]
         try:
-            rows, is_all = await self._newest(client, now)
+            rows, is_all = await newest_calls(client, now)
             await self._note_unheard(account, rows.values(), now)
             await self._note([(call, rows[call.callrail_id]) for call in calls if call.callrail_id in rows], now)
             missing = [call for call in calls if call.callrail_id not in rows and not is_all]
@@ -145,24 +145,6 @@ class EarlyOutcomes:
             _log.warning("early_outcomes.webhook_lost", account=account, calls=stored)
             self._on_stored()
 
-    async def _newest(self, client: CallRail, now: datetime) -> tuple[dict[str, Mapping[str, Any]], bool]:
-        """The newest calls by CallRail's id, and whether these are all there are."""
-        listing = client.calls.list(
-            # A day to spare: the zone is that of the key's user.
-            start_date=(now - timedelta(days=1)).date().isoformat(),
-            sort="start_time",
-            order="desc",
-            fields=[*FIELDS, *_OPINIONS],
-            per_page=_PAGE,
-            deadline=_DEADLINE,
-        )
-        pages = listing.pages()
-        try:
-            page = await anext(pages)
-        finally:
-            await pages.aclose()
-        return {row.id: row.told for row in page.rows if row.id}, page.is_last
-
     async def _ask_alone(self, client: CallRail, call: OpenCall, now: datetime) -> None:
         alone = self._alone[call.id]
         alone.asked(now)
@@ -178,6 +160,29 @@ class EarlyOutcomes:
             _log.warning("early_outcomes.not_told", object_id=call.id, error=type(error).__name__)
         else:
             await self._note([(call, told)], now)
+
+
+async def newest_calls(client: CallRail, now: datetime) -> tuple[dict[str, Mapping[str, Any]], bool]:
+    """The newest calls of an account by CallRail's id, and whether these are all of the last day; one request.
+
+    Raises:
+        CallRailError: It was not answered.
+    """
+    listing = client.calls.list(
+        # A day to spare: the zone is that of the key's user.
+        start_date=(now - timedelta(days=1)).date().isoformat(),
+        sort="start_time",
+        order="desc",
+        fields=[*FIELDS, *_OPINIONS],
+        per_page=_PAGE,
+        deadline=_DEADLINE,
+    )
+    pages = listing.pages()
+    try:
+        page = await anext(pages)
+    finally:
+        await pages.aclose()
+    return {row.id: row.told for row in page.rows if row.id}, page.is_last
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +271,8 @@ _heard_before = (
 )
 
 
-def _open_calls(conn: Connection, *, clock: Clock) -> tuple[datetime, list[OpenCall]]:
+def open_calls(conn: Connection, *, clock: Clock) -> tuple[datetime, list[OpenCall]]:
+    """The present, and the calls of the last hours that have not ended, oldest first."""
     now = clock.now(conn)
     rows = conn.execute(_open, {"since": now - _GIVEN_UP_AFTER})
     return now, [OpenCall(row.id, row.company, row.object_id) for row in rows]

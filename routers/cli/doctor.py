@@ -8,7 +8,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 import orjson
 
-from routers.cli.options import config_option, database_option
+from routers.cli.options import Lasting, config_option, database_option
 from routers.cli.output import plain
 
 if TYPE_CHECKING:
@@ -40,14 +40,40 @@ _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗",
 )
 @click.option("--sinks", is_flag=True, help="Try each sink too, as `sinks test` does.")
 @click.option(
+    "--observe",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Instead, look at open calls by CallRail's API until --for is over, and add to FILE what it shows of each.",
+)
+@click.option(
+    "--for",
+    "lasting",
+    type=Lasting(),
+    default="1h",
+    show_default=True,
+    help="How long to observe; Ctrl-C ends it earlier.",
+)
+@click.option(
     "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="How to print."
 )
-def doctor(config: Path, database_url: str, spool: Path | None, sinks: bool, output: str) -> int:
+def doctor(
+    config: Path,
+    database_url: str,
+    spool: Path | None,
+    sinks: bool,
+    observe: Path | None,
+    lasting: timedelta,
+    output: str,
+) -> int:
     """Look at everything and say what is wrong and what to do. Changes nothing.
 
     It reads the secrets of the shell it runs in, so give it those of the server. Exit code 0: no problem, though
     perhaps warnings; 1: a problem.
     """
+    if observe is not None:
+        from routers.cli.observing import observe_calls
+
+        return observe_calls(config, database_url, observe, lasting, output=output)
     findings = list(_findings(config, database_url, spool, with_sinks=sinks))
     if output == "json":
         rows = [

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from routers.durations import parse_duration
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Lasting(click.ParamType[timedelta]):
+    """How long something lasts, like 30s or 10m."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        try:
+            return value if isinstance(value, timedelta) else parse_duration(value)
+        except ValueError as error:
+            self.fail(f"{error}.", param, ctx)
 
 
 def config_option(command: F) -> F:

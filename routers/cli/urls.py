@@ -17,9 +17,8 @@ from receiver.database import Database, open_database
 from receiver.exceptions import DatabaseUnavailable
 from receiver.schema import QuarantineReason
 from routers.cli.database_errors import told_plainly
-from routers.cli.options import config_option, database_option, output_option
+from routers.cli.options import Lasting, config_option, database_option, output_option
 from routers.cli.output import local, print_rows
-from routers.durations import parse_duration
 from routers.refusals import what_to_check
 from routers.urls import CALLRAIL_FIELD, HookUrl, checked_base_url, urls_of, wanted_transitions
 
@@ -33,13 +32,6 @@ _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 def _base_url(_ctx: click.Context, _param: click.Parameter, written: str) -> str:
     try:
         return checked_base_url(written)
-    except ValueError as error:
-        raise click.BadParameter(f"{error}.") from None
-
-
-def _duration(_ctx: click.Context, _param: click.Parameter, written: str | None) -> timedelta | None:
-    try:
-        return None if written is None else parse_duration(written)
     except ValueError as error:
         raise click.BadParameter(f"{error}.") from None
 
@@ -58,7 +50,7 @@ def _duration(_ctx: click.Context, _param: click.Parameter, written: str | None)
 )
 @output_option
 @click.option("--wait", "is_waiting", is_flag=True, help="Wait for the first webhook of each kind, ticking them off.")
-@click.option("--timeout", callback=_duration, metavar="DURATION", help="Wait no longer than this, like 30s or 10m.")
+@click.option("--timeout", type=Lasting(), metavar="DURATION", help="Wait no longer than this, like 30s or 10m.")
 @database_option
 def urls(
     company: str,

@@ -52,6 +52,7 @@ class Scene:
     database: Database
     clock: FixedClock
     early: EarlyOutcomes
+    clients: dict[str, CallRail]
     hints: list[None] = field(default_factory=list)
 
     @property
@@ -120,7 +121,7 @@ async def a_scene(database: Database) -> AsyncIterator[Scene]:
         early = EarlyOutcomes(writer, clock, lambda _: "main", {"main": client}, hinted, {company: "acme"})
         writer.start()
         try:
-            yield Scene(fake, database, clock, early, hints)
+            yield Scene(fake, database, clock, early, {"main": client}, hints)
         finally:
             await writer.stop()
             own.dispose()
