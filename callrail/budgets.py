@@ -79,8 +79,8 @@ class Budgets(Protocol):
     async def learn(self, account: str, budget: Budget, told: Told) -> None:
         """Correct what is counted by what CallRail says."""
 
-    async def refused(self, account: str, budget: Budget) -> None:
-        """CallRail answers 429 again and again, and does not say until when: nothing is taken for `PAUSE`."""
+    async def refused(self, account: str, budget: Budget, rests: timedelta) -> None:
+        """CallRail answers 429, and nothing helps but to wait: nothing is taken for as long as it *rests*."""
 
 
 class InMemoryBudgets:
@@ -125,9 +125,10 @@ class InMemoryBudgets:
         )
         count.sent.extend([now] * min(unseen, count.allowed.daily))
 
-    async def refused(self, account: str, budget: Budget) -> None:
+    async def refused(self, account: str, budget: Budget, rests: timedelta) -> None:
         """See `Budgets`."""
-        self._count(account, budget).paused_until = self._now() + PAUSE
+        count, until = self._count(account, budget), self._now() + rests
+        count.paused_until = max(until, count.paused_until or until)
 
     def _count(self, account: str, budget: Budget) -> _Count:
         return self._counts.setdefault((account, budget), _Count(self._allowances[budget], deque()))

@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from urllib.parse import urljoin, urlsplit
 from pydantic_core import PydanticSerializationError, from_json, to_jsonable_python
 
 from callrail.answer import Answer
-from callrail.budgets import Budgets, Told
+from callrail.budgets import PAUSE, Budgets, Told
 from callrail.exceptions import (
     AddressRefused,
     AnswerError,
@@ -47,6 +47,7 @@ MAX_TRIES = 4  # of what failed; a 429 is repeated until the deadline
 MAX_SAID = 500
 MAX_WAIT = 60.0
 _REFUSED_OFTEN = 3  # in a row; then the account rests, so that not everybody who shares it asks again and again
+_LONGEST_REST = 3_600.0  # seconds; whatever an answer asks for, by then the hour's allowance is free again
 REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -130,10 +131,14 @@ class Sender:
             await self._budgets.learn(account, request.budget, told)
         if 200 <= answer.status < 300:
             return answer, None
-        if answer.status == 429 and attempt >= _REFUSED_OFTEN and "retry-after" not in answer.headers:
-            await self._budgets.refused(account, request.budget)
         again = answer.status == 429 or (answer.status >= 500 and request.is_repeatable and may_try)
-        wait = retry_after(answer, now=self.pace.now()) or backoff(attempt) if again else None
+        asked = retry_after(answer, now=self.pace.now())
+        wait = asked or backoff(attempt) if again else None
+        if answer.status == 429 and wait is not None:
+            gives_up = self.pace.monotonic() + wait >= ends
+            if gives_up or (asked is None and attempt >= _REFUSED_OFTEN):
+                rests = timedelta(seconds=min(asked, _LONGEST_REST)) if asked else PAUSE
+                await self._budgets.refused(account, request.budget, rests)
         return answer_error(request, answer), wait
 
     async def _exchange(self, request: Request, account: str, ends: float) -> Answer:

@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, case, delete, func, select, update
 
-from callrail.budgets import ALLOWANCES, DAY, HOUR, PAUSE, Allowance, Told
+from callrail.budgets import ALLOWANCES, DAY, HOUR, Allowance, Told
 from callrail.exceptions import BudgetSpent
 from callrail.request import Budget
 from receiver.bulk import BulkInsert
@@ -152,12 +152,11 @@ class SqlBudgets:
         async with self._taking:
             await self._transactions.run(lambda conn: self._learn(conn, account, budget, told))
 
-    async def refused(self, account: str, budget: Budget) -> None:
-        """See `callrail.budgets.Budgets`. What was taken ahead, here or by others, may still be sent."""
+    async def refused(self, account: str, budget: Budget, rests: timedelta) -> None:
+        """See `callrail.budgets.Budgets`. What others have taken ahead may still be sent, within a minute."""
         async with self._taking:
-            until = self._now() + PAUSE
-            paused = update(budgets).where(_is(budgets, account, budget)).values(paused_until=until)
-            await self._transactions.run(lambda conn: conn.execute(paused))
+            left = {key: block} if (block := self._blocks.pop(key := (account, budget), None)) is not None else {}
+            await self._transactions.run(lambda conn: self._pause(conn, account, budget, rests, left))
 
     async def aclose(self) -> None:
         """Give back what was taken ahead."""
@@ -184,6 +183,13 @@ class SqlBudgets:
         is_old = budget_uses.c.minute <= now - DAY - _SLACK
         conn.execute(delete(budget_uses).where(_is(budget_uses, account, budget), is_old))
         return _Block(minute, now + _MINUTE, count)
+
+    def _pause(self, conn: Connection, account: str, budget: Budget, rests: timedelta, left: Blocks) -> None:
+        _give_back(conn, left)
+        _locked(conn, account, budget)
+        until = self._now() + rests
+        if until > (_paused_until(conn, account, budget) or datetime.min.replace(tzinfo=UTC)):
+            conn.execute(update(budgets).where(_is(budgets, account, budget)).values(paused_until=until))
 
     def _learn(self, conn: Connection, account: str, budget: Budget, told: Told) -> None:
         now = self._now()

@@ -242,7 +242,8 @@ async def test_a_refusal_that_names_no_end_gives_all_processes_a_minute(database
         first = SqlBudgets(InThreads(one), Priority.INTERACTIVE, now=clock, block=1)
         second = SqlBudgets(InThreads(other), Priority.INTERACTIVE, now=clock, block=1)
         await first.take(ACCOUNT, Budget.GENERAL)
-        await first.refused(ACCOUNT, Budget.GENERAL)
+        await first.refused(ACCOUNT, Budget.GENERAL, PAUSE)
+        await first.refused(ACCOUNT, Budget.GENERAL, PAUSE / 2)  # which ends no longer rest
         with pytest.raises(BudgetSpent) as spent:
             await second.take(ACCOUNT, Budget.GENERAL)
         assert spent.value.free_at == clock() + PAUSE

@@ -173,13 +173,22 @@ async def test_whoever_shares_the_allowance_rests_after_a_storm_that_names_no_en
     assert sum(api.time.slept) >= 60
 
 
-async def test_retry_after_beyond_the_deadline_is_not_waited_for(api: Api) -> None:
-    api.answers(telling({}, 429, retry_after="3600"))
-
-    with pytest.raises(RateLimited):
-        await api.client.calls.get("CAL1")
-
-    assert api.time.slept == []
+@pytest.mark.parametrize(("refused", "rests"), [(telling({}, 429, retry_after="3600"), 3_600), (BUSY, 60)])
+async def test_a_429_beyond_the_deadline_is_not_waited_for_and_nobody_else_asks(
+    api: Api, refused: Behaviour, rests: int
+) -> None:
+    """Whoever has little time does not ask again and again, nor do others, for as long as CallRail says."""
+    api.answers(refused, {"id": "CAL1"})
+    client = api.another(budgets=InMemoryBudgets(now=api.time.now))
+    async with client:
+        with pytest.raises(RateLimited):
+            await client.calls.get("CAL1", deadline=timedelta(seconds=0.1))
+        assert api.time.slept == []
+        with pytest.raises(BudgetSpent) as spent:
+            await client.for_account(ACCOUNT).calls.get("CAL2", deadline=timedelta(seconds=0.1))
+        assert spent.value.free_at == api.time.now() + timedelta(seconds=rests)
+        assert len(api.server.requests) == 1
+        assert (await client.calls.get("CAL1", deadline=timedelta(hours=2))).id == "CAL1"
 
 
 async def test_a_server_that_cannot_be_reached_is_tried_again_for_nothing_was_sent() -> None:

@@ -632,3 +632,15 @@ async def test_a_transcript_that_the_plan_lacks_is_told_apart_from_one_to_come(
         (told,) = await office.until_told(1)
 
     assert told["lookup"]["call"]["transcript_status"] == status
+
+
+async def test_a_429_for_an_hour_is_asked_for_once(office: Office) -> None:
+    """Nothing of the account is asked for as long as CallRail says; and each event is told in time."""
+    office.write(WITH_CAMPAIGN.replace("tracker", "call"))
+    office.fake.faults.add("*", "*", faults.too_many(3600), times=1_000)
+    async with office.open():
+        for position in range(4):
+            await office.post_call(office.a_call(position))
+            await office.until_told(position + 1)
+
+    assert len(office.fake.requests) == 1
