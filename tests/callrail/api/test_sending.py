@@ -32,6 +32,7 @@ from callrail.operation import UNSET
 from callrail.request import Budget
 from tests.callrail.api.conftest import ACCOUNT, KEY, NOW, Api, Time, page, telling
 from tests.fakes.destination import (
+    Behaviour,
     answer,
     break_off_in_the_body,
     port_nobody_listens_on,
