@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.postgresql import OTHER_SERVER, RunServer, ServerUnavailable, fresh_database, new_run
+from tests.spare_databases import SpareDatabases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +62,7 @@ def postgresql_server(request: pytest.FixtureRequest) -> RunServer:
 
 @pytest.fixture(scope="session")
 def postgresql_template(postgresql_server: RunServer) -> str:
-    """Name of a migrated database to copy; each test gets a copy of its own instead of a migration of its own."""
+    """Name of a migrated database to copy, instead of a migration for each."""
     from routers import migrate
 
     return postgresql_server.migrated_template(migrate.upgrade)
@@ -84,10 +86,17 @@ def sqlite_url(tmp_path: Path, sqlite_template: Path) -> str:
     return f"sqlite:///{shutil.copyfile(sqlite_template, tmp_path / 'test.db')}"
 
 
+@pytest.fixture(scope="session")
+def postgresql_databases(postgresql_server: RunServer, postgresql_template: str) -> Iterator[SpareDatabases]:
+    """Copies of it, to be used one test after another."""
+    with closing(SpareDatabases(postgresql_server, postgresql_template)) as databases:
+        yield databases
+
+
 @pytest.fixture
-def postgresql_url(postgresql_server: RunServer, postgresql_template: str) -> Iterator[str]:
+def postgresql_url(postgresql_databases: SpareDatabases) -> Iterator[str]:
     """A migrated PostgreSQL database without rows."""
-    with fresh_database(postgresql_server, template=postgresql_template) as url:
+    with postgresql_databases.lent() as url:
         yield url
 
 

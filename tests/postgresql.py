@@ -67,7 +67,7 @@ class RunServer:
             with self._lock():
                 url = make_url(other) if (other := os.environ.get(OTHER_SERVER)) else self._start()
             url = url.set(drivername="postgresql+psycopg")
-            _connect(url).close()
+            connected(url).close()
         except (psycopg.Error, OSError, subprocess.SubprocessError) as error:
             raise ServerUnavailable(f"{type(error).__name__}: {error}") from error
         self._url = url
@@ -150,7 +150,7 @@ def new_run() -> Path:
 @contextmanager
 def fresh_database(server: RunServer, *, template: str | None = None) -> Iterator[str]:
     """URL of a new database, a copy of *template* or empty; dropped at the end even if somebody is still connected."""
-    url, name = server.url(), f"{server.directory.name}_{secrets.token_hex(6)}"
+    url, name = server.url(), new_name(server)
     create_database(url, name, template=template)
     try:
         yield url.set(database=name).render_as_string(hide_password=False)
@@ -158,22 +158,28 @@ def fresh_database(server: RunServer, *, template: str | None = None) -> Iterato
         drop_database(url, name)
 
 
+def new_name(server: RunServer) -> str:
+    """A name for a database of this run."""
+    return f"{server.directory.name}_{secrets.token_hex(6)}"
+
+
 def create_database(url: URL, name: str, *, template: str | None = None) -> None:
     """Create database *name*, beside the one of *url*."""
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
         sql.Identifier(name), sql.Identifier(template or "template0")
     )
-    with _connect(url) as connection:
+    with connected(url) as connection:
         connection.execute(statement)
 
 
 def drop_database(url: URL, name: str) -> None:
     """Drop database *name*, beside the one of *url*, if it exists."""
-    with _connect(url) as connection:
+    with connected(url) as connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
-def _connect(url: URL) -> psycopg.Connection:
+def connected(url: URL) -> psycopg.Connection:
+    """A connection to the database of *url*, each statement a transaction."""
     conninfo = url.set(drivername="postgresql").render_as_string(hide_password=False)
     return psycopg.connect(conninfo, autocommit=True, connect_timeout=10)
 
