@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,6 +22,7 @@ from receiver.events import insert_events
 from receiver.keeping import Keeper
 from receiver.spool import SEGMENT_SIZE
 from receiver.writer import STALLED_AFTER, Writer
+from routers.fake_callrail.serving import PromptServer
 
 ACME_KEY = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 ACME_OLD_KEY = "00112233445566778899aabbccddeeff"
@@ -109,20 +109,16 @@ async def serving(app: Starlette, *, lifespan: bool = False) -> AsyncIterator[in
         try:
             yield listener.getsockname()[1]
         finally:
-            server.should_exit = True
+            server.end()
             await task
 
 
-class _Server(uvicorn.Server):
-    """Leaves the signals to pytest, and tells when it has begun."""
+class _Server(PromptServer):
+    """Tells when it has begun."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.begun = asyncio.Event()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

@@ -13,18 +13,53 @@ import uvicorn
 from routers.fake_callrail.app import FakeCallRail
 
 
+class PromptServer(uvicorn.Server):
+    """A server that ends when it is told to, and leaves the signals alone.
+
+    uvicorn's looks ten times a second whether it should end, and then waits for another tenth also for nobody.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._told_to_end = asyncio.Event()
+
+    def end(self) -> None:
+        """Take in nothing more; `serve` returns when what came in is answered."""
+        self.should_exit = True
+        self._told_to_end.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def main_loop(self) -> None:
+        while not await self.on_tick(0):  # which also writes the date of the answers anew
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._told_to_end.wait(), 1)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for listening in (*self.servers, *(sockets or ())):
+            listening.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        await asyncio.sleep(0)  # those that are idle are gone then
+        if self.server_state.connections or self.server_state.tasks:
+            await super().shutdown(sockets)
+        else:
+            await self.lifespan.shutdown()
+
+
 @contextlib.asynccontextmanager
 async def serving(fake: FakeCallRail, listener: socket.socket | None = None) -> AsyncIterator[str]:
     """Serve *fake* while the block runs, on *listener* or a free port of 127.0.0.1; the base URL."""
     listener = listener or socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(fake, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]  # they are not ours
+    server = PromptServer(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        server.should_exit = True
+        server.end()
         await task
 
 
