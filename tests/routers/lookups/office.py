@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Row, Update, update
 
-from routers.fake_callrail import FakeCallRail, small_world
+from routers.fake_callrail import FakeCallRail, faults, small_world
 from routers.fake_callrail.serving import serving
 from routers.lookups.waiting import LEASE
 from routers.schema import deliveries, lookups, transitions
@@ -48,6 +48,11 @@ class Office:
     def asked(self, path: str) -> list[str]:
         """The requests to the API whose path holds *path*."""
         return [each.path for each in self.fake.requests if path in each.path]
+
+    def spoil(self, path: str) -> None:
+        """From now on what CallRail answers at *path* breaks off. Unlike a 503 that says nothing of other requests, so
+        that no later one is spared for some seconds: who is made due asks again at once."""
+        self.fake.faults.add("GET", path, faults.truncated(), times=1_000)
 
     def write(self, rules: str, more: str = "", *, key: str = "env:OFFICE_KEY") -> None:
         self.config.write_text(

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from routers.fake_callrail import faults
 from routers.rules.answers import LOOKED_UP
 from tests.fakes.destination import answer
 from tests.routers.lookups.office import Office, body_of
@@ -34,7 +33,7 @@ def is_over(office: Office) -> bool:
 
 async def test_an_outcome_corrected_while_its_rule_waits_is_told_once(office: Office) -> None:
     office.write(BOTH_OUTCOMES.replace("MORE", "lookups: [tracker],"), WAITS)
-    office.fake.faults.add("GET", "*/trackers/*", faults.status(503), times=1_000)
+    office.spoil("*/trackers/*")
     call = office.a_call()
     async with office.open():
         await office.post_call(call)
@@ -53,7 +52,7 @@ async def test_an_outcome_corrected_while_its_rule_waits_is_told_once(office: Of
 
 async def test_a_missed_call_that_was_answered_while_its_rule_waited_is_not_told(office: Office) -> None:
     office.write("rules:\n  - {id: m, when: [call.missed], lookups: [tracker], send: [{to: crm}]}", WAITS)
-    office.fake.faults.add("GET", "*/trackers/*", faults.status(503), times=1_000)
+    office.spoil("*/trackers/*")
     call = office.a_call()
     async with office.open():
         await office.post_call(call)

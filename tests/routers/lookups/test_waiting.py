@@ -69,7 +69,7 @@ async def test_who_waits_long_holds_back_another_thing_of_the_same_person_for_tw
 """,
         WAITS,
     )
-    office.fake.faults.add("GET", "*/trackers/*", faults.status(503), times=1_000)
+    office.spoil("*/trackers/*")
     call = office.a_call()
     async with office.open():
         await office.post_call(call)
@@ -119,7 +119,7 @@ async def test_an_orderly_end_leaves_nothing_to_be_waited_for(office: Office) ->
 async def test_alone_it_takes_up_what_a_killed_process_had_taken(office: Office) -> None:
     """SQLite has one dispatcher: whatever is taken when it starts, nobody is at."""
     office.write(WITH_CAMPAIGN, WAITS)
-    office.fake.faults.add("GET", "*/trackers/*", faults.status(503), times=1_000)
+    office.spoil("*/trackers/*")
     async with office.open():
         await office.post_call(office.a_call())
         await office.until_tried("call.missed")
