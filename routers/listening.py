@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -37,10 +37,52 @@ def bind(host: str, port: int, options: str = "--host or --port") -> socket.sock
         raise CannotListen(f"cannot listen on {host}:{port}: {reason}; choose another with {options}") from error
 
 
+class PromptServer(uvicorn.Server):
+    """A server that ends when it is told to, and leaves the signals alone.
+
+    uvicorn's looks ten times a second whether it should end, and then waits for another tenth also for nobody.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._told_to_end = asyncio.Event()
+
+    def end(self) -> None:
+        """Take in nothing more; `serve` returns when what came in is answered."""
+        self.should_exit = True
+        self._told_to_end.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def main_loop(self) -> None:
+        while not await self.on_tick(0):  # which also writes the date of the answers anew
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._told_to_end.wait(), 1)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for listening in (*self.servers, *(sockets or ())):
+            listening.close()
+        await _let_others_run()  # who was let in at this moment is connected then
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        await _let_others_run()  # who is idle is gone then
+        if self.server_state.connections or self.server_state.tasks:
+            await super().shutdown(sockets)
+        else:
+            await self.lifespan.shutdown()
+
+
+async def _let_others_run() -> None:
+    for _ in range(3):  # from a connection's acceptance to its protocol
+        await asyncio.sleep(0)
+
+
 @contextlib.asynccontextmanager
 async def http_server(app: ASGIApp, listener: socket.socket, stop: asyncio.Event) -> AsyncIterator[None]:
-    """An HTTP server. It is told to end by us and handles no signals of its own."""
-    server = uvicorn.Server(
+    """An HTTP server, until the end of the block."""
+    server = PromptServer(
         uvicorn.Config(
             app,
             http=BoundedHeadProtocol,
@@ -54,11 +96,10 @@ async def http_server(app: ASGIApp, listener: socket.socket, stop: asyncio.Event
             limit_concurrency=_MAX_CONNECTIONS,
         )
     )
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
     task = asyncio.create_task(server.serve(sockets=[listener]))
     task.add_done_callback(lambda _: stop.set())  # a server that ends by itself ends the process
     try:
         yield
     finally:
-        server.should_exit = True
+        server.end()
         await task

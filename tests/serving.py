@@ -22,7 +22,7 @@ from receiver.events import insert_events
 from receiver.keeping import Keeper
 from receiver.spool import SEGMENT_SIZE
 from receiver.writer import STALLED_AFTER, Writer
-from routers.fake_callrail.serving import PromptServer
+from routers.listening import PromptServer
 
 ACME_KEY = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 ACME_OLD_KEY = "00112233445566778899aabbccddeeff"

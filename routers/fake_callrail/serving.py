@@ -11,42 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 import uvicorn
 
 from routers.fake_callrail.app import FakeCallRail
-
-
-class PromptServer(uvicorn.Server):
-    """A server that ends when it is told to, and leaves the signals alone.
-
-    uvicorn's looks ten times a second whether it should end, and then waits for another tenth also for nobody.
-    """
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._told_to_end = asyncio.Event()
-
-    def end(self) -> None:
-        """Take in nothing more; `serve` returns when what came in is answered."""
-        self.should_exit = True
-        self._told_to_end.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def main_loop(self) -> None:
-        while not await self.on_tick(0):  # which also writes the date of the answers anew
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._told_to_end.wait(), 1)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for listening in (*self.servers, *(sockets or ())):
-            listening.close()
-        for connection in list(self.server_state.connections):
-            connection.shutdown()
-        await asyncio.sleep(0)  # those that are idle are gone then
-        if self.server_state.connections or self.server_state.tasks:
-            await super().shutdown(sockets)
-        else:
-            await self.lifespan.shutdown()
+from routers.listening import PromptServer
 
 
 @contextlib.asynccontextmanager

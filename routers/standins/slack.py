@@ -21,6 +21,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from routers.listening import PromptServer
+
 _Told = dict[str, Any]
 
 
@@ -135,13 +137,12 @@ def _lines_of(block: Mapping[str, Any]) -> list[Line]:
 async def running_slack(slack: SlackStandIn) -> AsyncIterator[str]:
     """Serve *slack* on a free port of 127.0.0.1 while the block runs; the URL, without a slash at its end."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(
+    server = PromptServer(
         uvicorn.Config(slack.app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
     )
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        server.should_exit = True
+        server.end()
         await task
