@@ -25,6 +25,9 @@ _SERVER = pytest.StashKey[RunServer]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Workers use the run of the process that started them."""
+    os.environ.pop(
+        "PYTHONDONTWRITEBYTECODE", None
+    )  # hundreds of commands are started, and each would compile all of it
     workerinput: dict[str, str] | None = getattr(config, "workerinput", None)
     config.stash[_SERVER] = RunServer(Path(workerinput["postgresql_run"]) if workerinput else new_run())
 
