@@ -12,10 +12,11 @@ from typing import Any
 
 from sqlalchemy import Row, Update, update
 
+from receiver.database import Database
 from routers.fake_callrail import FakeCallRail, faults, small_world
 from routers.fake_callrail.serving import serving
 from routers.lookups.waiting import LEASE
-from routers.schema import deliveries, lookups, transitions
+from routers.schema import DeliveryState, deliveries, lookups, transitions
 from routers.serve import Role
 from tests.client import post_signed
 from tests.fakes.destination import Destination, running_destination
@@ -29,12 +30,13 @@ LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 @dataclass
 class Office:
-    """The parts of it. *config* is its file."""
+    """The parts of it. *config* is its file; *database* has connections of its own, as another process would."""
 
     fake: FakeCallRail
     destination: Destination
     config: Path
     database_url: str
+    database: Database
     port: int = 0
 
     @property
@@ -92,12 +94,10 @@ class Office:
         return self.told()
 
     def transitions(self, name: str = "") -> Sequence[Row[Any]]:
-        with opened(self.database_url) as database:
-            return [row for row in rows_of(database, transitions) if name in ("", row.name)]
+        return [row for row in rows_of(self.database, transitions) if name in ("", row.name)]
 
     def deliveries(self) -> Sequence[Row[Any]]:
-        with opened(self.database_url) as database:
-            return rows_of(database, deliveries)
+        return rows_of(self.database, deliveries)
 
     async def until_decided(self, name: str) -> Row[Any]:
         """The transition *name*, once it waits no longer."""
@@ -125,11 +125,15 @@ class Office:
         self._change(update(transitions).where(transitions.c.state == "waiting"), due_at=LONG_AGO)
         self.forget_answers()
 
+    def send_again(self) -> None:
+        """As if the time had come to repeat what failed to be sent."""
+        self._change(update(deliveries).where(deliveries.c.state == DeliveryState.PENDING), due_at=LONG_AGO)
+
     def forget_answers(self) -> None:
         self._change(update(lookups), expires_at=LONG_AGO)
 
     def _change(self, change: Update, **values: Any) -> None:
-        with opened(self.database_url) as database, database.writing.begin() as conn:
+        with self.database.writing.begin() as conn:
             conn.execute(change.values(**values))
 
 
@@ -157,6 +161,6 @@ def body_of(call: Any) -> dict[str, Any]:
 async def an_office(folder: Path, database_url: str, *, calls: int = 30) -> AsyncIterator[Office]:
     """The office, its API and its receiver; `Office.open` runs the server."""
     fake = FakeCallRail(small_world(calls=calls, seed=7))
-    async with running_destination() as destination, serving(fake) as url:
-        office = Office(fake, destination, folder / "router.yaml", database_url, url=url)
-        yield office
+    with opened(database_url) as database:
+        async with running_destination() as destination, serving(fake) as url:
+            yield Office(fake, destination, folder / "router.yaml", database_url, database, url=url)

@@ -23,7 +23,7 @@ from routers.searching import search
 from routers.serve import Role
 from tests.routers.lookups.office import Office, body_of
 from tests.routers.running import run
-from tests.routers.store import opened, real_clock, rows_of
+from tests.routers.store import real_clock, rows_of
 from tests.routers.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -349,8 +349,7 @@ async def test_who_is_erased_while_the_look_up_waits_is_told_to_nobody(office: O
     async with office.open():
         await office.post_call(call)
         await office.until_tried("call.missed")
-        with opened(office.database_url) as database:
-            await asyncio.to_thread(erase_person, database, call)
+        await asyncio.to_thread(erase_person, office.database, call)
         office.fake.faults.clear()
         office.make_due()
         row = await office.until_decided("call.missed")
@@ -364,10 +363,9 @@ async def test_what_was_looked_up_of_somebody_goes_with_them(office: Office) -> 
     async with office.open():
         await office.post_call(call)
         await office.until_told(1)
-    with opened(office.database_url) as database:
-        assert rows_of(database, lookups)
-        await asyncio.to_thread(erase_person, database, call)
-        assert rows_of(database, lookups) == []
+    assert rows_of(office.database, lookups)
+    await asyncio.to_thread(erase_person, office.database, call)
+    assert rows_of(office.database, lookups) == []
 
     (row,) = office.transitions("call.missed")
     assert LOOKUP not in row.details
@@ -489,8 +487,7 @@ async def test_of_the_recording_no_address_is_kept(office: Office) -> None:
         (told,) = await office.until_told(1)
 
     assert told["lookup"]["recording"] == {"is_ready": True}
-    with opened(office.database_url) as database:
-        kept = [*rows_of(database, lookups), *office.transitions()]
+    kept = [*rows_of(office.database, lookups), *office.transitions()]
     assert "SECRET" not in repr(kept)
 
 

@@ -30,6 +30,16 @@ WITH_CAMPAIGN = "rules:\n  - {id: missed, when: [call.missed], lookups: [tracker
 WAITS = "lookups:\n  tracker: {deadline: 500ms, on_failure: wait}"
 
 
+def answer_after(released: asyncio.Event) -> faults.Fault:
+    """The right answer, once *released* is set."""
+
+    async def when_released(right: Callable[[], Awaitable[Response]]) -> Response:
+        await released.wait()
+        return await right()
+
+    return when_released
+
+
 # --- order -----------------------------------------------------------------------------------------------------------
 
 
@@ -48,7 +58,8 @@ def a_text(call: Any, number: int, **told: Any) -> dict[str, Any]:
 async def test_what_is_about_one_person_is_told_in_its_order(office: Office) -> None:
     """Their texts come while the first still waits; another person is not held up."""
     office.write("rules:\n  - {id: t, when: [text.received], lookups: [company], send: [{to: crm}]}")
-    office.fake.faults.add("GET", "*/companies/*", faults.hang(), times=1)
+    released = asyncio.Event()
+    office.fake.faults.add("GET", "*/companies/*", answer_after(released), times=1)
     call = office.a_call()
     async with office.open():
         await office.post("text_received", a_text(call, 0))
@@ -56,6 +67,7 @@ async def test_what_is_about_one_person_is_told_in_its_order(office: Office) -> 
         for number in range(1, 8):
             await office.post("text_received", a_text(call, number))
         await until(lambda: len(office.transitions("text.received")) == 8)
+        released.set()
         await office.until_told(8)
 
     assert [told["fields"]["content"] for told in office.told()] == [f"text {number}" for number in range(8)]
@@ -78,7 +90,7 @@ async def test_who_waits_long_holds_back_another_thing_of_the_same_person_for_tw
         await office.until_recorded("text.received")
         assert [row.state for row in office.transitions("text.received")] == ["waiting"]
         long_ago = datetime.now(UTC) - timedelta(minutes=3)
-        with opened(office.database_url) as database, database.writing.begin() as conn:
+        with office.database.writing.begin() as conn:
             conn.execute(update(transitions).where(transitions.c.name == "call.missed").values(created_at=long_ago))
             conn.execute(update(transitions).where(transitions.c.name == "call.ended").values(created_at=long_ago))
         (told,) = await office.until_told(1)
@@ -126,7 +138,7 @@ async def test_alone_it_takes_up_what_a_killed_process_had_taken(office: Office)
     office.fake.faults.clear()
     office.forget_answers()
     taken = datetime.now(UTC) + 60 * LEASE
-    with opened(office.database_url) as database, database.writing.begin() as conn:
+    with office.database.writing.begin() as conn:
         conn.execute(update(transitions).where(transitions.c.state == "waiting").values(due_at=taken))
         is_alone = conn.dialect.name == "sqlite"
     async with office.open():
@@ -144,11 +156,7 @@ async def test_a_database_that_breaks_off_costs_no_minute(office_on_postgresql: 
     office.write(WITH_CAMPAIGN)
     released = asyncio.Event()
 
-    async def when_released(right: Callable[[], Awaitable[Response]]) -> Response:
-        await released.wait()
-        return await right()
-
-    office.fake.faults.add("GET", "*/trackers/*", when_released, times=1)
+    office.fake.faults.add("GET", "*/trackers/*", answer_after(released), times=1)
     cut = text(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
