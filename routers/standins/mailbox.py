@@ -15,6 +15,8 @@ from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
 
+from routers.listening import close_in_order
+
 _ADDRESS = re.compile(r"<([^<>]*)>")
 
 
@@ -131,6 +133,6 @@ async def running_mailbox(on_mail: Callable[[Mail], None]) -> AsyncIterator[int]
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
-        server.close()
+        await close_in_order(server)
         mailbox.close()
         await server.wait_closed()

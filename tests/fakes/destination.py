@@ -15,6 +15,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
+from routers.listening import close_in_order
+
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -197,7 +199,7 @@ async def running_destination(tls: ssl.SSLContext | None = None) -> AsyncIterato
     try:
         yield destination
     finally:
-        server.close()
+        await close_in_order(server)
         await destination._end()
         await server.wait_closed()
 

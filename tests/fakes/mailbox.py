@@ -16,6 +16,8 @@ from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from routers.listening import close_in_order
+
 
 class Trouble(Enum):
     """What may come in place of a reply."""
@@ -203,7 +205,7 @@ async def running_mailbox(
     try:
         yield mailbox
     finally:
-        server.close()
+        await close_in_order(server)
         for session in mailbox._sessions:
             await session.end()
         await server.wait_closed()
