@@ -41,15 +41,19 @@ def check_acting(
             complaints.complain(("sinks", name, "account"), f"there is no account '{sink.account}'", hint)
     listeners = [*(_rule(one, rules) for one in placed), *_unmatched(placed, rules)]
     for listener in listeners:
+        without: dict[str, list[str]] = {}
         for slug, company in companies.items():
             heard = [each for each in Transition if listener.hears(slug, each)]
             for name in sorted(set(listener.tells(slug)) & acting.keys() if heard else ()):
                 has_account = acting[name].account is not None or account_of(company, accounts) is not None
                 _check_told(listener.loc, name, acting[name], heard, complaints)
                 if not has_account:
-                    problem = f"the sink '{name}' acts in CallRail, and {slug} has no account there"
-                    hint = "name one under accounts:, and with several write account: NAME in the company or the sink"
-                    complaints.complain(listener.loc, problem, hint)
+                    without.setdefault(name, []).append(slug)
+        for name, slugs in without.items():
+            has = "has" if len(slugs) == 1 else "have"
+            problem = f"the sink '{name}' acts in CallRail, and {', '.join(slugs)} {has} no account there"
+            hint = "name one under accounts:, and with several write account: NAME in the company or the sink"
+            complaints.complain(listener.loc, problem, hint)
     does = {name: Does(sink.do, frozenset(sink.with_)) for name, sink in acting.items()}
     check_loops(listeners, does, companies, complaints)
 

@@ -35,36 +35,45 @@ class Kept:
         return Kept(self.id, {each: value for each, value in self.written.items() if each not in gone})
 
 
-def echoed(
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """Which fields of what we wrote a webhook *told*, and whether all that it tells is ours."""
+
+    told: Sequence[tuple[Kept, str]]
+    is_all: bool
+
+
+def echo_in(
     kept: Sequence[Kept], changed: Collection[str], before: Mapping[str, Any], after: Mapping[str, Any]
-) -> list[tuple[Kept, str]]:
-    """Which fields of what we wrote *changed* tells, if all of it is ours; none if somebody changed something too."""
-    told = {name for name in changed if FOLLOWS.get(name) not in changed}
-    found: list[tuple[Kept, str]] = []
-    for name in told:
-        ours = _of_tags(kept, before, after) if name == TAGS else _of_field(kept, name, after.get(name))
-        if not ours:
-            return []
-        found += [(one, name) for one in ours]
-    return found
+) -> Echo:
+    """What of *changed* is the echo of what we wrote. If somebody changed something too, it is news all the same."""
+    names = {name for name in changed if FOLLOWS.get(name) not in changed} if kept else set()
+    told: list[tuple[Kept, str]] = []
+    is_all = bool(names)
+    for name in names:
+        ours, is_ours = _of_tags(kept, before, after) if name == TAGS else _of_field(kept, name, after.get(name))
+        is_all = is_all and is_ours
+        told += [(one, name) for one in ours]
+    return Echo(told, is_all)
 
 
-def _of_field(kept: Sequence[Kept], name: str, told: Any) -> list[Kept]:
-    return [one for one in kept if name in one.written and is_same(name, one.written[name], told, in_any_case=True)]
+def _of_field(kept: Sequence[Kept], name: str, told: Any) -> tuple[list[Kept], bool]:
+    ours = [one for one in kept if name in one.written and is_same(name, one.written[name], told, in_any_case=True)]
+    return ours, bool(ours)
 
 
-def _of_tags(kept: Sequence[Kept], before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Kept]:
-    """What replaced the tags by those there are, or else all that added some of them, if nobody changed another one."""
+def _of_tags(kept: Sequence[Kept], before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[list[Kept], bool]:
+    """What replaced the tags by those there are, else all that added some; and whether nobody changed another one."""
     are = names_of(after.get(TAGS))
     tagging = [one for one in kept if TAGS in one.written]
     if replaced := [one for one in tagging if not one.written.get(APPEND) and names_of(one.written[TAGS]) == are]:
-        return replaced
+        return replaced, True
     adding = [one for one in tagging if one.written.get(APPEND) and names_of(one.written[TAGS]) <= are]
     known = [before.get(TAGS), *(one.written.get(BEFORE) for one in adding)]
     were = names_of(next((tags for tags in known if tags is not None), None))
     ours = [one for one in adding if are == were or names_of(one.written[TAGS]) & (are - were)]
     added = {name for one in ours for name in names_of(one.written[TAGS])}
-    return ours if were <= are and are - were <= added else []
+    return ours, bool(ours) and were <= are and are - were <= added
 
 
 def is_same(name: str, ours: Any, told: Any, *, in_any_case: bool = False) -> bool:

@@ -241,11 +241,15 @@ def claim_due(
         rows = conn.execute(_claimed, {"ids": ids}).all() if ids else []
     untrue = [row for row in rows if row.name in OUTCOME_TRANSITIONS and row.outcome != row.present_outcome]
     for row in rows:
-        if row.name in OUTCOME_TRANSITIONS and row.attempts and row not in untrue:  # corrected there and back
+        if row.name in OUTCOME_TRANSITIONS and row.fence > 1 and row not in untrue:  # corrected there and back
             _is_told_without(conn, row, [each.id for each in _corrections(conn, row)], now)
     if untrue:
         turned = _turn(conn, untrue, now)
-        end(conn, [row for row in untrue if row.id not in turned], DeliveryState.SUPERSEDED, SUPERSEDED, now)
+        ended = [row for row in untrue if row.id not in turned]
+        end(conn, ended, DeliveryState.SUPERSEDED, SUPERSEDED, now)
+        for row in ended:
+            if not row.may_repeat:  # nobody can have read it, so nobody is told that it was wrong
+                _is_told_without(conn, row, [each.id for each in _corrections(conn, row)], now)
     return [_delivery(row) for row in rows if row not in untrue]
 
 
@@ -287,9 +291,14 @@ def _is_told_without(conn: Connection, first: Any, news: Sequence[str], now: dat
         return True
     end(conn, unsent, DeliveryState.SUPERSEDED, SUPERSEDED, now)
     told_with_it = [row.id for row in rows if row.state == DeliveryState.SUPERSEDED]
-    if told_with_it and first.attempts:
+    if told_with_it and _was_tried(conn, first.id):
         conn.execute(update(deliveries).where(deliveries.c.id.in_(told_with_it)).values(reason=SUPERSEDED))
     return False
+
+
+def _was_tried(conn: Connection, delivery: str) -> bool:
+    """Whether it was on the wire, also where that counts as no try."""
+    return conn.execute(select(attempts.c.id).where(attempts.c.delivery_id == delivery).limit(1)).first() is not None
 
 
 def _claim(conn: Connection, parameters: Mapping[str, Any], after: str | None) -> Sequence[str]:

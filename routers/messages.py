@@ -58,6 +58,7 @@ class Message:
         first: The message it amends; None if it is the first of its thing.
         amend: How it amends that one.
         may_repeat: Whether an earlier try may have arrived, unknown to us.
+        was_without_access: Whether its last try was put off because an account took nothing, and nobody acted since.
         is_replayed: Whether an operator's replay sends it, perhaps long after it happened.
         done: What an earlier try of this delivery left in `Retry.done`.
         values: What a template may name, for a sink whose settings are templates.
@@ -78,6 +79,7 @@ class Message:
     first: First | None = None
     amend: Amend = Amend.NEW
     may_repeat: bool = False
+    was_without_access: bool = False
     is_replayed: bool = False
     done: str | None = None
     values: Callable[[], Mapping[str, Any]] = dict

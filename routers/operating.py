@@ -98,7 +98,9 @@ def resume(conn: Connection, sink: str, *, now: datetime) -> bool:
     """
     is_there = lanes.release(conn, sink)
     early = and_(deliveries.c.sink == sink, _waits_for_somebody, deliveries.c.due_at > now)
-    conn.execute(update(deliveries).where(early).values(due_at=now))
+    # What an account took not is asked of it again, and not put off for what is remembered of it.
+    has_acted = case((deliveries.c.cause == NO_ACCESS, None), else_=deliveries.c.cause)
+    conn.execute(update(deliveries).where(early).values(due_at=now, cause=has_acted))
     return is_there
 
 

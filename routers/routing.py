@@ -31,7 +31,7 @@ from routers.alarm_events import Alarm, apply_alarm, read_alarm
 from routers.amending import Amendment
 from routers.corrections import Correction
 from routers.deciding import Decided, Decider, Looking, Occasion
-from routers.echo import Kept, echoed
+from routers.echo import Kept, echo_in
 from routers.forgetting import Forgotten, end_erased
 from routers.lifecycle import Event
 from routers.objects import (
@@ -408,7 +408,7 @@ def _route_one(work: _Work, read: _Read, decider: Decider, now: datetime) -> Non
     changed: Sequence[str] = next(
         (item.details["changes"] for item in happened if item.details and "changes" in item.details), ()
     )
-    told = echoed(work.written.get(read.key, ()), changed, before.fields, after.fields)
+    echo = echo_in(work.written.get(read.key, ()), changed, before.fields, after.fields)
     _decide(
         work,
         read,
@@ -418,9 +418,9 @@ def _route_one(work: _Work, read: _Read, decider: Decider, now: datetime) -> Non
         happened,
         is_live=event.kind not in FROM_API,
         seen_before=lifecycle.is_seen_before(before, event),
-        is_echo=bool(told),
+        is_echo=echo.is_all,
     )
-    work.use_up(read.key, told)
+    work.use_up(read.key, echo.told)
     if read.key.type == "call" and isinstance(zone := event.fields.get("company_time_zone"), str):
         work.zones[read.key.company] = zone
 

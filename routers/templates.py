@@ -20,6 +20,7 @@ from routers.hours import time_zone
 from routers.leases import Delivery
 from routers.messages import Amend, Chapter, First, Message, Text
 from routers.outbox import SPEAKS_OF_BOTH
+from routers.retries import NO_ACCESS
 from routers.rules.answers import LOOKED_UP, LOOKUP
 from routers.sandbox import (
     RESERVED_MARK,
@@ -215,6 +216,7 @@ def render(
         first=First(delivery.amends, delivery.remote_id) if delivery.amends is not None else None,
         amend=delivery.amend or Amend.NEW,
         may_repeat=delivery.may_repeat,
+        was_without_access=delivery.cause == NO_ACCESS,
         is_replayed=delivery.replay is not None,
         done=delivery.done,
         values=partial(_values_in_zone, delivery, facts, present, zone),

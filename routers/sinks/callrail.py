@@ -65,9 +65,7 @@ OF_THE_THING = {"call_id": "call", "form_id": "form"}
 # CallRail may show a thing a little later than its webhook tells of it.
 _MAY_COME = timedelta(hours=1)
 _BUSY = timedelta(minutes=1)
-# A key that is refused, and not what was asked with it; and how long nothing is then asked with it.
-_SO_MANY_ARE_THE_KEY = 3
-_REFUSED_FOR = timedelta(seconds=30)
+_SO_MANY_ARE_THE_KEY = 3  # refusals in a row, and not what was asked
 _MAY_HAVE_ARRIVED = (AnswerLost, ServerFault, UnexpectedAnswer)
 _NO_DATABASE = "the database does not answer"
 
@@ -233,7 +231,7 @@ class CallRailSink:
         self._operation = config.operation
         self._arguments = arguments
         self._acting = acting
-        self._refusals: dict[CallRail, _Refusal] = {}
+        self._refusals: dict[tuple[CallRail, str], _Refusal] = {}
 
     async def deliver(self, message: Message) -> Outcome:
         """Do it once, or nothing where it is so already."""
@@ -241,8 +239,8 @@ class CallRailSink:
         client = acting.client_of(message.company, self._config.account) if acting is not None else None
         if acting is None or client is None:
             return _without_access("the company's account at CallRail has no key here")
-        if (refusal := self._refusals.get(client)) is not None and refusal.holds_until > time.monotonic():
-            return _without_access(refusal.said)
+        if message.was_without_access and (rests := self._rests(client, message.company)) is not None:
+            return rests
         try:
             given = self._given(message)
         except TemplateFailed as error:
@@ -251,7 +249,10 @@ class CallRailSink:
             return given
         if self._operation.verb == "update" and not _changes(self._operation, given):
             return Delivered("there was nothing to write")
-        return self._noted(client, await self._do(acting, client, given, message))
+        outcome = await self._do(acting, client, given, message)
+        if not (isinstance(outcome, Postponed) and outcome.needs_somebody):
+            self._refusals.pop((client, message.company), None)
+        return outcome
 
     async def _do(self, acting: Acting, client: CallRail, given: Mapping[str, Any], message: Message) -> Outcome:
         try:
@@ -262,7 +263,7 @@ class CallRailSink:
         except DatabaseUnavailable:
             return Retry(_NO_DATABASE, is_ours=True)
         except CallRailError as error:  # nothing was written
-            return self._outcome_of(error, given, message, is_repeatable=True)
+            return self._outcome_of(error, client, given, message, is_repeatable=True)
         is_repeatable = _is_repeatable(self._operation, given)
         try:
             made = await self._call(client, self._operation.verb, given)
@@ -272,7 +273,7 @@ class CallRailSink:
             if kept is not None and not isinstance(error, _MAY_HAVE_ARRIVED):
                 with contextlib.suppress(DatabaseUnavailable):  # what looks like its echo is then told to nobody
                     await acting.take_back(kept)
-            return self._outcome_of(error, given, message, is_repeatable=is_repeatable)
+            return self._outcome_of(error, client, given, message, is_repeatable=is_repeatable)
         found = getattr(made, "id", None)
         return Delivered("done", remote_id=str(found) if found else None)
 
@@ -342,25 +343,37 @@ class CallRailSink:
         wanted = _changes(self._operation, given)
         return all(name in told and _is_told(told[name], name, value, adds=adds) for name, value in wanted.items())
 
-    def _noted(self, client: CallRail, outcome: Outcome) -> Outcome:
-        """*outcome*. Whose account takes nothing is left alone for a while, so that what waits does not use it up."""
-        if not isinstance(outcome, Postponed) or not outcome.needs_somebody:
-            self._refusals.pop(client, None)
-            return outcome
-        before = self._refusals.get(client)
-        in_a_row = 1 if before is None else before.in_a_row + 1
-        rests = in_a_row >= _SO_MANY_ARE_THE_KEY
-        holds_until = time.monotonic() + _REFUSED_FOR.total_seconds() if rests else 0
-        self._refusals[client] = _Refusal(outcome.reason, in_a_row, holds_until)
-        return outcome
+    def _rests(self, client: CallRail, company: str) -> Postponed | None:
+        """Why the company's account is left alone for a while; None if it is asked.
+
+        What was refused is not asked again and again, or it would use up the allowance. Others are asked: it may be
+        what was refused that may not be, and not the key.
+        """
+        refusal = self._refusals.get((client, company))
+        left = refusal.holds_until - time.monotonic() if refusal is not None else 0
+        if refusal is None or refusal.in_a_row < _SO_MANY_ARE_THE_KEY or left <= 0:
+            return None
+        return _without_access(refusal.said, timedelta(seconds=left))
+
+    def _refused(self, client: CallRail, company: str, said: str) -> Postponed:
+        now, before = time.monotonic(), self._refusals.get((client, company))
+        in_a_row = before.in_a_row + 1 if before is not None and before.holds_until > now else 1
+        self._refusals[client, company] = _Refusal(said, in_a_row, now + PAUSE.total_seconds())
+        return _without_access(said)
 
     def _outcome_of(
-        self, error: CallRailError, given: Mapping[str, Any], message: Message, *, is_repeatable: bool
+        self,
+        error: CallRailError,
+        client: CallRail,
+        given: Mapping[str, Any],
+        message: Message,
+        *,
+        is_repeatable: bool,
     ) -> Outcome:
         said = _said(error, given, message)
         match error:
             case Unauthorized() | Forbidden():
-                return _without_access(f"{said}; {error.remedy}")
+                return self._refused(client, message.company, f"{said}; {error.remedy}")
             case BudgetSpent():
                 wait = error.free_at - datetime.now(UTC)
                 return Postponed("the account's allowance is used up", max(wait, timedelta(seconds=1)))
@@ -390,16 +403,16 @@ class CallRailSink:
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """That an account has refused us, and how often in a row; before *holds_until*, on our own clock, it rests."""
+    """That the account of a company has refused us, and how often in a row; it counts until *holds_until*, on our own
+    clock."""
 
     said: str
     in_a_row: int
     holds_until: float
 
 
-def _without_access(said: str) -> Postponed:
-    reason = said if said.startswith(NO_ACCESS) else f"{NO_ACCESS}: {said}"
-    return Postponed(reason, PAUSE, needs_somebody=True)
+def _without_access(said: str, after: timedelta = PAUSE) -> Postponed:
+    return Postponed(f"{NO_ACCESS}: {said}", after, needs_somebody=True)
 
 
 def _path_of(operation: Operation) -> set[str]:

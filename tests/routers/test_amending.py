@@ -25,7 +25,7 @@ from routers.dispatcher import Dispatcher
 from routers.routing import route
 from routers.schema import OPEN, DeliveryState, deliveries
 from routers.serve import build_sinks
-from tests.fakes.destination import answer
+from tests.fakes.destination import Behaviour, answer
 from tests.fakes.mailbox import Mailbox, running_mailbox
 from tests.fakes.receiver_of_webhooks import answer_when
 from tests.fakes.slack import TOKEN, FakeSlack, running_slack, told_as_json
@@ -343,6 +343,10 @@ async def test_a_correction_while_it_is_being_sent_edits_it_afterwards(
     assert "Before: ~Missed call · Acme~" in posted.shown
 
 
+# The bot is not known any more. That counts as no try.
+REFUSED = answer(200, body=b'{"ok": false, "error": "invalid_auth"}')
+
+
 @pytest.mark.parametrize(
     "more",
     [
@@ -351,6 +355,7 @@ async def test_a_correction_while_it_is_being_sent_edits_it_afterwards(
     ],
 )
 @pytest.mark.parametrize("amend", ["silent", "new", "edit"])
+@pytest.mark.parametrize("fault", [answer(503), REFUSED], ids=["503", "auth"])
 @pytest.mark.parametrize(
     ("steps", "title"),
     [
@@ -365,13 +370,14 @@ async def test_a_correction_while_a_try_fails_is_told_by_the_next_try(
     slack: FakeSlack,
     more: str,
     amend: str,
+    fault: Behaviour,
     steps: list[dict[str, object]],
     title: str,
 ) -> None:
     """Nobody read the wrong outcome; the right one is told once, and to no one less."""
     released = asyncio.Event()
     posts = slack.destination
-    posts.behaves(answer_when(released, answer(503)), slack.behave)
+    posts.behaves(answer_when(released, fault), slack.behave)
     with office(database_url, tmp_path, bot(slack, f"amend: {amend}, rate: 1000/ms")) as calls:
         file = tmp_path / "router.yaml"
         head = file.read_text().split("rules:")[0]
@@ -385,11 +391,34 @@ async def test_a_correction_while_a_try_fails_is_told_by_the_next_try(
                 await asyncio.to_thread(calls.hears, "call_modified", told)
             released.set()
             await until(lambda: calls.rows[0].state == DeliveryState.PENDING)
-        calls.clock.moment += timedelta(seconds=30)
+        calls.clock.moment += timedelta(minutes=10)
         await calls.ends()
 
     (posted,) = slack.workspace.messages
     assert posted.shown.startswith(f"*{title} · Acme*")
+
+
+@pytest.mark.parametrize("amend", ["silent", "new", "edit"])
+@pytest.mark.parametrize("fault", [answer(503), REFUSED], ids=["503", "auth"])
+async def test_that_something_was_wrong_is_told_to_nobody_who_was_not_told_it(
+    database_url: str, tmp_path: Path, slack: FakeSlack, amend: str, fault: Behaviour
+) -> None:
+    """The try failed, the call was answered after all, and the rule is about missed calls alone."""
+    released = asyncio.Event()
+    slack.destination.behaves(answer_when(released, fault), slack.behave)
+    options = bot(slack, f"amend: {amend}, rate: 1000/ms")
+    with office(database_url, tmp_path, options, when=ONLY_MISSED) as calls:
+        calls.hears("post_call", MISSED)
+        async with calls.sending() as dispatcher:
+            dispatcher.hint()
+            await slack.destination.received(1)
+            await asyncio.to_thread(calls.hears, "call_modified", ANSWERED)
+            released.set()
+            await until(lambda: calls.rows[0].state == DeliveryState.PENDING)
+        calls.clock.moment += timedelta(minutes=10)
+        await calls.ends()
+
+    assert slack.workspace.messages == []
 
 
 async def test_a_correction_after_it_was_sent_edits_it_and_one_back_again_too(
