@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Collection, Coroutine, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -171,9 +171,11 @@ class CallRail:
         """Any request to the API; see `callrail.CallRail.request`."""
         return self._loop.run(self._client.request(method, path, params=params, json=json, deadline=deadline))
 
-    def download(self, url: str, to: Path, *, max_bytes: int | None = None) -> Download:
+    def download(
+        self, url: str, to: Path, *, max_bytes: int | None = None, only_from: Collection[str] | None = None
+    ) -> Download:
         """Save a recording or a text's media; see `callrail.CallRail.download`."""
-        return self._loop.run(self._client.download(url, to, max_bytes=max_bytes))
+        return self._loop.run(self._client.download(url, to, max_bytes=max_bytes, only_from=only_from))
 
     def close(self) -> None:
         """Close all connections, and end the thread. May be called twice."""

@@ -6,7 +6,7 @@ import contextlib
 import copy
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from importlib import import_module
@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 from callrail.answer import Answer
 from callrail.budgets import Budgets, InMemoryBudgets
 from callrail.dates import require_dates
-from callrail.downloading import Download, download
+from callrail.downloading import THIS_MACHINE, Download, download
 from callrail.exceptions import AccountUnknown, CallRailError, InvalidRequest, NotFound, UnexpectedAnswer
 from callrail.operation import Operation, Resource
 from callrail.paging import MAX_PER_PAGE, Listing
@@ -47,9 +47,6 @@ BASE_URL = "https://api.callrail.com"
 TIMEOUT = timedelta(seconds=30)
 DEADLINE = timedelta(minutes=2)
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
-
-# A stand-in for CallRail keeps its files on the same machine, under another name.
-_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
 class CallRail:
@@ -106,7 +103,7 @@ class CallRail:
 
         pace = pace or Pace()
         # Who names the host of the API means it, also where that is a stand-in on this machine.
-        allowed = (parts.hostname, *(_THIS_MACHINE if parts.hostname in _THIS_MACHINE else ()), *allow_hosts)
+        allowed = (parts.hostname, *(THIS_MACHINE if parts.hostname in THIS_MACHINE else ()), *allow_hosts)
         http = HttpClient(timeout=timeout, allow_hosts=allowed, max_answer=MAX_ANSWER_BYTES)
         self._sender = Sender(
             http,
@@ -169,18 +166,44 @@ class CallRail:
             request = replace(request, path=request.path.replace("{account_id}", account_id))
         return parsed(request, await self._send(request, deadline))
 
-    async def download(self, url: str, to: Path, *, max_bytes: int | None = None) -> Download:
+    async def download(
+        self, url: str, to: Path, *, max_bytes: int | None = None, only_from: Collection[str] | None = None
+    ) -> Download:
         """Save a recording or a text's media under *to*, piece by piece; nothing is left there if it fails.
 
         Args:
-            url: As the API told it: of ``calls.recording`` or of ``media_urls``.
+            url: As the API told it: of ``calls.recording`` or of ``media_urls``. Or a path of the API's, as `request`
+                takes it: ``/v3/a/{account_id}/calls/CAL.../recording.json``.
             max_bytes: Refuse what is longer.
+            only_from: Follow to CallRail's hosts, to signed links of its storage, and to these domains; anywhere where
+                None.
 
         Raises:
             AnswerError, NotSent, AnswerLost: As of every operation.
-            UnexpectedAnswer: It is longer than *max_bytes*, or was redirected too often.
+            TooLong: It is longer than *max_bytes*.
+            NoFile: CallRail tells of no file, or of none yet.
+            AddressRefused: It is said to lie where *only_from* does not let us.
+            UnexpectedAnswer: It was redirected too often, for example.
+            OSError: It cannot be written.
         """
-        return await download(self._sender, url, to, account=self._account.id or "", max_bytes=max_bytes)
+        account = self._account
+        save = functools.partial(download, self._sender, to=to, max_bytes=max_bytes, only_from=only_from)
+        if not url.startswith("/"):
+            return await save(url, account=account.id or "")
+        given = await self._account_id()
+        try:
+            saved = await save(self._under(url, account.working_id or given), account=given)
+        except NotFound:  # as in `_send`
+            other = None if account.is_proved else await self._other_id_if_told()
+            if other is None:
+                raise
+            saved = await save(self._under(url, other), account=given)
+            account.working_id = other
+        account.is_proved = True
+        return saved
+
+    def _under(self, path: str, account_id: str) -> str:
+        return self._sender.base_url + path.replace("{account_id}", quote(account_id, safe=""))
 
     async def aclose(self) -> None:
         """Close all connections, those of `for_account` too."""
@@ -289,6 +312,11 @@ class CallRail:
                     return other if account_id == other else None
         except CallRailError:  # the 404 is what there is to say
             return None
+        return None
+
+    async def _other_id_if_told(self) -> str | None:
+        with contextlib.suppress(CallRailError):  # the 404 is what there is to say
+            return await self._other_id(self._sender.pace.monotonic() + self._deadline.total_seconds())
         return None
 
     async def _other_id(self, ends: float) -> str | None:

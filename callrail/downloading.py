@@ -1,27 +1,44 @@
 """Recordings and media of texts: files of any size, behind redirects that are followed by hand.
 
 The key goes to the API's host alone. Media redirect to signed storage elsewhere, recordings are links with an access
-key of their own (both observed).
+key of their own (both observed). Whoever saves what nobody looks at follows to CallRail's hosts and to signed storage
+alone.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from pydantic_core import from_json
 
 from callrail.answer import Answer, Stream
-from callrail.exceptions import AnswerError, AnswerLost, InvalidRequest, UnexpectedAnswer
+from callrail.exceptions import (
+    AddressRefused,
+    AnswerError,
+    AnswerLost,
+    InvalidRequest,
+    NoFile,
+    TooLong,
+    UnexpectedAnswer,
+)
 from callrail.request import Request
 from callrail.sending import REDIRECTS, Sender, answer_error, backoff, joined, retry_after
 
 MAX_REDIRECTS = 5
+
+# Where the API, and the links that it tells, are (documented).
+CALLRAILS = ("callrail.com",)
+# Where the files lie: media of texts do (observed), recordings too is assumed.
+STORES = ("amazonaws.com",)
+_SIGNATURES = frozenset({"x-amz-signature", "signature"})  # of a link of theirs, the newer form and the older
+# A stand-in for CallRail keeps its files on the same machine, under another name.
+THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +50,23 @@ class Download:
     content_type: str
 
 
-async def download(sender: Sender, url: str, to: Path, *, account: str, max_bytes: int | None) -> Download:
+async def download(
+    sender: Sender,
+    url: str,
+    to: Path,
+    *,
+    account: str,
+    max_bytes: int | None = None,
+    only_from: Collection[str] | None = None,
+) -> Download:
     """Save what *url* leads to; see `CallRail.download`. What the API's own host is asked counts as a request."""
     ends = sender.pace.monotonic() + _MOST_WAITING
     steps = 0
     while steps <= MAX_REDIRECTS:
         url = _address(sender, url)
         is_ours = sender.is_ours(url)
+        if only_from is not None and not is_ours:
+            require_callrails(url, api=sender.base_url, others=only_from)
         if is_ours:
             await sender.take(_REQUEST, account, ends)
         async with sender.http.stream(url, headers=sender.headers_for(url)) as stream:
@@ -82,10 +109,35 @@ async def _link_in(stream: Stream) -> str:
         if len(body) > _MOST_JSON:
             break
     try:
-        told = from_json(body)
-        return str(told["url"])
+        url = from_json(body)["url"]
     except (ValueError, TypeError, KeyError):
-        raise UnexpectedAnswer("download", 200, "what is there is no file, and tells of none") from None
+        url = None
+    if not isinstance(url, str) or not url.strip():
+        raise NoFile("download", 200, "what is there is no file, and tells of none")
+    return url
+
+
+def require_callrails(url: str, *, api: str, others: Collection[str] = ()) -> None:
+    """That *url* leads to CallRail, or by a signed link to where it stores files.
+
+    Args:
+        api: Where the API is: a stand-in on this machine keeps its files there too.
+        others: Domains that are as good as CallRail's.
+
+    Raises:
+        AddressRefused: It does not. The text names the host alone, for the rest may be a secret.
+    """
+    parts = urlsplit(url)
+    host, at = parts.hostname or "", urlsplit(api).hostname or ""
+    trusted = (*CALLRAILS, *others, at, *(THIS_MACHINE if at in THIS_MACHINE else ()))
+    is_signed = any(name.lower() in _SIGNATURES and value for name, value in parse_qsl(parts.query))
+    if not (_is_within(host, trusted) or (is_signed and _is_within(host, STORES))):
+        said = "no signed link to it" if _is_within(host, STORES) else "not where CallRail keeps files"
+        raise AddressRefused(f"the file is said to lie at {host}, and this is {said}")
+
+
+def _is_within(host: str, domains: Collection[str]) -> bool:
+    return any(host == domain or host.endswith(f".{domain}") for domain in domains if domain)
 
 
 def _address(sender: Sender, url: str) -> str:
@@ -125,11 +177,11 @@ async def _whole(stream: Stream, max_bytes: int | None) -> AsyncIterator[bytes]:
     announced = int(told) if told.isdigit() else None
     size = 0
     if max_bytes is not None and announced is not None and announced > max_bytes:
-        raise UnexpectedAnswer("download", stream.status, f"{announced} bytes are more than the {max_bytes} allowed")
+        raise TooLong("download", stream.status, f"{announced} bytes are more than the {max_bytes} allowed")
     async for piece in stream.pieces:
         size += len(piece)
         if max_bytes is not None and size > max_bytes:
-            raise UnexpectedAnswer("download", stream.status, f"it is longer than the {max_bytes} bytes allowed")
+            raise TooLong("download", stream.status, f"it is longer than the {max_bytes} bytes allowed")
         yield piece
     if announced is not None and size < announced:
         raise AnswerLost(f"only {size} of {announced} bytes arrived")

@@ -107,3 +107,11 @@ class ServerFault(AnswerError):
 
 class UnexpectedAnswer(AnswerError):
     """A success that cannot be understood: no JSON, cut off, too long, or a redirect to where we do not follow."""
+
+
+class TooLong(UnexpectedAnswer):
+    """What was to be saved is longer than was allowed. Nothing of it is kept."""
+
+
+class NoFile(UnexpectedAnswer):
+    """Where a file should be, CallRail tells of none, or of none yet: it prepares recordings for some minutes."""

@@ -27,7 +27,7 @@ from callrail.resources.text_messages import Conversation, ConversationField
 from callrail.resources.trackers import Tracker, TrackerField, TrackerType
 from callrail.resources.users import Role, User
 from callrail.sending import Pace
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from pydantic import AfterValidator, Field
@@ -1010,7 +1010,9 @@ class CallRail:
     ) -> Any:
         """Any request to the API; see `callrail.CallRail.request`."""
 
-    def download(self, url: str, to: Path, *, max_bytes: int | None = None) -> Download:
+    def download(
+        self, url: str, to: Path, *, max_bytes: int | None = None, only_from: Collection[str] | None = None
+    ) -> Download:
         """Save a recording or a text's media; see `callrail.CallRail.download`."""
 
     def close(self) -> None:

@@ -27,6 +27,7 @@ class Listing(Generic[Row]):
 
 """
 _OWN_IMPORTS = {
+    "Collection": "collections.abc",
     "Iterable": "collections.abc",
     "Iterator": "collections.abc",
     "Mapping": "collections.abc",
@@ -74,7 +75,9 @@ class CallRail:
     ) -> Any:
         """Any request to the API; see `callrail.CallRail.request`."""
 
-    def download(self, url: str, to: Path, *, max_bytes: int | None = None) -> Download:
+    def download(
+        self, url: str, to: Path, *, max_bytes: int | None = None, only_from: Collection[str] | None = None
+    ) -> Download:
         """Save a recording or a text's media; see `callrail.CallRail.download`."""
 
     def close(self) -> None:
