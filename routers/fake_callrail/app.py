@@ -48,7 +48,8 @@ class FakeCallRail:
     Args:
         limits: How many requests an account has; None for as many as one likes.
 
-    *requests* are all that came, in order, those with a fault too. *faults* takes orders for trouble.
+    *requests* are all that came, in order, those with a fault too. *faults* takes orders for trouble. *files* are, by
+    the id of a call or a text, what is stored for it instead of a short sound or a picture of one pixel.
     """
 
     def __init__(self, world: World, *, limits: Limits | None = None, quirks: Quirks | None = None) -> None:
@@ -56,6 +57,7 @@ class FakeCallRail:
         self.quirks = quirks or Quirks()
         self.requests: list[Request] = []
         self.faults = Faults()
+        self.files: dict[str, storage.File] = {}
         self._meter = Meter(limits, world.now) if limits else None
         self._answered = 0
 
@@ -78,7 +80,7 @@ class FakeCallRail:
 
     def _answer(self, http: HttpRequest, request: Request) -> Response:
         try:
-            stored = storage.stored(http)
+            stored = storage.stored(http, self.files)
             return _response(stored or self._told(http, request))
         except Refused as refused:
             if isinstance(refused.body, str):

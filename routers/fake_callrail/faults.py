@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 Fault = Callable[[Callable[[], Awaitable[Response]]], Awaitable[Response]]
 """Takes the function that would answer rightly. One that does not call it: the request has no effect."""
@@ -48,6 +49,25 @@ def truncated() -> Fault:
         return Response(whole[: len(whole) // 2], 200, media_type="application/json")
 
     return answer
+
+
+def broken_off() -> Fault:
+    """The right answer, of which the connection lets half through. The request was carried out."""
+
+    async def answer(right: Callable[[], Awaitable[Response]]) -> Response:
+        return _BrokenOff(await right())
+
+    return answer
+
+
+class _BrokenOff(Response):
+    def __init__(self, whole: Response) -> None:
+        super().__init__(bytes(whole.body), whole.status_code, dict(whole.headers))
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        half = bytes(self.body)[: len(self.body) // 2]
+        await send({"type": "http.response.body", "body": half, "more_body": True})
 
 
 def hang() -> Fault:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from starlette.requests import Request as HttpRequest
 
@@ -18,7 +20,17 @@ _PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 _MP3 = b"ID3\x04\x00\x00\x00\x00\x00\x00" + b"\xff\xfb\x90\x00" + bytes(413)
-_CONTENTS = {"png": (_PNG, "image/png"), "mp3": (_MP3, "audio/mpeg")}
+
+
+@dataclass(frozen=True)
+class File:
+    """What is stored, and as what it is told."""
+
+    content: bytes
+    media_type: str
+
+
+_CONTENTS = {"png": File(_PNG, "image/png"), "mp3": File(_MP3, "audio/mpeg")}
 _PLAYER = re.compile(r"/calls/([^/]+)/recording/redirect")
 _PLACES = ("/calls/", "/storage/")
 _FILE = re.compile(r"/storage/([A-Z]{3}[0-9a-f]+)(?:-\d+)?\.(mp3|png)")
@@ -31,8 +43,11 @@ def elsewhere(origin: str) -> str:
     )
 
 
-def stored(http: HttpRequest) -> Told | None:
+def stored(http: HttpRequest, files: Mapping[str, File]) -> Told | None:
     """The answer where no API is asked: a recording's address, or a file. None for all else.
+
+    Args:
+        files: By the id of a call or a text, what is stored for it instead of the usual.
 
     Raises:
         Refused: The address has no valid signature, or the API key was sent along.
@@ -47,8 +62,8 @@ def stored(http: HttpRequest) -> Told | None:
         return Told(302, headers={"location": place})
     if file := _FILE.fullmatch(path):
         _check(http.query_params.get("signature"), file[1])
-        content, media_type = _CONTENTS[file[2]]
-        return Told(200, content=content, media_type=media_type)
+        found = files.get(file[1], _CONTENTS[file[2]])
+        return Told(200, content=found.content, media_type=found.media_type)
     return None
 
 
