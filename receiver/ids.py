@@ -32,6 +32,7 @@ class Prefix(StrEnum):
     REPLAY = "rp"
     AUDIT = "au"
     WRITE = "wr"
+    MEDIA = "md"
 
 
 class BadId(ReceiverError):

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from receiver.exceptions import ReceiverError, SecretMissing
 from receiver.includes import read_with_includes
 from receiver.positioned_yaml import Document, read, validate
 from receiver.secrets import SecretRef
+from routers.media.settings import MediaConfig, whether_or_how
 
 if TYPE_CHECKING:
     from callrail.budgets import Budgets
@@ -51,6 +52,8 @@ class AccountConfig(BaseModel):
     """Where its API key is kept: env:NAME or file:/path."""
     early_outcomes: bool = False
     """Whether the API is asked how open calls ended, so that nobody waits for a post-call that CallRail holds back."""
+    fetch_media: Annotated[MediaConfig | None, BeforeValidator(whether_or_how)] = None
+    """Whether recordings and the media of texts are fetched and kept: true, or a block that says how."""
     base_url: Annotated[str, AfterValidator(_address)] | None = None
     """Where the API is, if not at CallRail: that of a stand-in."""
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
 
 from receiver.companies import CompaniesConfig
 from receiver.secrets import SecretRef
-from routers.durations import Duration
+from routers.durations import Duration, at_least_a_day
 from routers.messages import Amend
 from routers.rules.ruleset import DEFAULT_MAX_AGE, OnLate
 
@@ -101,13 +101,7 @@ class UnmatchedConfig(Block):
     """Of a form that was submitted."""
 
 
-def _a_day(written: timedelta) -> timedelta:
-    if written < timedelta(days=1):
-        raise ValueError("this must be 1d or longer: what is younger is still needed")
-    return written
-
-
-_Age = Annotated[Duration, AfterValidator(_a_day)]
+_Age = Annotated[Duration, AfterValidator(at_least_a_day)]
 
 
 class RetentionConfig(Block):
@@ -121,6 +115,11 @@ class RetentionConfig(Block):
     """The age at which is removed who people are: numbers, names, addresses, forms, visits to the website."""
     attempts: _Age | None = None
     """The age at which the single tries of deliveries are removed."""
+
+    @property
+    def of_both(self) -> timedelta | None:
+        """The age of what tells what people said and who they are; None if it is kept for good."""
+        return min((age for age in (self.transcripts, self.numbers) if age is not None), default=None)
 
 
 class PrivacyConfig(Block):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +27,7 @@ from routers.complaints import Complaints
 from routers.hours import Schedule, parse_schedule
 from routers.lookups.checking import LookupChecker, account_of
 from routers.lookups.definitions import Lookup
+from routers.media.settings import MediaConfig
 from routers.rules.compiling import Names, Placed, RuleCompiler
 from routers.rules.fields import did_you_mean, fields_of
 from routers.rules.needs import Needs
@@ -62,6 +64,31 @@ class Configuration:
     retention: RetentionConfig = field(default_factory=RetentionConfig)
     privacy: PrivacyConfig | None = None
     warnings: Sequence[ConfigProblem] = ()
+
+    @property
+    def media_folders(self) -> set[Path]:
+        """Where files of CallRail's are kept."""
+        return {config.path(Path(self.document.file)) for _, config in self._media_configs()}
+
+    def fetched_of(self, account: str) -> list[str]:
+        """The companies of which files are fetched with the key of *account*; none unless it says so."""
+        if self.accounts[account].fetch_media is None:
+            return []
+        return [company for company in self.company_configs if self.account_of(company) == account]
+
+    @property
+    def media_ages(self) -> dict[str, timedelta | None]:
+        """By company of which files are fetched, the age at which they are removed; None if they are kept for good."""
+        return {
+            company: config.keep_for or self.retention.of_both
+            for name, config in self._media_configs()
+            for company in self.fetched_of(name)
+        }
+
+    def _media_configs(self) -> Iterator[tuple[str, MediaConfig]]:
+        for name, account in self.accounts.items():
+            if account.fetch_media is not None:
+                yield name, account.fetch_media
 
     @property
     def acts(self) -> bool:

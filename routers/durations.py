@@ -44,3 +44,14 @@ def age_of(age: timedelta) -> str:
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+
+
+def at_least_a_day(age: timedelta) -> timedelta:
+    """*age*, at which something is removed.
+
+    Raises:
+        ValueError: It is so low that what is still needed would be removed.
+    """
+    if age < timedelta(days=1):
+        raise ValueError("this must be 1d or longer: what is younger is still needed")
+    return age

@@ -17,6 +17,7 @@ from receiver.writer import Writer
 from routers.alarms import LOOK_EVERY, watch
 from routers.config import Configuration
 from routers.lookups.answers import drop_expired
+from routers.media.aging import SWEEP_EVERY, ages, sweep
 from routers.own_writes import drop_old as drop_old_writes
 from routers.periodic import Job
 from routers.replaying import replay_job
@@ -42,15 +43,23 @@ def jobs_of(
         drop_old_writes(conn, now)
 
     audiences = {name: sink.audience for name, sink in configuration.sink_configs.items()}
-    retention = Retention(writer, clock, configuration.retention)
+    media_ages = ages(configuration.media_ages, configuration.retention.of_both)
+    retention = Retention(writer, clock, configuration.retention, media_ages)
     return [
         Job("alarms", LOOK_EVERY, lambda: writer.run(look)),
         Job("retention", RETAIN_EVERY, retention.run),
         replay_job(writer, clock, audiences, hint),
         Job("api_age", timedelta(minutes=1), lambda: writer.run(drop_old_of_api)),
         Job("quarantine_age", timedelta(minutes=10), lambda: drop_old_quarantined(writer, clock)),
+        *_sweeping_jobs(configuration, writer),
         *_verifying_jobs(configuration, writer),
     ]
+
+
+def _sweeping_jobs(configuration: Configuration, writer: Writer) -> list[Job]:
+    """Removing files that no row knows; each process for itself, for the folder may be its own."""
+    folders = configuration.media_folders
+    return [Job("media_sweep", SWEEP_EVERY, lambda: sweep(writer, folders), is_shared=False)] if folders else []
 
 
 def _verifying_jobs(configuration: Configuration, writer: Writer) -> list[Job]:

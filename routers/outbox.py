@@ -24,6 +24,7 @@ from receiver.bulk import BulkInsert
 from receiver.columns import fixed
 from receiver.ids import Prefix, new_id
 from routers.lanes import shift_lanes
+from routers.media.rows import shift_due
 from routers.messages import Amend
 from routers.ordering import Pair, held_back, promote
 from routers.schema import IS_WAITING, OPEN, DeliveryState, deliveries, lookups, transitions
@@ -159,8 +160,8 @@ def has_spoken(conn: Connection, object_id: str, rules: Collection[str], send: s
 
 
 def shift_open_times(conn: Connection, by: timedelta) -> None:
-    """The clock was set back by *by*: so are the due times and leases of all that is open or waits for look-ups, and
-    the lanes' pauses."""
+    """The clock was set back by *by*: so are the due times and leases of all that is open, waits for look-ups or is to
+    be fetched, and the lanes' pauses."""
     times = (deliveries.c.due_at, deliveries.c.lease_until, deliveries.c.blocks_until)
     for row in conn.execute(select(deliveries.c.id, *times).where(_is_open)):
         shifted = {time.name: row[n] - by for n, time in enumerate(times, 1) if row[n] is not None}
@@ -168,6 +169,7 @@ def shift_open_times(conn: Connection, by: timedelta) -> None:
     waiting = select(transitions.c.id, transitions.c.due_at).where(transitions.c.due_at.is_not(None), IS_WAITING)
     for id_, due_at in conn.execute(waiting).all():
         conn.execute(update(transitions).where(transitions.c.id == id_).values(due_at=due_at - by))
+    shift_due(conn, by)
     conn.execute(delete(lookups))  # what holds until a time that is far away now
     shift_lanes(conn, by)
 

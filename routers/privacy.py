@@ -29,6 +29,8 @@ from routers.audit import note
 from routers.facts import contact_of
 from routers.forgetting import ERASED, HOLD, end_erased, keyed_hash, remember
 from routers.lookups.answers import forget_all as forget_answers
+from routers.media.aging import remove_media_of
+from routers.media.rows import media_of
 from routers.operating import cancel
 from routers.own_writes import forget_all as forget_writes
 from routers.personal import details_without, without, without_mentions
@@ -122,6 +124,7 @@ def _erase_object(conn: Connection, object_id: str, *, now: datetime) -> int:
         if row.details is not None:
             details = without_mentions(details_without(row.details, _SORTS), names)
             conn.execute(update(transitions).where(transitions.c.id == row.id).values(details=details))
+    remove_media_of(conn, object_id)
     return sum(row.state == DeliveryState.SENDING for row in told)
 
 
@@ -241,6 +244,7 @@ def _object(conn: Connection, row: Row[Any]) -> dict[str, Any]:
         **_readable(row._mapping),
         "versions": [_readable(item._mapping) for item in known],
         "transitions": [_readable(item._mapping) for item in ledger.transitions_of_object(conn, row.id)],
+        "media": [_readable(item._mapping) for item in media_of(conn, row.id)],
         "deliveries": [
             {
                 **_readable(item._mapping),

@@ -25,6 +25,7 @@ from receiver.schema import EventState, events
 from receiver.writer import Writer
 from routers.blocks import RetentionConfig
 from routers.lookups.answers import drop_older
+from routers.media.aging import Age
 from routers.personal import details_without, without
 from routers.schema import OPEN, TransitionState, attempts, deliveries, retention, transitions, versions
 
@@ -64,12 +65,13 @@ def kinds_of(config: RetentionConfig) -> list[Kind]:
 
 
 class Retention:
-    """All of it, as a job of the server."""
+    """All of it, as a job of the server; *media* are the ages of files of CallRail's."""
 
-    def __init__(self, writer: Writer, clock: Clock, config: RetentionConfig) -> None:
+    def __init__(self, writer: Writer, clock: Clock, config: RetentionConfig, media: Sequence[Age] = ()) -> None:
         self._writer = writer
         self._clock = clock
         self._config = config
+        self._media = media
 
     async def run(self) -> None:
         """Remove what is too old by now, until nothing is."""
@@ -87,9 +89,10 @@ class Retention:
             yield partial(remove_piece, kind=kind)
         if self._config.attempts is not None:
             yield partial(remove_attempts, age=self._config.attempts)
-        told = [age for age in (self._config.transcripts, self._config.numbers) if age is not None]
-        if told:
-            yield partial(remove_answers, age=min(told))
+        if (age := self._config.of_both) is not None:
+            yield partial(remove_answers, age=age)
+        for of_media in self._media:
+            yield of_media.remove_old
 
 
 # --- by event --------------------------------------------------------------------------------------------------------

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, exc
@@ -32,8 +33,11 @@ from routers.amending import Amendment
 from routers.corrections import Correction
 from routers.deciding import Decided, Decider, Looking, Occasion
 from routers.echo import Kept, echo_in
+from routers.facts import own_time
 from routers.forgetting import Forgotten, end_erased
 from routers.lifecycle import Event
+from routers.media.rows import NewMedia, insert_media
+from routers.media.wanted import wanted_of
 from routers.objects import (
     Held,
     ObjectKey,
@@ -67,11 +71,15 @@ POLL = timedelta(seconds=0.5)
 _ZONES_HOLD = timedelta(seconds=10)
 
 T = TypeVar("T")
+Fetched = Mapping[str, timedelta | None]
 LookingIn = Callable[[Connection], Looking | None]  # how look-ups are found within a transaction
 
 
 class Router:
     """Routes whatever waits, until stopped.
+
+    Args:
+        fetched: Companies of which recordings and media are fetched, with the age at which those are removed.
 
     Attributes:
         on_waiting: Called after a COMMIT of something that waits for look-ups.
@@ -87,12 +95,14 @@ class Router:
         *,
         forgotten: Forgotten | None = None,
         looking: LookingIn = lambda _: None,
+        fetched: Fetched = MappingProxyType({}),
     ) -> None:
         self._writer = writer
         self._clock = clock
         self._rules = rules
         self._forgotten = forgotten or Forgotten(None)
         self._looking = looking
+        self._fetched = fetched
         self.on_deliveries: Callable[[Collection[str]], None] = lambda _: None
         self.on_waiting: Callable[[], None] = lambda: None
         self._wake = asyncio.Event()
@@ -143,7 +153,16 @@ class Router:
             self.zones.update(read_told_zones(conn))
             self._zones_hold_until = time.monotonic() + _ZONES_HOLD.total_seconds()
         claimed = claim_received(conn, limit=limit)
-        return route_claimed(conn, claimed, self._clock, self._rules, self.zones, self._forgotten, self._looking(conn))
+        return route_claimed(
+            conn,
+            claimed,
+            self._clock,
+            self._rules,
+            self.zones,
+            self._forgotten,
+            self._looking(conn),
+            fetched=self._fetched,
+        )
 
     async def _after(self, report: Report) -> None:
         """What follows from a COMMIT."""
@@ -166,6 +185,7 @@ class Router:
                         rules=self._rules,
                         forgotten=self._forgotten,
                         looking=self._looking,
+                        fetched=self._fetched,
                     )
                 )
             except DatabaseUnavailable:
@@ -217,12 +237,14 @@ class _Work:
     """What a transaction is going to write."""
 
     objects: dict[ObjectKey, Held] = field(default_factory=dict)
+    fetched: Fetched = field(default_factory=dict)
     routed: list[tuple[str, str | None, str | None, str]] = field(default_factory=list)
     transitions: list[TransitionRow] = field(default_factory=list)
     deliveries: dict[str, NewDelivery] = field(default_factory=dict)
     amendments: list[Amendment] = field(default_factory=list)
     corrections: list[Correction] = field(default_factory=list)
     zones: dict[str, str] = field(default_factory=dict)
+    media: list[NewMedia] = field(default_factory=list)
     blocked: set[Pair] = field(default_factory=set)
     anything_waits: bool = False
     written: dict[ObjectKey, list[Kept]] = field(default_factory=dict)
@@ -277,13 +299,16 @@ def route_claimed(
     told_zones: Mapping[str, str] | None = None,
     forgotten: Forgotten | None = None,
     looking: Looking | None = None,
+    *,
+    fetched: Fetched = MappingProxyType({}),
 ) -> Report:
     """Route events that this transaction has claimed; those of persons who are *forgotten* bring nothing about."""
     if not claimed:
         return Report()
     now = clock.now(conn)
     events = [read for row in claimed if (read := _tolerantly(conn, row, _read, row)) is not None]
-    work = _Work(objects=lock_objects(conn, (read.key for read in events)), anything_waits=anything_waits(conn))
+    held = lock_objects(conn, (read.key for read in events))
+    work = _Work(objects=held, fetched=fetched, anything_waits=anything_waits(conn))
     work.written = written_to(conn, (read.key for read in events if _may_be_echo(read)), now)
     events = _without_erased(conn, events, work, forgotten)
     zones = read_told_zones(conn) if told_zones is None else told_zones
@@ -333,7 +358,9 @@ class _NotRouted(Exception):
         _log.error("routing.event_failed", event_id=self.event_id, attempts=self.attempts, reason=self.reason)
 
 
-def _route_alone(conn: Connection, clock: Clock, rules: RuleSet, forgotten: Forgotten, looking: LookingIn) -> Report:
+def _route_alone(
+    conn: Connection, clock: Clock, rules: RuleSet, forgotten: Forgotten, looking: LookingIn, fetched: Fetched
+) -> Report:
     """Route the oldest received event by itself.
 
     Raises:
@@ -341,7 +368,7 @@ def _route_alone(conn: Connection, clock: Clock, rules: RuleSet, forgotten: Forg
     """
     claimed = claim_received(conn, limit=1)
     try:
-        return route_claimed(conn, claimed, clock, rules, forgotten=forgotten, looking=looking(conn))
+        return route_claimed(conn, claimed, clock, rules, forgotten=forgotten, looking=looking(conn), fetched=fetched)
     except ObjectTaken:
         raise
     except exc.DBAPIError as error:
@@ -458,6 +485,21 @@ def _decide(
     held.matched, held.waits = decided.is_matched, decided.waits
     work.routed.append((held.id, None, read.reason, read.id))
     work.add(decided)
+    work.media += _to_be_fetched(work, read, held, now)
+
+
+def _to_be_fetched(work: _Work, read: _Read, held: Held, now: datetime) -> Iterator[NewMedia]:
+    """The files of an object, if they are fetched and would not be removed at once for their age.
+
+    So what was removed does not come back with news of an old call. An object without an id has none to ask for.
+    """
+    company = read.key.company
+    if company not in work.fetched or read.key.object_id == read.id:
+        return
+    fields, age = held.object.fields, work.fetched[company]
+    if age is None or (own_time(fields) or read.received_at) > now - age:
+        for wanted in wanted_of(read.key.type, read.key.object_id, held.object.stage, fields):
+            yield NewMedia(held.id, company, wanted)
 
 
 def _write(conn: Connection, work: _Work, told_zones: Mapping[str, str], now: datetime) -> None:
@@ -465,6 +507,7 @@ def _write(conn: Connection, work: _Work, told_zones: Mapping[str, str], now: da
     insert_transitions(conn, work.transitions)
     work.blocked = tell(conn, work.deliveries.values(), work.corrections, work.amendments, now=now)
     keep_rest(conn, list(work.rests.values()))
+    insert_media(conn, work.media, now=now)
     mark_routed(conn, work.routed)
     work.zones = {company: zone for company, zone in work.zones.items() if told_zones.get(company) != zone}
     for company, zone in sorted(work.zones.items()):  # in one order, or two workers wait for each other

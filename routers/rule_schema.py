@@ -58,6 +58,8 @@ def router_schema() -> Schema:
     secrets["items"] = {"anyOf": [short, _ref("SigningSecretConfig")]}
     success = defs["HttpConfig"]["properties"]["success"]
     success["anyOf"] = [defs["SuccessConfig"]["properties"]["status"], {"$ref": success.pop("$ref")}]
+    fetch_media = defs["AccountConfig"]["properties"]["fetch_media"]
+    fetch_media |= {"anyOf": [{"type": "boolean"}, _ref("MediaConfig")], "default": False}
     rule = defs["RuleConfig"]["properties"]
     rule["when"]["items"] = {"enum": [name.value for name in Transition]}
     for block in ("if", "unless"):

@@ -24,7 +24,7 @@ from receiver.columns import Id, Instant, Json
 from receiver.schema import metadata, one_of, waiting_index
 
 # The newest migration. `serve` asks the database for it instead of loading the migrations; a test compares the two.
-SCHEMA_VERSION = "0007"
+SCHEMA_VERSION = "0008"
 
 
 class TransitionState(StrEnum):
@@ -72,6 +72,15 @@ class ReplayItemState(StrEnum):
     WAITING = "waiting"
     QUEUED = "queued"
     SKIPPED = "skipped"
+
+
+class MediaState(StrEnum):
+    """What became of a file of CallRail's: still to be fetched, kept, not allowed here, or not to be had."""
+
+    PENDING = "pending"
+    STORED = "stored"
+    REFUSED = "refused"
+    GONE = "gone"
 
 
 objects = Table(
@@ -167,6 +176,37 @@ own_writes = Table(
 )
 Index("ix_own_writes_object_id", own_writes.c.object_id)
 Index("ix_own_writes_written_at", own_writes.c.written_at)
+
+media = Table(
+    "media",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("object_id", Id, ForeignKey("objects.id"), nullable=False),
+    Column("company", Id, nullable=False),
+    Column("kind", Id, nullable=False, comment="recording or attachment"),
+    Column("source", Id, nullable=False, comment="its path at the API, below the account; no link, and no key"),
+    Column("state", Id, nullable=False),
+    Column("next_attempt_at", Instant, comment="when a pending one is tried, or whoever is at it has time"),
+    Column("fence", Integer, nullable=False, server_default="0", comment="rises with each claim"),
+    Column("attempts", Integer, nullable=False, server_default="0", comment="real tries"),
+    Column("reason", Text, comment="why it stands where it stands"),
+    Column("path", Id, comment="where the file is"),
+    Column("size", Integer, comment="in bytes"),
+    Column("content_type", Id, comment="what the file holds, like audio/mpeg"),
+    Column("sha256", LargeBinary),
+    Column("created_at", Instant, nullable=False),
+    Column("finished_at", Instant),
+    UniqueConstraint("object_id", "source"),
+    one_of("state", MediaState),
+)
+IS_PENDING_MEDIA = media.c.state == MediaState.PENDING.value
+waiting_index("ix_media_pending", media.c.next_attempt_at, media.c.id, where=IS_PENDING_MEDIA)
+waiting_index(
+    "ix_media_failed",
+    media.c.id,
+    media.c.state,
+    where=media.c.state.in_([MediaState.REFUSED.value, MediaState.GONE.value]),
+)
 
 deliveries = Table(
     "deliveries",

@@ -30,7 +30,7 @@ from receiver.spool import refused_in, waiting_in
 from routers.facts import contact_of, number_of
 from routers.forgetting import happened_at, keyed_hash, read_erased
 from routers.objects import identity_of
-from routers.schema import attempts, deliveries, objects, transitions, versions
+from routers.schema import attempts, deliveries, media, objects, transitions, versions
 from routers.transitions import Transition
 
 _PAGE = 500
@@ -195,13 +195,14 @@ def _learn(person: Person, fields: Fields) -> None:
 
 def _rows_of(conn: Connection, object_ids: Sequence[str]) -> dict[str, list[Key]]:
     """By table, the keys of what belongs to objects."""
-    own: dict[str, list[Key]] = {"versions": [], "transitions": [], "deliveries": [], "attempts": []}
+    own: dict[str, list[Key]] = {"versions": [], "transitions": [], "deliveries": [], "attempts": [], "media": []}
     for object_id in object_ids:
         happened = select(transitions.c.id).where(transitions.c.object_id == object_id)
         told = select(deliveries.c.id).where(deliveries.c.transition_id.in_(happened))
         known = select(versions.c.object_id, versions.c.version).where(versions.c.object_id == object_id)
         tries = select(attempts.c.id).where(attempts.c.delivery_id.in_(told))
-        for keys, query in zip(own.values(), (known, happened, told, tries), strict=True):
+        files = select(media.c.id).where(media.c.object_id == object_id)
+        for keys, query in zip(own.values(), (known, happened, told, tries, files), strict=True):
             keys += [tuple(row) for row in conn.execute(query)]
     return own
 

@@ -9,7 +9,7 @@ import random
 import signal
 import socket
 from collections import ChainMap
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -40,6 +40,7 @@ from routers.jobs import jobs_of
 from routers.listening import http_server
 from routers.lookups.asking import Lookups
 from routers.lookups.waiting import Waiting, looking_in
+from routers.media.fetching import FETCH_EVERY, Fetching
 from routers.outbox import shift_open_times
 from routers.own_writes import OwnWrites
 from routers.periodic import Job, Periodic
@@ -193,8 +194,9 @@ async def _dispatching(service: _Service) -> AsyncIterator[None]:
         api_clients(configuration, writer, Priority.INTERACTIVE, lambda _: configuration.looks_up) as asked,
         api_clients(configuration, writer, Priority.FOLLOW_UP, lambda account: account.early_outcomes) as watched,
         api_clients(configuration, writer, Priority.FOLLOW_UP, lambda _: configuration.acts) as acting,
+        api_clients(configuration, writer, Priority.BACKFILL, lambda account: bool(account.fetch_media)) as fetching,
     ):
-        parts = _Parts.of(service, asked, watched, acting)
+        parts = _Parts.of(service, asked, watched, acting, fetching)
         async with _running(service, parts):
             yield
 
@@ -216,8 +218,9 @@ class _Parts:
         asked: Mapping[str, CallRail],
         watched: Mapping[str, CallRail],
         acting: Mapping[str, CallRail],
+        fetching: Mapping[str, CallRail],
     ) -> Self:
-        """All of it, wired. The clients are those for look-ups, for open calls, and of sinks."""
+        """All of it, wired. The clients are those for look-ups, for open calls, of sinks, and for files."""
         configuration, writer, clock = service.plan.configuration, service.writer, service.clock
         rules = configuration.rules
         needs, lookups = Needs(rules), Lookups(configuration.lookups, configuration.account_of, asked, writer, clock)
@@ -226,7 +229,8 @@ class _Parts:
             return looking_in(conn, lookups, needs, clock) if configuration.looks_up else None
 
         forgotten = Forgotten(configuration.privacy_key(os.environ))
-        router = Router(writer, clock, rules, forgotten=forgotten, looking=looking)
+        fetched = configuration.media_ages
+        router = Router(writer, clock, rules, forgotten=forgotten, looking=looking, fetched=fetched)
         waiting = Waiting(writer, clock, rules, lookups, needs, router.zones)
         dispatcher = Dispatcher(
             writer,
@@ -245,6 +249,7 @@ class _Parts:
             known = {each.callrail_id: slug for slug, each in configuration.company_configs.items() if each.callrail_id}
             early = EarlyOutcomes(writer, clock, configuration.account_of, watched, router.hint, known)
             jobs.append(Job("early_outcomes", service.plan.looks_every or LOOK_EVERY, early.look))
+        jobs += fetching_jobs(configuration, writer, clock, fetching)
         return cls(router, waiting, dispatcher, Periodic(writer, clock, jobs), lookups)
 
     @property
@@ -304,6 +309,20 @@ async def _in_background(work: Coroutine[Any, Any, None] | None, stop: asyncio.E
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+def fetching_jobs(
+    configuration: Configuration, writer: Writer, clock: Clock, clients: Mapping[str, CallRail]
+) -> Iterator[Job]:
+    """Fetching files, a job for each account: one whose API hangs holds up no other."""
+    for name, client in clients.items():
+        config, companies = configuration.accounts[name].fetch_media, configuration.fetched_of(name)
+        if config is not None and companies:
+            folder = config.path(Path(configuration.document.file))
+            rng = random.Random()  # noqa: S311  (jitter, no secret)
+            fetching = Fetching(writer, clock, client, companies, config, folder, rng)
+            # Each process takes of it what nobody else is at.
+            yield Job(f"media {name}", FETCH_EVERY, fetching.fetch, is_shared=False)
 
 
 def acting_with(clients: Mapping[str, CallRail], configuration: Configuration, writes: OwnWrites) -> Acting:

@@ -55,6 +55,9 @@ def settings_page() -> str:
         "## accounts",
         "By name.",
         _settings(defs["AccountConfig"], defs),
+        "### A block in `fetch_media`",
+        "See [recordings and media](../media.md).",
+        _settings(defs["MediaConfig"], defs),
         "## lookups",
         "By name, of small letters, digits and `_`. What is not written is as [the look-up](lookups.md) has it.",
         _settings(defs["LookupConfig"], defs),
@@ -197,6 +200,8 @@ def _default_of(schema: Schema, is_required: bool) -> str:
             return code(str(told).lower())
         case "by type":
             return "by type"
+        case [*told]:
+            return ", ".join(map(code, told))
         case told:
             return code(told)
 

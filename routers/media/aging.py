@@ -1,0 +1,115 @@
+"""Removing files: at their age, with the person they are about, and those that no row knows.
+
+A file goes before its row. Ended between the two, the row is found again and removed then; a file that had lost its row
+would be nobody's. Such there are all the same, after a crash between a file and its COMMIT, or where a row was removed
+on a machine that has not the folder: they are swept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from sqlalchemy import ColumnElement, Connection, func, select
+
+from receiver.ids import Prefix, first_id
+from receiver.loggers import get_logger
+from receiver.writer import Writer
+from routers.media.folder import left_over, remove
+from routers.media.rows import delete_media, paths_of
+from routers.schema import media, objects
+
+_log = get_logger(__name__)
+
+SWEEP_EVERY = timedelta(hours=1)
+_PIECE = 50
+
+
+def remove_media_of(conn: Connection, object_id: str) -> None:
+    """Remove the files of an object, and their rows. What is fetched at this moment is removed by whoever does.
+
+    Raises:
+        OSError: A file cannot be removed.
+    """
+    found = conn.execute(select(media.c.id, media.c.path).where(media.c.object_id == object_id)).all()
+    for row in found:
+        if row.path is not None:
+            remove(row.path)
+    delete_media(conn, [row.id for row in found])
+
+
+# --- by age ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Age:
+    """The files of *companies* are removed at *age*; those of all but these where *is_of_others*."""
+
+    companies: Collection[str]
+    age: timedelta
+    is_of_others: bool = False
+
+    @property
+    def _is_meant(self) -> ColumnElement[bool]:
+        named = media.c.company.in_(sorted(self.companies))
+        return ~named if self.is_of_others else named
+
+    def remove_old(self, conn: Connection, *, now: datetime, limit: int = _PIECE) -> bool:
+        """Remove the oldest that are old enough. Whether there may be more of them."""
+        old = select(media.c.id, media.c.path).where(media.c.id < first_id(Prefix.MEDIA, now - self.age))
+        found = conn.execute(old.where(self._is_meant).order_by(media.c.id).limit(limit)).all()
+        gone = []
+        for row in found:
+            try:
+                if row.path is not None:
+                    remove(row.path)
+                gone.append(row.id)
+            except OSError as error:  # the next round tries it again, and others need not wait for it
+                _log.error("media.not_removed", media_id=row.id, reason=error.strerror)
+        delete_media(conn, gone)
+        return len(found) == limit and bool(gone)
+
+
+def ages(of_companies: Mapping[str, timedelta | None], of_others: timedelta | None) -> list[Age]:
+    """When files are removed; *of_others* are those of which none are fetched any more."""
+    told: dict[timedelta, list[str]] = {}
+    for company, age in of_companies.items():
+        if age is not None:
+            told.setdefault(age, []).append(company)
+    found = [Age(companies, age) for age, companies in told.items()]
+    return [*found, Age(list(of_companies), of_others, is_of_others=True)] if of_others is not None else found
+
+
+# --- what no row knows -----------------------------------------------------------------------------------------------
+
+
+async def sweep(writer: Writer, folders: Iterable[Path]) -> None:
+    """Remove from *folders* the files of ours that no row knows.
+
+    A database that is new, or another one, must not cost the files of the one before: what is older than all it knows
+    is left alone.
+    """
+    for folder in folders:
+        found = await asyncio.to_thread(left_over, folder)
+        for begin in range(0, len(found), _PIECE):
+            nobodys = await writer.run(partial(_nobodys, found=found[begin : begin + _PIECE]))
+            for path in nobodys:
+                await asyncio.to_thread(remove, str(path))
+            if nobodys:
+                _log.info("media.swept", files=len(nobodys))
+
+
+def _nobodys(conn: Connection, *, found: Sequence[tuple[Path, str | None]]) -> list[Path]:
+    """Those of *found*, files with the objects they are of, that no row knows; by name, for the folder may move."""
+    oldest = conn.execute(select(func.min(objects.c.id))).scalar()
+    about = {object_id for _, object_id in found if object_id is not None}
+    known = {Path(path).name for path in paths_of(conn, about)}
+    return [
+        path
+        for path, object_id in found
+        if object_id is None or (oldest is not None and object_id >= oldest and path.name not in known)
+    ]

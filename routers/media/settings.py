@@ -1,0 +1,78 @@
+"""How an account's media are kept: the block `fetch_media`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from routers.durations import Duration, at_least_a_day
+
+DEFAULT_FOLDER = "media"
+_SIZE = re.compile(r"(\d{1,6}(?:\.\d{1,3})?) ?(KB|MB|GB)")
+_MOST = 2_000_000_000
+SIZE_PATTERN = r"^[0-9]{1,6}(\.[0-9]{1,3})? ?(KB|MB|GB)$"
+_BYTES = {"KB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000}
+_TYPE = re.compile(r"[a-z]+/(\*|[a-z0-9.+-]+)")
+_DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
+
+
+def parse_size(written: object) -> int:
+    """How many bytes *written* means, like 25MB.
+
+    Raises:
+        ValueError: It is no number with a unit behind it, or nothing.
+    """
+    found = _SIZE.fullmatch(written.strip()) if isinstance(written, str) else None
+    size = int(float(found[1]) * _BYTES[found[2]]) if found is not None else 0
+    if not 0 < size <= _MOST:
+        raise ValueError(f"{written!r} is no size; write a number and a unit, like 500KB or 25MB, up to 2GB")
+    return size
+
+
+def _of_types(written: str) -> str:
+    if not _TYPE.fullmatch(written):
+        raise ValueError(f"{written!r} is no type of a file; write one like audio/mpeg, or all of a sort like audio/*")
+    return written
+
+
+def _domain(written: str) -> str:
+    if not _DOMAIN.fullmatch(written):
+        raise ValueError(f"{written!r} is no domain; write one like files.example.com")
+    return written
+
+
+def whether_or_how(written: object) -> object:
+    """The block that `fetch_media` means: true is all by default, false none."""
+    return {True: {}, False: None}[written] if isinstance(written, bool) else written
+
+
+class MediaConfig(BaseModel):
+    """How recordings and the media of texts are kept."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    folder: str = DEFAULT_FOLDER
+    """Where the files are kept, relative to this file. It is made for its owner alone; nothing else belongs into it."""
+    max_size: Annotated[
+        int, BeforeValidator(parse_size), WithJsonSchema({"type": "string", "pattern": SIZE_PATTERN})
+    ] = Field(default="25MB", validate_default=True)
+    """What is larger is not kept, like 25MB; a minute of a recording takes about half a megabyte (assumed)."""
+    types: Annotated[tuple[Annotated[str, AfterValidator(_of_types)], ...], Field(min_length=1)] = (
+        *("audio/*", "image/*", "video/*"),
+    )
+    """What may be kept, by what a file is told to be and by what it holds."""
+    keep_for: Annotated[Duration, AfterValidator(at_least_a_day)] | None = None
+    """The age at which a file is removed; without it that of transcripts or of numbers in retention, the lower."""
+    hosts: tuple[Annotated[str, AfterValidator(_domain)], ...] = ()
+    """Domains from which files are fetched beside CallRail's and signed links to its storage at Amazon."""
+
+    def allows(self, type_: str) -> bool:
+        """Whether a file of *type_*, like audio/mpeg, may be kept."""
+        return any(type_ == one or (one.endswith("/*") and type_.startswith(one[:-1])) for one in self.types)
+
+    def path(self, config_file: Path) -> Path:
+        """The folder, as *config_file* names it."""
+        return (config_file.parent / self.folder).resolve()

@@ -1,0 +1,1 @@
+"""Recordings and media: what is wanted, fetched, kept, and removed again."""
