@@ -24,6 +24,7 @@ from routers.migrate import is_newer, schema_version
 from routers.operating import clock_of
 from routers.overview import Overview, SinkOverview, overview
 from routers.schema import OPEN, SCHEMA_VERSION, DeliveryState
+from routers.sizes import written_size
 from routers.zones import told_zones
 
 LONGEST_LOOK = timedelta(seconds=10)
@@ -128,10 +129,10 @@ def _durability(database: Database, conn: Connection) -> str:
     if not database.is_sqlite:
         said = conn.execute(text("SHOW synchronous_commit")).scalar_one()
         size = conn.execute(text("SELECT pg_database_size(current_database())")).scalar_one()
-        return f"PostgreSQL, synchronous_commit {said}, {_size(size)}"
+        return f"PostgreSQL, synchronous_commit {said}, {written_size(size)}"
     journal = conn.exec_driver_sql("PRAGMA journal_mode").scalar_one()
     size = Path(str(database.url.database)).stat().st_size
-    return f"SQLite, journal {journal}, synchronous full, {_size(size)}"
+    return f"SQLite, journal {journal}, synchronous full, {written_size(size)}"
 
 
 def _schema(version: str | None) -> Finding:
@@ -166,7 +167,7 @@ def _writable(database: Database) -> Iterator[Finding]:
 def look_at_space(subject: str, folder: Path) -> Finding:
     """How much room there is in *folder*."""
     free = shutil.disk_usage(folder).free
-    words = f"{_size(free)} free at {folder}"
+    words = f"{written_size(free)} free at {folder}"
     if free < NO_SPACE:
         return problem(subject, words, "make room now: soon nothing can be stored")
     return warning(subject, words, "make room, or move it") if free < LITTLE_SPACE else ok(subject, words)
@@ -187,14 +188,6 @@ def look_at_spool(folder: Path, database_url: str) -> Iterator[Finding]:
     if Path(str(database.url.database)).stat().st_dev == folder.stat().st_dev:
         found = f"{folder} is on the same disk as the database, and is full when that is"
         yield warning("spool", found, "give --spool a folder on another disk")
-
-
-def _size(count: float) -> str:
-    for unit in ("bytes", "KB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
 
 
 # --- the configuration -----------------------------------------------------------------------------------------------
@@ -266,6 +259,7 @@ def look_at_traffic(database_url: str, configuration: Configuration | None) -> I
             yield from _processes(conn, seen)
             yield from _events(seen)
             yield from _quarantine(seen)
+            yield from _media(seen)
             if configuration is not None:
                 yield from _privacy(conn, configuration)
                 yield from look_at_zones(configuration, told_zones(conn))
@@ -325,6 +319,36 @@ def _quarantine(seen: Overview) -> Iterator[Finding]:
     most = max(seen.held, key=lambda held: held.rows)
     words = f"{rows:,} could not be proved to come from CallRail, most of {most.company}"
     yield warning("quarantine", words, "look whether its signing key and its URL are right")
+
+
+# By then CallRail has prepared what it prepares.
+_FETCHING_LONG = timedelta(hours=1)
+
+
+def _media(seen: Overview) -> Iterator[Finding]:
+    media = seen.media
+    age = timedelta(seconds=seen.age(media.oldest))
+    if age > _FETCHING_LONG:
+        words = f"{media.pending:,} recordings and media are not fetched yet, the oldest told {age_of(age)} ago"
+        why = f" ({media.reason})" if media.reason else ""
+        yield warning("media", words + why, "callrail-router media list --state pending; see docs/media.md")
+    if media.refused or media.gone:
+        words = f"of those of seven days, {media.refused:,} recordings and media were refused, {media.gone:,} given up"
+        state = "refused" if media.refused else "gone"
+        yield warning("media", words, f"callrail-router media list --state {state}")
+    if media.pending and age <= _FETCHING_LONG:
+        yield ok("media", f"{media.pending:,} are to be fetched, none for long")
+
+
+def look_at_media(configuration: Configuration) -> Iterator[Finding]:
+    """Can the folders for recordings and media be written, by whoever looks, and is there room."""
+    for folder in sorted(configuration.media_folders):
+        if not folder.is_dir():
+            yield warning("media", f"there is no folder {folder}", "the server makes it; is this the server's machine?")
+            continue
+        if not os.access(folder, os.W_OK | os.X_OK):
+            yield problem("media", f"{folder} cannot be written", "let the user of the server write it")
+        yield look_at_space("media", folder)
 
 
 def _privacy(conn: Connection, configuration: Configuration) -> Iterator[Finding]:

@@ -51,6 +51,9 @@ _GAUGES: dict[str, tuple[tuple[str, ...], str]] = {
     "events_waiting_oldest_seconds": ((), "How long the oldest of them has waited; 0 if there is none."),
     "lookups_waiting": ((), "Transitions that wait for what is looked up at CallRail, or behind one that does."),
     "lookups_waiting_oldest_seconds": ((), "How long the oldest of them has waited; 0 if there is none."),
+    "media_pending": ((), "Recordings and media of texts that are to be fetched."),
+    "media_pending_oldest_seconds": ((), "How long the oldest of them has waited; 0 if there is none."),
+    "media_failed": (("state",), "Recordings and media of seven days that were refused, or given up as gone."),
     "events_failed": ((), "Events that could not be routed in five tries."),
     "events_last_hour": (("kind",), "Events that came in the last hour; counted up to 100,000."),
     "repeats_last_hour": ((), "Events of the last hour that repeat an earlier one."),
@@ -170,6 +173,10 @@ class Metrics:
         yield "events_waiting_oldest_seconds", (), seen.age(seen.waiting.oldest)
         yield "lookups_waiting", (), seen.looking_up.count
         yield "lookups_waiting_oldest_seconds", (), seen.age(seen.looking_up.oldest)
+        yield "media_pending", (), seen.media.pending
+        yield "media_pending_oldest_seconds", (), seen.age(seen.media.oldest)
+        yield "media_failed", ("refused",), seen.media.refused
+        yield "media_failed", ("gone",), seen.media.gone
         yield "events_failed", (), seen.failed
         yield from (("events_last_hour", (kind,), count) for kind, count in seen.kinds.items())
         yield "repeats_last_hour", (), seen.repeats

@@ -19,6 +19,7 @@ from receiver.ids import Prefix, first_id
 from receiver.schema import EventState, Origin, events, quarantine
 from routers import lanes, ledger
 from routers.lanes import Condition
+from routers.media.rows import MediaOverview, media_overview
 from routers.schema import OPEN, DeliveryState, TransitionState, attempts, deliveries, transitions
 
 # What is counted over a stretch of time is counted no further than this.
@@ -72,6 +73,7 @@ class Overview:
         last_day: How many events came in a day; `MOST_COUNTED` means that many or more, as in all counts over a time.
         looking_up: Transitions that wait for what is looked up, or behind one that does.
         failed: Events that could not be routed.
+        media: Recordings and media of texts that wait to be fetched, or could not be, of those of a week.
         repeats: Events of the last hour that repeat another.
         processes: Rows of `instances` with a heartbeat of late.
     """
@@ -86,6 +88,7 @@ class Overview:
     held: Sequence[Held]
     sinks: Mapping[str, SinkOverview]
     processes: Sequence[Any]
+    media: MediaOverview = field(default_factory=MediaOverview)
 
     def age(self, since: datetime | None) -> float:
         """The seconds since a moment; 0 where there is none."""
@@ -118,6 +121,7 @@ def overview(conn: Connection, now: datetime) -> Overview:
         held=held_by_company(conn),
         sinks=sinks_overview(conn, hour),
         processes=instances.alive(conn, now),
+        media=media_overview(conn, now - timedelta(days=7)),
     )
 
 

@@ -41,6 +41,7 @@ from routers.listening import http_server
 from routers.lookups.asking import Lookups
 from routers.lookups.waiting import Waiting, looking_in
 from routers.media.fetching import FETCH_EVERY, Fetching
+from routers.media.rows import take_back_all
 from routers.outbox import shift_open_times
 from routers.own_writes import OwnWrites
 from routers.periodic import Job, Periodic
@@ -269,6 +270,8 @@ async def _running(service: _Service, parts: _Parts) -> AsyncIterator[None]:
             try:
                 await parts.dispatcher.start(alone=database.is_sqlite)
                 await parts.waiting.start(alone=database.is_sqlite)
+                if database.is_sqlite:
+                    await service.writer.run(lambda conn: take_back_all(conn, now=service.clock.now(conn)))
             except DatabaseUnavailable as error:
                 return str(error)
             tasks.extend(asyncio.create_task(part.run()) for part in parts.all)

@@ -23,6 +23,7 @@ _COMMANDS = {
     "doctor": "routers.cli.doctor",
     "events": "routers.cli.looking",
     "deliveries": "routers.cli.deliveries",
+    "media": "routers.cli.media",
     "quarantine": "routers.cli.quarantine",
     "keys": "routers.cli.keys",
     "replay": "routers.cli.replay",

@@ -101,6 +101,7 @@ def _findings(config: Path, database_url: str, spool: Path | None, *, with_sinks
     if configuration is not None:
         secrets = partial(checkup.look_at_secrets, configuration, os.environ)
         yield from checkup.look_at("secrets", secrets)
+        yield from checkup.look_at("media", partial(checkup.look_at_media, configuration))
         keys = partial(checkup.look_at_keys, configuration, datetime.now(UTC).date())
         yield from checkup.look_at("keys", keys)
     of_database = checkup.look_at("database", partial(checkup.look_at_database, database_url))

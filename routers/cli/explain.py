@@ -21,13 +21,14 @@ from receiver.schema import EventState
 from routers import ledger
 from routers.cli.anew import FRESH, found_anew, lookups_option
 from routers.cli.explanation import Explained, print_explained
-from routers.cli.looking import object_shown, only, personal_option, reading, tries_of
+from routers.cli.looking import media_shown, object_shown, only, personal_option, reading, tries_of
 from routers.cli.options import config_option, database_option, output_option
 from routers.cli.output import masked_fact
 from routers.explaining import Occurrence, Why, supposed, too_late
 from routers.explaining import explain as explain_all
 from routers.forgetting import ERASED
 from routers.history import made_with, occurrence_of, zones_then
+from routers.media.rows import media_of
 from routers.rules.conditions import Show, as_found
 from routers.rules.fields import did_you_mean
 from routers.transitions import INSTALLATION, Transition
@@ -160,7 +161,7 @@ def _of_event(conn: Connection, asker: _Asker, row: Row[Any]) -> Explained:
     rows = _known_transitions(conn, row.id, row.object_id)
     explained = _of_rows(conn, asker, rows, row) if rows else asker.explained(Occurrence(row.company, None), {})
     explained.event = _event(row)
-    explained.object = _object(conn, row.object_id)
+    _add_object(conn, explained, row.object_id)
     if is_emptied(row):
         explained.notes.append(_EMPTIED)
     if not rows:
@@ -205,7 +206,7 @@ def _of_transition(conn: Connection, asker: _Asker, row: Row[Any]) -> Explained:
     explained.event = _event(event) if event is not None else None
     if event is not None and is_emptied(event):
         explained.notes.append(_EMPTIED)
-    explained.object = _object(conn, row.object_id)
+    _add_object(conn, explained, row.object_id)
     return explained
 
 
@@ -256,9 +257,12 @@ def _event(row: Row[Any]) -> dict[str, Any]:
     }
 
 
-def _object(conn: Connection, object_id: str | None) -> dict[str, Any] | None:
+def _add_object(conn: Connection, explained: Explained, object_id: str | None) -> None:
+    """The call, text or form that it is about, and what was fetched of it."""
     found = ledger.objects_of(conn, [object_id]) if object_id else {}
-    return object_shown(found[object_id]) if object_id in found else None
+    if object_id is not None and object_id in found:
+        explained.object = object_shown(found[object_id])
+        explained.media = [media_shown(file) for file in media_of(conn, object_id)]
 
 
 # --- what is in a file -----------------------------------------------------------------------------------------------

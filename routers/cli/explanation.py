@@ -16,6 +16,7 @@ from routers.explaining import Happening, LookedUp, RuleWhy, Told, Why, in_words
 from routers.lookups.answers import Source
 from routers.rules.reasons import Reason
 from routers.rules.ruleset import FIRED, Send
+from routers.sizes import written_size
 
 _NO_RULE = in_words(Reason.NO_RULE.value)
 
@@ -30,6 +31,7 @@ class Explained:
     notes: list[str] = field(default_factory=list)
     event: dict[str, Any] | None = None
     object: dict[str, Any] | None = None
+    media: Sequence[dict[str, Any]] = ()
     delivery: dict[str, Any] | None = None
 
 
@@ -52,6 +54,7 @@ def _as_data(explained: Explained) -> dict[str, Any]:
         "delivery": explained.delivery,
         "event": explained.event,
         "object": explained.object,
+        "media": list(explained.media),
         "transitions": [_why_as_data(why) for why in explained.whys],
     }
 
@@ -85,6 +88,7 @@ def _lines(explained: Explained) -> Iterator[str]:
         yield from _delivery(explained.delivery)
     if explained.event:
         yield _event(explained)
+    yield from map(_file, explained.media)
     yield from (plain(note) for note in explained.notes)
     if not explained.is_trial and any(why.rules_changed for why in explained.whys):
         yield "The rules have changed since: what stands behind `then` was decided by others."
@@ -99,6 +103,15 @@ def _event(explained: Explained) -> str:
     received = f", received {local(event['received_at'])} UTC" if "received_at" in event else ""
     about = f": {obj['type']} {obj['id'] or 'without an id'}" if obj else ""
     return plain(f"{event['kind']} of {event['company']} ({name}){received}{about}")
+
+
+def _file(file: dict[str, Any]) -> str:
+    if file["path"] is not None:
+        told = f"{file['path']} ({written_size(file['size'])}, {file['content_type']})"
+    else:
+        told = file["reason"] or "not tried yet"
+    due = f", next try {local(file['next_attempt_at'])} UTC" if file["next_attempt_at"] else ""
+    return plain(f"{file['kind']} {file['state']}: {told}{due}")
 
 
 def _delivery(delivery: dict[str, Any]) -> Iterator[str]:

@@ -26,6 +26,7 @@ from routers.cli.selecting import Moment, say_how_far
 from routers.explaining import Stored, in_words, nobody_of
 from routers.history import History, history_of
 from routers.ledger import MOST_LOOKED_AT
+from routers.media.rows import media_of
 from routers.operating import clock_of
 from routers.schema import TransitionState
 
@@ -131,6 +132,7 @@ def show_event(event_id: str, database_url: str, output: str, show_personal: boo
         rows = ledger.transitions_of_event(conn, row.id, row.object_id)
         history = history_of(conn, row.object_id) if rows else History((), ())
         obj = ledger.objects_of(conn, [row.object_id]).get(row.object_id) if row.object_id else None
+        files = media_of(conn, row.object_id) if row.object_id else ()
     payload = read_payload(row.body, row.content_type)
     shown = {
         "id": row.id,
@@ -143,6 +145,7 @@ def show_event(event_id: str, database_url: str, output: str, show_personal: boo
         "signed_with": row.key_fingerprint,
         "object": object_shown(obj) if obj is not None else None,
         "happened": [_transition(history.stored(item), item) for item in rows],
+        "media": [media_shown(item) for item in files],
         "body": _REMOVED if is_emptied(row) else masked(payload.fields, show_personal=show_personal) or payload.problem,
     }
     print_one(shown, output=output)
@@ -201,6 +204,26 @@ def _all_failed(conn: Connection) -> list[str]:
 def object_shown(obj: Row[Any]) -> dict[str, Any]:
     """One call, text or form as it is shown."""
     return {"type": obj.type, "id": obj.object_id, "stage": obj.stage, "outcome": obj.outcome, "version": obj.version}
+
+
+def media_shown(row: Row[Any]) -> dict[str, Any]:
+    """One recording, or one file of a text, as it is shown."""
+    return {
+        "id": row.id,
+        "company": row.company,
+        "kind": row.kind,
+        "source": row.source,
+        "state": row.state,
+        "reason": row.reason,
+        "path": row.path,
+        "size": row.size,
+        "content_type": row.content_type,
+        "sha256": row.sha256.hex() if row.sha256 is not None else None,
+        "attempts": row.attempts,
+        "next_attempt_at": row.next_attempt_at,
+        "created_at": row.created_at,
+        "finished_at": row.finished_at,
+    }
 
 
 def _transition(stored: Stored, row: Row[Any]) -> dict[str, Any]:

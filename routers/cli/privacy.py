@@ -22,6 +22,7 @@ from routers.cli.groups import Commands
 from routers.cli.looking import opened
 from routers.cli.options import config_option, database_option, output_option, spool_option
 from routers.cli.output import print_rows
+from routers.media.aging import NotRemoved
 from routers.operating import clock_of
 from routers.privacy import Erased, settle, subject_of
 from routers.privacy import erase as erase_person
@@ -91,7 +92,10 @@ def erase(
         left: list[str] = []
         for found in persons:
             moment = before.get(found.person.number)
-            done = erase_person(database, found, key, clock=clock_of(database), erased_at=moment, tell=_tell)
+            try:
+                done = erase_person(database, found, key, clock=clock_of(database), erased_at=moment, tell=_tell)
+            except NotRemoved as error:
+                raise click.ClickException(f"{error}; do it as the user of the server, and run this again") from None
             left += _left(done)
             left += _erase_spooled(spooled(spool, done.found.person))
         if database.is_sqlite and not settle(database):

@@ -124,6 +124,10 @@ def _facts(seen: Overview) -> Iterator[tuple[str, str]]:
     yield "To be routed", f"{seen.waiting.count:,}{waits}"
     if seen.looking_up.count:
         yield "Looking up", f"{seen.looking_up.count:,} wait, the oldest for {_age(seen, seen.looking_up.oldest)}"
+    if seen.media.pending or seen.media.refused or seen.media.gone:
+        waiting = f", the oldest for {_age(seen, seen.media.oldest)}" if seen.media.pending else ""
+        failed = f"; {seen.media.refused:,} refused, {seen.media.gone:,} given up in 7d"
+        yield "Media", f"{seen.media.pending:,} to be fetched{waiting}{failed}"
     yield "Failed", f"{seen.failed:,}{'; callrail-router events list --state failed' if seen.failed else ''}"
     held = sorted(seen.held, key=lambda one: one.rows, reverse=True)
     names = ", ".join(f"{plain(one.company)} {one.rows:,}" for one in held[:_MOST_NAMES])
@@ -165,6 +169,12 @@ def as_json(seen: Overview) -> dict[str, Any]:
         "repeats": seen.repeats,
         "to_be_routed": {"events": seen.waiting.count, "oldest_seconds": seen.age(seen.waiting.oldest)},
         "looking_up": {"transitions": seen.looking_up.count, "oldest_seconds": seen.age(seen.looking_up.oldest)},
+        "media": {
+            "pending": seen.media.pending,
+            "oldest_seconds": seen.age(seen.media.oldest),
+            "refused": seen.media.refused,
+            "gone": seen.media.gone,
+        },
         "failed": seen.failed,
         "quarantine": [{"company": one.company, "requests": one.rows, "bytes": one.bytes} for one in seen.held],
         "spool": {"webhooks": seen.spooled, "spooling_seconds": seen.age(seen.spooling_since)},

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
+from receiver.exceptions import ReceiverError
 from receiver.ids import Prefix, first_id
 from receiver.loggers import get_logger
 from receiver.writer import Writer
@@ -29,16 +30,23 @@ SWEEP_EVERY = timedelta(hours=1)
 _PIECE = 50
 
 
+class NotRemoved(ReceiverError):
+    """A file is there still, and so is its row; the text says why."""
+
+
 def remove_media_of(conn: Connection, object_id: str) -> None:
     """Remove the files of an object, and their rows. What is fetched at this moment is removed by whoever does.
 
     Raises:
-        OSError: A file cannot be removed.
+        NotRemoved: A file cannot be removed.
     """
     found = conn.execute(select(media.c.id, media.c.path).where(media.c.object_id == object_id)).all()
     for row in found:
         if row.path is not None:
-            remove(row.path)
+            try:
+                remove(row.path)
+            except OSError as error:
+                raise NotRemoved(f"{row.path} cannot be removed: {(error.strerror or '').lower()}") from None
     delete_media(conn, [row.id for row in found])
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, func, select, update
 
 from receiver.bulk import BulkInsert
 from receiver.columns import fixed
-from receiver.ids import Prefix, new_id
+from receiver.ids import Prefix, first_id, new_id
 from routers.media.wanted import Wanted
 from routers.schema import MediaState, media
 
@@ -144,6 +144,11 @@ def give_back(conn: Connection, lease: Lease, *, now: datetime) -> None:
     conn.execute(_held_by(lease).values(next_attempt_at=now))
 
 
+def take_back_all(conn: Connection, *, now: datetime) -> None:
+    """Nobody is at anything any more: whoever was has ended."""
+    conn.execute(update(media).where(_is_pending, media.c.next_attempt_at > now).values(next_attempt_at=now))
+
+
 def _held_by(lease: Lease) -> Any:
     return update(media).where(media.c.id == lease.id, media.c.fence == lease.fence, _is_pending)
 
@@ -183,7 +188,12 @@ def find(conn: Connection, first: str, last: str) -> Sequence[Row[Any]]:
 
 @dataclass(frozen=True, slots=True)
 class MediaOverview:
-    """How fetching does. *oldest* is when the oldest pending row was written, *reason* why it still waits."""
+    """How fetching does.
+
+    Attributes:
+        refused, gone: Of those told of late.
+        oldest: When the oldest pending row was written; *reason* is why it still waits.
+    """
 
     pending: int = 0
     refused: int = 0
@@ -192,9 +202,13 @@ class MediaOverview:
     reason: str | None = None
 
 
-def media_overview(conn: Connection) -> MediaOverview:
-    """What waits and what failed: from the indexes that hold nothing else."""
-    failed = select(media.c.state, func.count()).where(media.c.state.in_(_failed_states)).group_by(media.c.state)
+def media_overview(conn: Connection, since: datetime) -> MediaOverview:
+    """What waits, and what failed of those told *since*: from the indexes that hold nothing else."""
+    failed = (
+        select(media.c.state, func.count())
+        .where(media.c.state.in_(_failed_states), media.c.id >= first_id(Prefix.MEDIA, since))
+        .group_by(media.c.state)
+    )
     counts: dict[str, int] = dict(conn.execute(failed).tuples().all())
     pending, first = conn.execute(select(func.count(), func.min(media.c.id)).where(_is_pending)).one()
     oldest = conn.execute(select(media.c.created_at, media.c.reason).where(media.c.id == first)).first()

@@ -6,30 +6,14 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from routers.durations import Duration, at_least_a_day
+from routers.sizes import Size
 
 DEFAULT_FOLDER = "media"
-_SIZE = re.compile(r"(\d{1,6}(?:\.\d{1,3})?) ?(KB|MB|GB)")
-_MOST = 2_000_000_000
-SIZE_PATTERN = r"^[0-9]{1,6}(\.[0-9]{1,3})? ?(KB|MB|GB)$"
-_BYTES = {"KB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000}
 _TYPE = re.compile(r"[a-z]+/(\*|[a-z0-9.+-]+)")
 _DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
-
-
-def parse_size(written: object) -> int:
-    """How many bytes *written* means, like 25MB.
-
-    Raises:
-        ValueError: It is no number with a unit behind it, or nothing.
-    """
-    found = _SIZE.fullmatch(written.strip()) if isinstance(written, str) else None
-    size = int(float(found[1]) * _BYTES[found[2]]) if found is not None else 0
-    if not 0 < size <= _MOST:
-        raise ValueError(f"{written!r} is no size; write a number and a unit, like 500KB or 25MB, up to 2GB")
-    return size
 
 
 def _of_types(written: str) -> str:
@@ -56,9 +40,7 @@ class MediaConfig(BaseModel):
 
     folder: str = DEFAULT_FOLDER
     """Where the files are kept, relative to this file. It is made for its owner alone; nothing else belongs into it."""
-    max_size: Annotated[
-        int, BeforeValidator(parse_size), WithJsonSchema({"type": "string", "pattern": SIZE_PATTERN})
-    ] = Field(default="25MB", validate_default=True)
+    max_size: Size = Field(default="25MB", validate_default=True)
     """What is larger is not kept, like 25MB; a minute of a recording takes about half a megabyte (assumed)."""
     types: Annotated[tuple[Annotated[str, AfterValidator(_of_types)], ...], Field(min_length=1)] = (
         *("audio/*", "image/*", "video/*"),

@@ -38,7 +38,8 @@ def settings_page() -> str:
     return page(
         "Settings",
         "Every key of `router.yaml`. How the parts go together is told in [configuration](../configuration.md). "
-        "A *duration* is a number and its unit, like `500ms`, `30s`, `5m`, `2h`, `7d`; a *reference* to a secret is "
+        "A *duration* is a number and its unit, like `500ms`, `30s`, `5m`, `2h`, `7d`, and so is a *size*, like "
+        "`25MB`; a *reference* to a secret is "
         "`env:NAME` or `file:/path`. Names are of 1 to 64 small letters, digits, `-` and `_`.",
         "## The file",
         _settings(schema, defs),
@@ -187,7 +188,10 @@ def _text_type(schema: Schema) -> str:
     pattern = schema.get("pattern", "")
     if "env:" in pattern:
         return "reference"
-    return "duration" if "(ms|s|m|h|d)" in pattern else "text"
+    return next((word for units, word in _BY_UNITS.items() if units in pattern), "text")
+
+
+_BY_UNITS = {"(ms|s|m|h|d)": "duration", "(KB|MB|GB)": "size"}
 
 
 def _default_of(schema: Schema, is_required: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from callrail.client import CallRail
+from callrail.sending import Pace
 from receiver.database import Database, open_database
 from receiver.events import insert_events
 from receiver.writer import Writer
@@ -123,7 +125,8 @@ async def a_gallery(database: Database, tmp_path: Path, *, quirks: Quirks | None
     writer.start()
     try:
         async with serving(fake) as url, CallRail(world.key, world.accounts[0].id, base_url=url) as client:
-            client._sender.pace = replace(client._sender.pace, now=lambda: clock.moment)
+            # Time is the test's, and nobody sleeps.
+            client._sender.pace = Pace(now=lambda: clock.moment, sleep=lambda _: asyncio.sleep(0))
             yield Gallery(fake, database, writer, clock, client, tmp_path / "media")
     finally:
         await writer.stop()
