@@ -68,7 +68,7 @@ class Configuration:
     @property
     def media_folders(self) -> set[Path]:
         """Where files of CallRail's are kept."""
-        return {config.path(Path(self.document.file)) for _, config in self._media_configs()}
+        return {config.path for _, config in self._media_configs()}
 
     def fetched_of(self, account: str) -> list[str]:
         """The companies of which files are fetched with the key of *account*; none unless it says so."""

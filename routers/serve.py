@@ -321,9 +321,8 @@ def fetching_jobs(
     for name, client in clients.items():
         config, companies = configuration.accounts[name].fetch_media, configuration.fetched_of(name)
         if config is not None and companies:
-            folder = config.path(Path(configuration.document.file))
             rng = random.Random()  # noqa: S311  (jitter, no secret)
-            fetching = Fetching(writer, clock, client, companies, config, folder, rng)
+            fetching = Fetching(writer, clock, client, companies, config, rng)
             # Each process takes of it what nobody else is at.
             yield Job(f"media {name}", FETCH_EVERY, fetching.fetch, is_shared=False)
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, exists, select
@@ -86,7 +85,6 @@ class Fetching:
 
     Args:
         companies: Whose files those are.
-        folder: Where they are kept.
     """
 
     def __init__(
@@ -96,7 +94,6 @@ class Fetching:
         client: CallRail,
         companies: Collection[str],
         config: MediaConfig,
-        folder: Path,
         rng: random.Random,
     ) -> None:
         self._writer = writer
@@ -104,7 +101,7 @@ class Fetching:
         self._client = client
         self._companies = companies
         self._config = config
-        self._folder = folder
+        self._folder = config.path
         self._rng = rng
         self._rests_until: datetime | None = None
 

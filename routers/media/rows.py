@@ -205,11 +205,11 @@ class MediaOverview:
 def media_overview(conn: Connection, since: datetime) -> MediaOverview:
     """What waits, and what failed of those told *since*: from the indexes that hold nothing else."""
     failed = (
-        select(media.c.state, func.count())
+        select(media.c.state, func.count().label("files"))
         .where(media.c.state.in_(_failed_states), media.c.id >= first_id(Prefix.MEDIA, since))
         .group_by(media.c.state)
     )
-    counts: dict[str, int] = dict(conn.execute(failed).tuples().all())
+    counts = {row.state: row.files for row in conn.execute(failed)}
     pending, first = conn.execute(select(func.count(), func.min(media.c.id)).where(_is_pending)).one()
     oldest = conn.execute(select(media.c.created_at, media.c.reason).where(media.c.id == first)).first()
     return MediaOverview(

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from routers.durations import Duration, at_least_a_day
 from routers.sizes import Size
 
-DEFAULT_FOLDER = "media"
+DEFAULT_FOLDER = "callrail-router-media"
 _TYPE = re.compile(r"[a-z]+/(\*|[a-z0-9.+-]+)")
 _DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
 
@@ -39,7 +39,7 @@ class MediaConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     folder: str = DEFAULT_FOLDER
-    """Where the files are kept, relative to this file. It is made for its owner alone; nothing else belongs into it."""
+    """Where the files are kept; relative to the working directory of the server, as its database and spool are."""
     max_size: Size = Field(default="25MB", validate_default=True)
     """What is larger is not kept, like 25MB; a minute of a recording takes about half a megabyte (assumed)."""
     types: Annotated[tuple[Annotated[str, AfterValidator(_of_types)], ...], Field(min_length=1)] = (
@@ -55,6 +55,7 @@ class MediaConfig(BaseModel):
         """Whether a file of *type_*, like audio/mpeg, may be kept."""
         return any(type_ == one or (one.endswith("/*") and type_.startswith(one[:-1])) for one in self.types)
 
-    def path(self, config_file: Path) -> Path:
-        """The folder, as *config_file* names it."""
-        return (config_file.parent / self.folder).resolve()
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return Path(self.folder).resolve()

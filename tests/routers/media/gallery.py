@@ -80,9 +80,9 @@ class Gallery:
 
     def fetching(self, **written: Any) -> Fetching:
         """One that fetches; *written* are settings."""
-        config = MediaConfig.model_validate(written)
+        config = MediaConfig.model_validate({"folder": str(self.folder), **written})
         rng = random.Random(1)
-        return Fetching(self.writer, self.clock, self.client, [COMPANY], config, self.folder, rng)
+        return Fetching(self.writer, self.clock, self.client, [COMPANY], config, rng)
 
     async def fetch(self, **written: Any) -> None:
         """Fetch once what is due."""

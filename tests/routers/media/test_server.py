@@ -29,14 +29,15 @@ ACCESS_KEY = "0123456789abcdef0123"
 
 @pytest.fixture
 async def office(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Office]:
-    """One whose account says `fetch_media: true`."""
+    """One whose account says `fetch_media`."""
     for name, secret in SECRETS.items():
         monkeypatch.setenv(name, secret)
     monkeypatch.setattr("routers.serve.FETCH_EVERY", timedelta(milliseconds=50))
     async with an_office(tmp_path, database_url) as office:
         monkeypatch.setenv("OFFICE_KEY", office.fake.world.key)
         office.write("rules:\n  - {id: missed, when: [call.missed], send: [{to: crm}]}")
-        office.config.write_text(office.config.read_text().replace("base_url:", "fetch_media: true, base_url:"))
+        settings = f"fetch_media: {{folder: '{tmp_path}/media'}}, base_url:"
+        office.config.write_text(office.config.read_text().replace("base_url:", settings))
         yield office
 
 
