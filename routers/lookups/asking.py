@@ -19,6 +19,7 @@ from callrail.exceptions import (
     CallRailError,
     Forbidden,
     InvalidRequest,
+    NoFile,
     NotFound,
     NotSent,
     RateLimited,
@@ -235,15 +236,17 @@ class Lookups:
         answer: Mapping[str, Any] = (await told).told
         if not answer:
             raise UnexpectedAnswer(f"GET {question.lookup.operation}", 200, "nothing is told")
+        if question.lookup.is_prepared and not any(answer.values()):
+            raise NoFile(f"GET {question.lookup.operation}", 200, "it tells of none yet")
         return answer
 
 
 def _failed(lookup: Lookup, error: Exception, now: datetime) -> Answer:
     """What *error* means for whoever looks up. Its text may name what was asked, and stays here."""
     match error:
-        case NotFound():
-            holds = lookup.settings.negative_ttl
-            return Answer(None, now, "CallRail knows none (404)", holds, may_pass=lookup.is_prepared)
+        case NotFound() | NoFile():  # that it may say so without a 404 is assumed
+            said = "CallRail knows none (404)" if isinstance(error, NotFound) else "CallRail tells of none yet"
+            return Answer(None, now, said, lookup.settings.negative_ttl, may_pass=lookup.is_prepared)
         case Unauthorized():
             return _down(Reach.ACCOUNT, "the key is wrong (401)", now, _REFUSED_HOLDS)
         case Forbidden():  # of this operation; it may do others

@@ -14,6 +14,7 @@ import pytest
 from receiver.database import Database
 from routers.deciding import Decided, Decider, Occasion
 from routers.fake_callrail import faults
+from routers.fake_callrail.faults import Fault
 from routers.lookups.waiting import again_after
 from routers.objects import TransitionRow
 from routers.privacy import erase
@@ -490,6 +491,22 @@ async def test_of_the_recording_no_address_is_kept(office: Office) -> None:
     assert told["lookup"]["recording"] == {"is_ready": True}
     kept = [*rows_of(office.database, lookups), *office.transitions()]
     assert "SECRET" not in repr(kept)
+
+
+@pytest.mark.parametrize("not_yet", [faults.status(404), faults.status(200, {"url": None})], ids=["404", "no-address"])
+async def test_a_recording_that_callrail_prepares_is_asked_for_again(office: Office, not_yet: Fault) -> None:
+    office.write(WITH_CAMPAIGN.replace("lookups: [tracker]", "if: {lookup.recording.is_ready: true}"))
+    office.fake.faults.add("GET", "*/recording*", not_yet, times=1_000)
+    async with office.open():
+        await office.post_call(next(call for call in office.account.calls if call.is_recorded))
+        await office.until_tried("call.missed")
+        assert office.destination.requests == []
+
+        office.fake.faults.clear()
+        office.make_due()
+        (told,) = await office.until_told(1)
+
+    assert told["lookup"]["recording"] == {"is_ready": True}
 
 
 async def test_what_was_answered_before_a_change_of_the_call_does_not_tell_of_it(office: Office) -> None:

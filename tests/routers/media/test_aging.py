@@ -13,7 +13,7 @@ from sqlalchemy import select
 from receiver.database import Database
 from routers.blocks import RetentionConfig
 from routers.media.aging import Age, NotRemoved, ages
-from routers.privacy import erase
+from routers.privacy import erase, export
 from routers.retention import Retention
 from routers.schema import objects
 from routers.searching import search
@@ -141,6 +141,16 @@ async def test_erasing_a_person_removes_their_files(gallery: Gallery) -> None:
     with gallery.database.reading.connect() as conn:
         is_erased = conn.execute(select(objects.c.erased_at).where(objects.c.id == found.objects[0])).scalar()
     assert is_erased
+
+
+async def test_who_asks_what_is_stored_of_them_is_told_of_their_files(gallery: Gallery) -> None:
+    await two_calls(gallery)
+    sections = export(gallery.database, search(gallery.database, NUMBER))
+    (theirs,) = next(list(rows) for section, rows in sections if section == "objects")
+
+    assert [Path(file["path"]) for file in theirs["media"]] == [
+        file for file in gallery.files() if file.name.startswith(theirs["id"])
+    ]
 
 
 async def test_a_file_that_cannot_be_removed_is_told_and_its_row_stays(gallery: Gallery) -> None:
