@@ -182,7 +182,7 @@ class CallRail:
             AnswerError, NotSent, AnswerLost: As of every operation.
             TooLong: It is longer than *max_bytes*.
             NoFile: CallRail tells of no file, or of none yet.
-            AddressRefused: It is said to lie where *only_from* does not let us.
+            ForeignHost: It is said to lie where *only_from* does not let us.
             UnexpectedAnswer: It was redirected too often, for example.
             OSError: It cannot be written.
         """

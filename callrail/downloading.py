@@ -19,9 +19,9 @@ from pydantic_core import from_json
 
 from callrail.answer import Answer, Stream
 from callrail.exceptions import (
-    AddressRefused,
     AnswerError,
     AnswerLost,
+    ForeignHost,
     InvalidRequest,
     NoFile,
     TooLong,
@@ -125,7 +125,7 @@ def require_callrails(url: str, *, api: str, others: Collection[str] = ()) -> No
         others: Domains that are as good as CallRail's.
 
     Raises:
-        AddressRefused: It does not. The text names the host alone, for the rest may be a secret.
+        ForeignHost: It does not.
     """
     parts = urlsplit(url)
     host, at = parts.hostname or "", urlsplit(api).hostname or ""
@@ -133,7 +133,7 @@ def require_callrails(url: str, *, api: str, others: Collection[str] = ()) -> No
     is_signed = any(name.lower() in _SIGNATURES and value for name, value in parse_qsl(parts.query))
     if not (_is_within(host, trusted) or (is_signed and _is_within(host, STORES))):
         said = "no signed link to it" if _is_within(host, STORES) else "not where CallRail keeps files"
-        raise AddressRefused(f"the file is said to lie at {host}, and this is {said}")
+        raise ForeignHost(f"the file is said to lie at {host}, and this is {said}")
 
 
 def _is_within(host: str, domains: Collection[str]) -> bool:

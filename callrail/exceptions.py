@@ -21,6 +21,10 @@ class AddressRefused(NotSent):
     """The host resolves to an address we do not connect to unless the operator allows it."""
 
 
+class ForeignHost(NotSent):
+    """A file is said to lie where CallRail keeps none. The text names the host, never the link."""
+
+
 class NoNetwork(NotSent):
     """Our own network is at fault: the name server does not answer, or there is no route. Nobody else is to blame."""
 

@@ -348,6 +348,8 @@ def look_at_media(configuration: Configuration) -> Iterator[Finding]:
             continue
         if not os.access(folder, os.W_OK | os.X_OK):
             yield problem("media", f"{folder} cannot be written", "let the user of the server write it")
+        if folder.stat().st_mode & 0o077:
+            yield warning("media", f"others than its owner may look into {folder}", f"chmod 700 {folder}")
         yield look_at_space("media", folder)
 
 

@@ -27,7 +27,7 @@ from routers.schema import media, objects
 _log = get_logger(__name__)
 
 SWEEP_EVERY = timedelta(hours=1)
-_PIECE = 50
+_PIECE = 20
 
 
 class NotRemoved(ReceiverError):

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, exists, select
 
 from callrail.exceptions import (
-    AddressRefused,
     AnswerError,
     BudgetSpent,
     CallRailError,
+    ForeignHost,
     HttpError,
     InvalidRequest,
     NoFile,
@@ -175,7 +175,7 @@ def failure_of(error: Exception) -> Failure:
             return Failure(Fault.NOT_YET, "CallRail has no such file, or not yet")
         case TooLong():
             return Failure(Fault.FILE, f"too large: {error.said}")
-        case NotAllowed() | AddressRefused() | InvalidRequest():
+        case NotAllowed() | ForeignHost() | InvalidRequest():
             return Failure(Fault.FILE, str(error))
         case BudgetSpent():
             return Failure(Fault.OTHERS, "the account's allowance is used up", error.free_at)

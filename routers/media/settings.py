@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -30,7 +31,11 @@ def _domain(written: str) -> str:
 
 def whether_or_how(written: object) -> object:
     """The block that `fetch_media` means: true is all by default, false none."""
-    return {True: {}, False: None}[written] if isinstance(written, bool) else written
+    if isinstance(written, bool):
+        return {} if written else None
+    if written is None or isinstance(written, Mapping):
+        return written
+    raise ValueError("write true or false, or a block that says how")
 
 
 class MediaConfig(BaseModel):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from callrail.downloading import require_callrails
-from callrail.exceptions import AddressRefused, NoFile, NotFound, TooLong
+from callrail.exceptions import ForeignHost, NoFile, NotFound, TooLong
 from tests.callrail.api.conftest import ACCOUNT, Api, page, telling
 from tests.fakes.destination import answer, redirect
 
@@ -45,7 +45,7 @@ def test_callrail_and_signed_links_of_its_storage_are_trusted(url: str) -> None:
     ],
 )
 def test_any_other_host_is_refused_and_no_link_repeated(url: str) -> None:
-    with pytest.raises(AddressRefused) as raised:
+    with pytest.raises(ForeignHost) as raised:
         require_callrails(url, api=API)
 
     assert "5ecret" not in str(raised.value)
@@ -58,7 +58,7 @@ def left_in(folder: Path) -> list[Path]:
 async def test_a_redirect_to_a_foreign_host_is_not_followed(api: Api, tmp_path: Path) -> None:
     api.answers(redirect("http://192.0.2.1/file?Signature=5ecret", 302))
 
-    with pytest.raises(AddressRefused, match=r"at 192\.0\.2\.1, and this is not where CallRail keeps files"):
+    with pytest.raises(ForeignHost, match=r"at 192\.0\.2\.1, and this is not where CallRail keeps files"):
         await api.client.download("/v3/a/{account_id}/media", tmp_path / "a.png", only_from=())
 
     assert left_in(tmp_path) == []

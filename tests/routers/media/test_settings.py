@@ -60,7 +60,8 @@ def test_false_is_as_if_nothing_were_written(tmp_path: Path) -> None:
         ("{hosts: ['https://files.example.com/']}", "write one like files.example.com"),
         ("{hosts: [com]}", "write one like files.example.com"),
         ("{fodler: /x}", "folder"),
-        ("yes please", "fetch_media"),
+        ("yes please", "write true or false, or a block that says how"),
+        ("3", "write true or false, or a block that says how"),
     ],
 )
 def test_what_may_not_be_written_is_told_at_its_place(tmp_path: Path, text: str, problem: str) -> None:
