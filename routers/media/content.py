@@ -50,6 +50,18 @@ def sort_of(head: bytes) -> Sort | None:
     return next((sort for begin, sort in _SORTS if begin.match(head)), None)
 
 
+# What servers call the same.
+_SAME = {
+    "audio/mp3": "audio/mpeg",
+    "audio/x-mp3": "audio/mpeg",
+    "audio/wave": "audio/wav",
+    "audio/x-wav": "audio/wav",
+    "audio/x-m4a": "audio/mp4",
+    "image/jpg": "image/jpeg",
+}
+
+
 def told_type(header: str) -> str:
-    """The type that a Content-Type *header* tells, in small letters and without what stands behind it."""
-    return header.partition(";")[0].strip().lower()
+    """The type that a Content-Type *header* tells, in its usual name and without what stands behind it."""
+    told = header.partition(";")[0].strip().lower()
+    return _SAME.get(told, told)

@@ -15,10 +15,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
-from functools import partial
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, exists, select
+from sqlalchemy import Connection
 
 from callrail.exceptions import (
     AnswerError,
@@ -40,9 +39,9 @@ from receiver.loggers import get_logger
 from receiver.writer import Writer
 from routers.audience import Audience
 from routers.media.folder import NotAllowed, keep, make, part_of, remove
-from routers.media.rows import Kept, Lease, Step, claim_due, give_back, record_step
+from routers.media.rows import Kept, Lease, Step, claim_due, give_back, is_there, record_step
 from routers.media.settings import MediaConfig
-from routers.schema import MediaState, media
+from routers.schema import MediaState
 from routers.sinks.config import SCHEDULES
 
 if TYPE_CHECKING:
@@ -108,7 +107,9 @@ class Fetching:
     async def fetch(self) -> None:
         """Fetch what is due, until nothing is or nothing can be had for a while."""
         while leases := await self._writer.run(self._claim):
-            await asyncio.gather(*map(self._fetch_one, leases))
+            for ended in await asyncio.gather(*map(self._fetch_one, leases), return_exceptions=True):
+                if ended is not None:
+                    raise ended
 
     def _claim(self, conn: Connection) -> list[Lease]:
         now = self._clock.now(conn)
@@ -126,7 +127,7 @@ class Fetching:
             raise
         except (CallRailError, NotAllowed, OSError) as error:  # TimeoutError is one of the last
             came_of_it = failure_of(error)
-        await self._writer.run(partial(self._record, lease=lease, came_of_it=came_of_it))
+        await self._record(lease, came_of_it)
 
     async def _kept(self, lease: Lease) -> Kept:
         """Fetch a file, and keep it.
@@ -149,20 +150,19 @@ class Fetching:
             raise NoFile("download", 200, "it is empty")
         return await asyncio.to_thread(keep, part, lease, saved.content_type, self._config)
 
-    def _record(self, conn: Connection, *, lease: Lease, came_of_it: Kept | Failure) -> None:
-        now = self._clock.now(conn)
-        step = next_step(came_of_it, attempts=lease.attempts, now=now, rng=self._rng)
-        if isinstance(came_of_it, Failure) and came_of_it.fault is Fault.OTHERS:
-            self._rests_until = now + REST
-        is_ours = record_step(conn, lease, step, now=now)
-        if not is_ours and step.kept is not None and not _is_named(conn, step.kept.path):
-            remove(step.kept.path)  # the person was erased meanwhile, or another try took longer and has another
+    async def _record(self, lease: Lease, came_of_it: Kept | Failure) -> None:
+        def record(conn: Connection) -> tuple[Step, bool]:
+            now = self._clock.now(conn)
+            step = next_step(came_of_it, attempts=lease.attempts, now=now, rng=self._rng)
+            if isinstance(came_of_it, Failure) and came_of_it.fault is Fault.OTHERS:
+                self._rests_until = now + REST
+            return step, record_step(conn, lease, step, now=now) or is_there(conn, lease)
+
+        step, is_known = await self._writer.run(record)
+        # A file of which another try has another one is swept; a name that both have must stay.
+        if step.kept is not None and not is_known:  # the person was erased meanwhile
+            await asyncio.to_thread(remove, step.kept.path)
         _log.info("media.tried", media_id=lease.id, state=step.state.value, attempts=step.attempts, reason=step.reason)
-
-
-def _is_named(conn: Connection, path: str) -> bool:
-    """Whether a row says that its file is at *path*."""
-    return bool(conn.execute(select(exists().where(media.c.path == path))).scalar())
 
 
 # --- decides ---------------------------------------------------------------------------------------------------------

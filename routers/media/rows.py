@@ -139,6 +139,11 @@ def record_step(conn: Connection, lease: Lease, step: Step, *, now: datetime) ->
     return conn.execute(_held_by(lease).values(values)).rowcount == 1
 
 
+def is_there(conn: Connection, lease: Lease) -> bool:
+    """Whether the file of *lease* has its row still, whoever is at it."""
+    return conn.execute(select(media.c.id).where(media.c.id == lease.id)).first() is not None
+
+
 def give_back(conn: Connection, lease: Lease, *, now: datetime) -> None:
     """We are not at it any more, and nothing came of it."""
     conn.execute(_held_by(lease).values(next_attempt_at=now))

@@ -38,5 +38,6 @@ def test_what_is_neither_sound_nor_picture_is_nothing(head: bytes) -> None:
     assert sort_of(head) is None
 
 
-def test_what_stands_behind_a_type_is_no_part_of_it() -> None:
-    assert told_type("Audio/MPEG; charset=binary") == "audio/mpeg"
+@pytest.mark.parametrize("header", ["audio/mpeg", "Audio/MPEG; charset=binary", " audio/mp3 "])
+def test_a_type_is_told_in_several_ways(header: str) -> None:
+    assert told_type(header) == "audio/mpeg"

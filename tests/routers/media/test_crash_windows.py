@@ -172,7 +172,7 @@ async def test_who_comes_back_after_its_lease_changes_nothing(gallery: Gallery) 
     assert [str(file) for file in gallery.files()] == [stored.path]
 
 
-async def test_who_comes_back_with_another_file_removes_it(gallery: Gallery) -> None:
+async def test_who_comes_back_with_another_file_has_it_swept(gallery: Gallery) -> None:
     gate, begun = asyncio.Event(), asyncio.Event()
     gallery.fake.faults.add("GET", "/storage/*", held_until(gate, begun))
     gallery.post_call()
@@ -183,9 +183,12 @@ async def test_who_comes_back_with_another_file_removes_it(gallery: Gallery) -> 
     gallery.fake.files[gallery.recorded.id] = File(b"ID3 another", "audio/mpeg")
     gate.set()
     await frozen
+    assert gallery.row.size != len(b"ID3 another")
+    for file in gallery.files():
+        grown_old(file)
+    await sweep(gallery.writer, [gallery.folder])
 
     assert [str(file) for file in gallery.files()] == [gallery.row.path]
-    assert gallery.row.size != len(b"ID3 another")
 
 
 async def test_a_clock_set_back_makes_nothing_wait_longer(gallery: Gallery) -> None:

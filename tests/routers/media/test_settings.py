@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from routers.checkup import look_at_media
 from routers.config import check_config
 from routers.media.settings import MediaConfig
 
@@ -46,6 +47,22 @@ def test_false_is_as_if_nothing_were_written(tmp_path: Path) -> None:
     assert configuration is not None
     assert configuration.media_ages == {}
     assert configuration.media_folders == set()
+
+
+def test_doctor_looks_at_the_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "media"
+    configuration = check_config(written(tmp_path, f"{{folder: '{folder}'}}")).configuration
+    assert configuration is not None
+    assert [finding.found for finding in look_at_media(configuration)] == [f"there is no folder {folder}"]
+
+    folder.mkdir(mode=0o755)
+    folder.chmod(0o755)
+    assert next(finding.found for finding in look_at_media(configuration)) == (
+        f"others than its owner may look into {folder}"
+    )
+    folder.chmod(0o700)
+    (finding,) = look_at_media(configuration)
+    assert f"free at {folder}" in finding.found
 
 
 @pytest.mark.parametrize(
