@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Row, Update, bindparam, delete, func, select, update
 
 from receiver.bulk import BulkInsert
 from receiver.columns import fixed
@@ -154,7 +154,7 @@ def take_back_all(conn: Connection, *, now: datetime) -> None:
     conn.execute(update(media).where(_is_pending, media.c.next_attempt_at > now).values(next_attempt_at=now))
 
 
-def _held_by(lease: Lease) -> Any:
+def _held_by(lease: Lease) -> Update:
     return update(media).where(media.c.id == lease.id, media.c.fence == lease.fence, _is_pending)
 
 
