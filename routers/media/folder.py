@@ -30,12 +30,15 @@ class NotAllowed(Exception):
 
 
 def make(folder: Path) -> None:
-    """The folder, for its owner alone; one that is there stays as it is.
+    """The folder, durably and for its owner alone; one that is there stays as it is.
 
     Raises:
         OSError: It cannot be made.
     """
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for each in missing:
+        _sync(each.parent)
 
 
 def part_of(folder: Path, lease: Lease) -> Path:
