@@ -481,25 +481,28 @@ def _decide(
         is_echo=is_echo,
     )
     decided = decider.decide(occasion, happened, waits=held.waits)
+    files = list(_to_be_fetched(read, held.id, after, work.fetched, now))
     held.become(after, read.id)
     held.matched, held.waits = decided.is_matched, decided.waits
     work.routed.append((held.id, None, read.reason, read.id))
     work.add(decided)
-    work.media += _to_be_fetched(work, read, held, now)
+    work.media += files
 
 
-def _to_be_fetched(work: _Work, read: _Read, held: Held, now: datetime) -> Iterator[NewMedia]:
-    """The files of an object, if they are fetched and would not be removed at once for their age.
+def _to_be_fetched(
+    read: _Read, our_id: str, after: lifecycle.Object, fetched: Fetched, now: datetime
+) -> Iterator[NewMedia]:
+    """The files of an object that became *after*, if they are fetched and would not be removed at once for their age.
 
     So what was removed does not come back with news of an old call. An object without an id has none to ask for.
     """
     company = read.key.company
-    if company not in work.fetched or read.key.object_id == read.id:
+    if company not in fetched or read.key.object_id == read.id:
         return
-    fields, age = held.object.fields, work.fetched[company]
-    if age is None or (own_time(fields) or read.received_at) > now - age:
-        for wanted in wanted_of(read.key.type, read.key.object_id, held.object.stage, fields):
-            yield NewMedia(held.id, company, wanted)
+    age = fetched[company]
+    if age is None or (own_time(after.fields) or read.received_at) > now - age:
+        for wanted in wanted_of(read.key.type, read.key.object_id, after.stage, after.fields):
+            yield NewMedia(our_id, company, wanted)
 
 
 def _write(conn: Connection, work: _Work, told_zones: Mapping[str, str], now: datetime) -> None:
