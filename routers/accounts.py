@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
@@ -41,6 +42,14 @@ def _address(written: str) -> str:
     return written.rstrip("/")
 
 
+class UnheardCalls(StrEnum):
+    """Which calls become events of which no webhook came: inbound ones that nobody answered, all, or none."""
+
+    MISSED = "missed"
+    ALL = "all"
+    NONE = "none"
+
+
 class AccountConfig(BaseModel):
     """An account at CallRail, for what is asked of its API."""
 
@@ -54,6 +63,8 @@ class AccountConfig(BaseModel):
     """Whether the API is asked how open calls ended, so that nobody waits for a post-call that CallRail holds back."""
     fetch_media: Annotated[MediaConfig | None, BeforeValidator(whether_or_how)] = None
     """Whether recordings and the media of texts are fetched and kept: true, or a block that says how."""
+    unheard_calls: UnheardCalls = UnheardCalls.MISSED
+    """With early_outcomes, which calls become events although no webhook told of them: missed, all or none."""
     base_url: Annotated[str, AfterValidator(_address)] | None = None
     """Where the API is, if not at CallRail: that of a stand-in."""
 

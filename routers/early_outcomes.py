@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -27,13 +26,17 @@ from sqlalchemy import Connection, bindparam, exists, select
 
 from callrail.exceptions import AnswerLost, CallRailError, NotFound, ServerFault, UnexpectedAnswer
 from callrail.kinds import Kind
+from callrail.payload import read_payload
 from receiver.clock import Clock
 from receiver.columns import fixed
 from receiver.events import ReceivedRequest, event_row, insert_events
-from receiver.ids import Prefix, new_id
+from receiver.ids import Prefix, first_id, new_id
 from receiver.loggers import get_logger
 from receiver.schema import EventState, Origin, events
 from receiver.writer import Writer
+from routers.accounts import UnheardCalls
+from routers.forgetting import Forgotten
+from routers.lifecycle import Event
 from routers.schema import OPEN_STAGES, objects
 
 if TYPE_CHECKING:
@@ -53,6 +56,7 @@ _DEADLINE = timedelta(seconds=10)
 _SURELY_OVER = timedelta(seconds=20)
 # A post-call comes within twenty minutes (documented). What has not come then is lost: CallRail posts once.
 _POSTED_WITHIN = timedelta(minutes=25)
+_LISTED_FOR = timedelta(days=2)  # a call stands in the list for no longer
 _PAGE = 250
 
 FIELDS: Sequence[CallField] = (
@@ -79,7 +83,7 @@ class EarlyOutcomes:
     Args:
         account_of: By company, the name of its account.
         clients: By the account's name, its client; companies of other accounts are left alone.
-        companies: By CallRail's id, the companies whose calls become events also if no webhook told of them.
+        unheard: Whose calls become events although no webhook told of them; nobody's where None.
         on_stored: Called after a COMMIT that stored events.
     """
 
@@ -90,9 +94,9 @@ class EarlyOutcomes:
         account_of: Callable[[str], str | None],
         clients: Mapping[str, CallRail],
         on_stored: Callable[[], None],
-        companies: Mapping[str, str] = MappingProxyType({}),
+        unheard: Unheard | None = None,
     ) -> None:
-        self._companies = companies
+        self._unheard = unheard
         self._writer = writer
         self._clock = clock
         self._account_of = account_of
@@ -116,7 +120,8 @@ class EarlyOutcomes:
         client = self._clients[account]
         try:
             rows, is_all = await newest_calls(client, now)
-            await self._note_unheard(account, rows.values(), now)
+            if self._unheard is not None:
+                await self._note_unheard(self._unheard, account, rows.values(), now)
             await self._note([(call, rows[call.callrail_id]) for call in calls if call.callrail_id in rows], now)
             missing = [call for call in calls if call.callrail_id not in rows and not is_all]
             due = [call for call in missing if self._alone[call.id].is_due(now)]
@@ -132,17 +137,23 @@ class EarlyOutcomes:
             if stored:
                 self._on_stored()
 
-    async def _note_unheard(self, account: str, rows: Iterable[Mapping[str, Any]], now: datetime) -> None:
+    async def _note_unheard(
+        self, unheard: Unheard, account: str, rows: Iterable[Mapping[str, Any]], now: datetime
+    ) -> None:
         """Store an event for each call that is long over, and of which no webhook came."""
         over = [
             OverCall(company, row["id"], row)
             for row in rows
             if is_over(row, now - _POSTED_WITHIN)
-            and (company := self._companies.get(str(row.get("company_id")))) is not None
+            and (company := unheard.company_of(row)) is not None
             and self._account_of(company) == account
         ]
-        if over and (stored := await self._writer.run(partial(_store_unheard, over=over, now=now))):
-            _log.warning("early_outcomes.webhook_lost", account=account, calls=stored)
+        if not over:
+            return
+        lost, stored = await self._writer.run(partial(_store_unheard, over=over, unheard=unheard, now=now))
+        unheard.stored = stored
+        if lost:
+            _log.warning("early_outcomes.webhook_lost", account=account, calls=len(lost))
             self._on_stored()
 
     async def _ask_alone(self, client: CallRail, call: OpenCall, now: datetime) -> None:
@@ -194,8 +205,39 @@ class OverCall:
     told: Mapping[str, Any]
 
     @property
+    def key(self) -> tuple[str, str]:
+        """Which it is."""
+        return self.company, self.callrail_id
+
+    @property
     def begun(self) -> datetime:
+        """When it began."""
         return datetime.fromisoformat(self.told["start_time"])
+
+    @property
+    def event(self) -> Event:
+        """As it would be routed."""
+        return Event("", Kind.API_CALL, dict(self.told), "")
+
+
+@dataclass
+class Unheard:
+    """Whose calls become events although no webhook told of them: by CallRail's id, the *companies*.
+
+    *takes* says which calls. *stored* are those of which an event is stored; None until somebody needs to know.
+    """
+
+    companies: Mapping[str, str]
+    takes: Mapping[str, UnheardCalls]  # by company
+    forgotten: Forgotten
+    stored: set[tuple[str, str]] | None = None
+
+    def company_of(self, row: Mapping[str, Any]) -> str | None:
+        """The company that wants to hear of the call that *row* tells; None if none does."""
+        company = self.companies.get(str(row.get("company_id")))
+        takes = UnheardCalls.NONE if company is None else self.takes.get(company, UnheardCalls.NONE)
+        is_missed = row.get("direction") == "inbound" and (row.get("answered") is False or row.get("voicemail") is True)
+        return company if takes is UnheardCalls.ALL or (takes is UnheardCalls.MISSED and is_missed) else None
 
 
 @dataclass
@@ -253,6 +295,9 @@ _still_open = (
     .order_by(objects.c.company, objects.c.type, objects.c.object_id)  # as routing locks them
     .with_for_update()
 )
+_of_api = select(events.c.company, events.c.body, events.c.content_type).where(
+    events.c.id >= bindparam("first"), events.c.origin == fixed(Origin.API)
+)
 _known = select(objects.c.company, objects.c.object_id).where(
     objects.c.company.in_(bindparam("companies", expanding=True)),
     objects.c.type == fixed("call"),
@@ -285,20 +330,39 @@ def _store(conn: Connection, *, over: Mapping[str, tuple[OpenCall, Mapping[str, 
     return len(ids)
 
 
-def _store_unheard(conn: Connection, *, over: Sequence[OverCall], now: datetime) -> int:
-    """Store an event for each call that we do not know, of a company that we had heard of before it began. How many."""
+def _store_unheard(
+    conn: Connection, *, over: Sequence[OverCall], unheard: Unheard, now: datetime
+) -> tuple[list[OverCall], set[tuple[str, str]] | None]:
+    """Store an event for each call that we do not know, of a company that we had heard of before it began.
+
+    Which those were, and all of which one is stored; None where nobody needed to know.
+    """
     ids = {"companies": sorted({call.company for call in over}), "ids": [call.callrail_id for call in over]}
     known = {(row.company, row.object_id) for row in conn.execute(_known, ids)}
     waiting = set(conn.execute(_waiting, ids).scalars())  # one of theirs may be it
+    is_anybody_erased = unheard.forgotten.knows_any(conn)
     lost = [
         call
         for call in over
-        if (call.company, call.callrail_id) not in known
+        if call.key not in known
         and call.company not in waiting
         and conn.execute(_heard_before, {"company": call.company, "begun": call.begun}).first() is not None
+        and not (is_anybody_erased and unheard.forgotten.covers("call", call.event, now))
     ]
+    if not lost:
+        return [], unheard.stored
+    stored = unheard.stored if unheard.stored is not None else _stored_lately(conn, now)
+    lost = [call for call in lost if call.key not in stored]
     insert_events(conn, [_event(call, call.told, now) for call in lost])
-    return len(lost)
+    return lost, {*stored, *(call.key for call in lost)}
+
+
+def _stored_lately(conn: Connection, now: datetime) -> set[tuple[str, str]]:
+    """The calls of which an event of the API's is stored: one that was not routed makes no object, nor one of somebody
+    who was erased."""
+    rows = conn.execute(_of_api, {"first": first_id(Prefix.EVENT, now - _LISTED_FOR)})
+    told = ((row.company, read_payload(row.body, row.content_type).fields.get("resource_id")) for row in rows)
+    return {(company, call_id) for company, call_id in told if isinstance(call_id, str)}
 
 
 def _event(call: OpenCall | OverCall, told: Mapping[str, Any], now: datetime) -> tuple[Any, ...]:

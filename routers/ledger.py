@@ -244,6 +244,7 @@ def deliveries_of_object(conn: Connection, object_id: str) -> Sequence[Row[Any]]
 
 def objects_of(conn: Connection, ids: Sequence[str]) -> dict[str, Row[Any]]:
     """The objects with our *ids*, by id."""
-    columns = [objects.c.id, objects.c.type, objects.c.object_id, objects.c.stage, objects.c.outcome, objects.c.version]
+    names = ("id", "type", "object_id", "stage", "outcome", "version", "erased_at")
+    columns = [objects.c[name] for name in names]
     found: Sequence[Any] = conn.execute(select(*columns).where(objects.c.id.in_(set(ids)))).all()
     return {row.id: row for row in found}

@@ -28,6 +28,7 @@ from routers.rules.values import instant_of
 if TYPE_CHECKING:
     from callrail.client import CallRail
 
+_POSTED_WITHIN = timedelta(minutes=25)  # documented are twenty
 LOOK_EVERY = timedelta(seconds=20)
 _SHOWN = ("answered", "voicemail", "duration", "call_type", "start_time")
 _OUTCOME = ("answered", "voicemail", "duration")
@@ -35,12 +36,16 @@ _OUTCOME = ("answered", "voicemail", "duration")
 
 @dataclass
 class Observed:
-    """A call, and what was *shown* of it and when, *since* a moment; *over_at* is when it first seemed to be over."""
+    """A call, and what was *shown* of it and when, *since* a moment.
+
+    *over_at* is when it first seemed to be over, *open_at* when it was last open as far as webhooks tell.
+    """
 
     call: OpenCall
     account: str
     since: datetime
     shown: list[dict[str, Any]] = field(default_factory=list)
+    open_at: datetime | None = None
     over_at: datetime | None = None
     over_as: Mapping[str, Any] = field(default_factory=dict)
 
@@ -127,8 +132,14 @@ class Observer:
         """How many calls are looked at."""
         return len(self._observed)
 
-    async def look(self) -> list[dict[str, Any]]:
-        """Look once; the records of those whose post-call has come.
+    def posted(self) -> list[dict[str, Any]]:
+        """The records of those calls whose post-call has come, which are looked at no longer."""
+        with self._database.reading.connect() as conn:
+            posts = _post_calls(conn, self._observed)
+        return [self._observed.pop(own_id).record(*post) for own_id, post in posts.items()]
+
+    async def look(self) -> None:
+        """Look at each call once.
 
         Raises:
             CallRailError: The API was not answered; what was observed before stays.
@@ -137,10 +148,11 @@ class Observer:
             now, calls = open_calls(conn, clock=self._clock)
             for call in calls:
                 account = self._account_of(call.company)
-                if account in self._clients and call.id not in self._observed:
-                    self._observed[call.id] = Observed(call, str(account), now)
-            posts = _post_calls(conn, self._observed)
-        records = [self._observed.pop(own_id).record(*post) for own_id, post in posts.items()]
+                if account in self._clients:
+                    self._observed.setdefault(call.id, Observed(call, str(account), now)).open_at = now
+        for own_id, each in list(self._observed.items()):
+            if each.open_at is not None and now - each.open_at > _POSTED_WITHIN:  # its post-call was lost
+                del self._observed[own_id]
         errors = []
         for account in sorted({each.account for each in self._observed.values()}):
             try:
@@ -151,9 +163,8 @@ class Observer:
             for each in self._observed.values():
                 if each.account == account and each.call.callrail_id in rows:
                     each.see(rows[each.call.callrail_id], now)
-        if errors and not records:
+        if errors:
             raise errors[0]
-        return records
 
 
 _posts = (

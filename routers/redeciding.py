@@ -14,7 +14,8 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, 
 from callrail.kinds import FROM_API
 from receiver.columns import fixed
 from receiver.schema import events
-from routers.deciding import UNMATCHED, Decider, Occasion
+from routers.deciding import UNMATCHED, Decided, Decider, Looking, Occasion
+from routers.explaining import without_answers
 from routers.history import before_of, happened_of
 from routers.lifecycle import Object, Outcome, Stage
 from routers.outbox import NewDelivery
@@ -55,9 +56,18 @@ class Redecided:
 
 
 def redecide(
-    conn: Connection, rules: RuleSet, asked: Collection[ColumnElement[bool]], *, told_zones: Mapping[str, str]
+    conn: Connection,
+    rules: RuleSet,
+    asked: Collection[ColumnElement[bool]],
+    *,
+    told_zones: Mapping[str, str],
+    looking: Looking | None = None,
 ) -> Iterator[Redecided]:
-    """Each object with a transition that fulfils all of *asked*."""
+    """Each object with a transition that fulfils all of *asked*.
+
+    Args:
+        looking: How what the rules need of those is looked up, in place of what is stored of it; None if that counts.
+    """
     ids = sorted(conn.execute(select(transitions.c.object_id).where(*asked).distinct()).scalars())
     names = {rule.id: (rule.id, *rule.previous) for rule in rules.rules}
     lives = LIVES.add_columns(and_(_is_decided, *asked).label("is_asked"))
@@ -65,7 +75,7 @@ def redecide(
         some = {"ids": ids[first : first + _BATCH]}
         made = {key: list(rows) for key, rows in groupby(conn.execute(_made, some), lambda row: row.object_id)}
         for object_id, rows in groupby(conn.execute(lives, some), lambda row: row.object_id):
-            yield _Life(rules, told_zones, names, list(rows), made.get(object_id, [])).redecided()
+            yield _Life(rules, told_zones, names, list(rows), made.get(object_id, []), looking).redecided()
 
 
 # All transitions of some objects, each with what was known of its object then.
@@ -149,9 +159,11 @@ class _Life:
         names: Mapping[str, tuple[str, ...]],
         rows: Sequence[Row[Any]],
         made: Sequence[Row[Any]],
+        looking: Looking | None,
     ) -> None:
         self._names = names
         self._decider = Decider(rules, told_zones, self._spoken)
+        self._looking_up = None if looking is None else Decider(rules, told_zones, self._spoken, looking)
         self._rows = rows
         # Of each message its newest generation.
         self._made = {(row.transition_id, row.rule, row.send): row for row in made}
@@ -163,9 +175,7 @@ class _Life:
         made_of: set[str] = set()
         for _, grouped in groupby(self._rows, lambda row: (row.version, row.event_id)):
             rows = list(grouped)
-            decided = self._decider.decide(
-                occasion_of(rows, past, is_matched=is_matched, now=_LONG_AGO), map(happened_of, rows)
-            )
+            decided = self._decide(rows, past, is_matched=is_matched)
             is_matched = decided.is_matched
             stored = {new.id: row for new, row in zip(decided.transitions, rows, strict=True)}
             for delivery in decided.deliveries.values():
@@ -184,6 +194,12 @@ class _Life:
             is_news = made.amends is not None and (made.rule, made.send) in told
             (found.news if is_news else found.unsaid).append(made)
         return found
+
+    def _decide(self, rows: Sequence[Row[Any]], past: Sequence[Row[Any]], *, is_matched: bool) -> Decided:
+        decider, happened = self._decider, map(happened_of, rows)
+        if self._looking_up is not None and any(row.is_asked for row in rows) and rows[0].erased_at is None:
+            decider, happened = self._looking_up, map(without_answers, happened)
+        return decider.decide(occasion_of(rows, past, is_matched=is_matched, now=_LONG_AGO), happened)
 
     def _spoken(self, _object_id: str, rules: Collection[str], send: str) -> bool:
         return any(item.rule in rules and item.send == send for item in self._told)

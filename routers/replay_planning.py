@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, exists
 
 from receiver.columns import instant_text
 from routers.audience import Audience
+from routers.deciding import Looking
 from routers.lifecycle import OUTCOME_TRANSITIONS
 from routers.messages import Amend
 from routers.outbox import NewDelivery
@@ -31,16 +32,18 @@ def plan_replay(
     rules: RuleSet,
     audiences: Mapping[str, Audience],
     now: datetime,
+    looking: Looking | None = None,
 ) -> Plan:
     """What a replay of *scope* would do.
 
     Args:
         audiences: Who is at each sink of router.yaml.
+        looking: How what today's rules need is looked up; None where what is stored of it counts.
     """
     judge = _Judge(options, audiences, now, tells_alarms=scope.transition in ALARMS)
     difference: dict[str, Counter[tuple[str, str]]] = {"says_now": Counter(), "silent_now": Counter()}
     if options.routing is Routing.TODAY:
-        items = list(_today(conn, scope, judge, rules, difference))
+        items = list(_today(conn, scope, judge, rules, difference, looking))
     else:
         items = [judge.made(row) for row in _originals(conn, scope)]
     items.sort(key=lambda item: item.transition_id)
@@ -65,11 +68,16 @@ def _originals(conn: Connection, scope: Scope) -> Iterable[Row[Any]]:
 
 
 def _today(
-    conn: Connection, scope: Scope, judge: _Judge, rules: RuleSet, difference: Mapping[str, Counter[tuple[str, str]]]
+    conn: Connection,
+    scope: Scope,
+    judge: _Judge,
+    rules: RuleSet,
+    difference: Mapping[str, Counter[tuple[str, str]]],
+    looking: Looking | None,
 ) -> Iterator[Item]:
     """What today's rules say of it, then what was made of it and they say no more."""
     asked = list(scope.of_transitions())
-    for one in redecide(conn, rules, asked, told_zones=told_zones(conn)):
+    for one in redecide(conn, rules, asked, told_zones=told_zones(conn), looking=looking):
         for said in one.said:
             item = judge.said(said)
             if not _is_meant(scope, said, item.sink):

@@ -8,7 +8,7 @@ import os
 import random
 import signal
 import socket
-from collections import ChainMap
+from collections import ChainMap, Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -34,7 +34,7 @@ from routers.budgets import Priority
 from routers.config import Configuration
 from routers.deciding import Looking
 from routers.dispatcher import Dispatcher, Limits
-from routers.early_outcomes import LOOK_EVERY, EarlyOutcomes
+from routers.early_outcomes import LOOK_EVERY, EarlyOutcomes, Unheard
 from routers.forgetting import Forgotten
 from routers.jobs import jobs_of
 from routers.listening import http_server
@@ -247,8 +247,8 @@ class _Parts:
         writer.on_stored = router.hint
         jobs = jobs_of(configuration, writer, clock, dispatcher.hint)
         if watched:
-            known = {each.callrail_id: slug for slug, each in configuration.company_configs.items() if each.callrail_id}
-            early = EarlyOutcomes(writer, clock, configuration.account_of, watched, router.hint, known)
+            unheard = unheard_of(configuration, forgotten)
+            early = EarlyOutcomes(writer, clock, configuration.account_of, watched, router.hint, unheard)
             jobs.append(Job("early_outcomes", service.plan.looks_every or LOOK_EVERY, early.look))
         jobs += fetching_jobs(configuration, writer, clock, fetching)
         return cls(router, waiting, dispatcher, Periodic(writer, clock, jobs), lookups)
@@ -325,6 +325,18 @@ def fetching_jobs(
             fetching = Fetching(writer, clock, client, companies, config, rng)
             # Each process takes of it what nobody else is at.
             yield Job(f"media {name}", FETCH_EVERY, fetching.fetch, is_shared=False)
+
+
+def unheard_of(configuration: Configuration, forgotten: Forgotten) -> Unheard:
+    """Whose calls become events although no webhook told of them. An id that two companies have tells neither."""
+    companies = configuration.company_configs
+    ids = Counter(company.callrail_id for company in companies.values())
+    known = {
+        each.callrail_id: slug for slug, each in companies.items() if each.callrail_id and ids[each.callrail_id] == 1
+    }
+    accounts = {slug: configuration.account_of(slug) for slug in companies}
+    takes = {slug: configuration.accounts[name].unheard_calls for slug, name in accounts.items() if name is not None}
+    return Unheard(known, takes, forgotten)
 
 
 def acting_with(clients: Mapping[str, CallRail], configuration: Configuration, writes: OwnWrites) -> Acting:

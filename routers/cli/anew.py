@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from routers.config import Configuration
     from routers.deciding import Looking
     from routers.lookups.anew import Anew
+    from routers.rules.needs import Needs
 
 T = TypeVar("T")
 
@@ -33,22 +34,30 @@ def lookups_option(fresh: str) -> Callable[[Callable[..., T]], Callable[..., T]]
 
 
 @asynccontextmanager
-async def asking_anew(configuration: Configuration, database: Database) -> AsyncIterator[Anew]:
-    """Who asks, while the block runs."""
+async def asking_anew(
+    configuration: Configuration, database: Database, needs: Needs, *, is_urgent: bool = True
+) -> AsyncIterator[Anew]:
+    """Who asks what *needs* says, while the block runs. What *is_urgent* may use up the whole allowance."""
     from routers.api_clients import api_clients
     from routers.budgets import InThreads, Priority
     from routers.lookups.anew import Anew
     from routers.lookups.asking import Lookups
     from routers.operating import clock_of
-    from routers.rules.needs import Needs
 
     transactions, clock = InThreads(database), clock_of(database)
-    async with api_clients(configuration, transactions, Priority.INTERACTIVE, lambda _: True) as clients:
+    with database.reading.connect() as conn:
+        begun = clock.now(conn)
+    priority = Priority.INTERACTIVE if is_urgent else Priority.BACKFILL
+    async with api_clients(configuration, transactions, priority, lambda _: configuration.looks_up) as clients:
         lookups = Lookups(configuration.lookups, configuration.account_of, clients, transactions, clock)
         try:
-            yield Anew(lookups, Needs(configuration.rules), clock)
+            yield Anew(lookups, needs, begun, tell=_tell)
         finally:
             await lookups.aclose()
+
+
+def _tell(questions: int) -> None:
+    click.echo(f"Asking CallRail {questions:,} question{'s' if questions != 1 else ''} ...", err=True)
 
 
 def found_anew(configuration: Configuration, database_url: str, find: Callable[[Connection, Looking], T]) -> T:
@@ -56,12 +65,13 @@ def found_anew(configuration: Configuration, database_url: str, find: Callable[[
     from routers.cli.looking import opened
     from routers.cli.serving import run_on_fast_loop
     from routers.operating import clock_of
+    from routers.rules.needs import Needs
 
     found: list[T] = []
 
     async def find_all() -> None:
         with opened(database_url) as database:
-            async with asking_anew(configuration, database) as anew:
+            async with asking_anew(configuration, database, Needs(configuration.rules)) as anew:
                 lacks = True
                 while lacks:
                     with database.reading.connect() as conn:

@@ -220,6 +220,8 @@ def _of_rows(conn: Connection, asker: _Asker, rows: Sequence[Row[Any]], event: R
         received_at=event.received_at if event is not None else rows[0].created_at,
         kind=event.kind if event is not None else None,
     )
+    if obj.erased_at is not None:  # of whom nothing is asked
+        asker = replace(asker, looking=None)
     return asker.explained(occurrence, zones_then(asker.configuration.rules, rows, told_zones(conn)))
 
 

@@ -74,15 +74,15 @@ async def _observe(
             observer = Observer(database, clock_of(database), configuration.account_of, clients)
             click.echo(f"Observing {', '.join(clients)}; a server must receive the webhooks meanwhile.", err=True)
             while not stop.is_set():
-                try:
-                    done = await observer.look()
-                except CallRailError as error:
-                    click.echo(f"CallRail was not asked: {type(error).__name__}", err=True)
-                    done = []
+                done = observer.posted()
                 _append(file, done)
                 records += done
                 for each in done:
                     click.echo(_line(each), err=True)
+                try:
+                    await observer.look()
+                except CallRailError as error:
+                    click.echo(f"CallRail was not asked: {type(error).__name__}", err=True)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), LOOK_EVERY.total_seconds())
 

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,12 +27,13 @@ from routers.cli.selecting import Moment, states_option
 from routers.durations import written_duration
 from routers.operating import clock_of
 from routers.rates import Rate, parse_rate
-from routers.replays import DEFAULT_RATE, Options, Progress, Routing, Scope
+from routers.replays import DEFAULT_RATE, Options, Plan, Progress, Routing, Scope
 from routers.schema import DeliveryState, ReplayState
 from routers.transitions import Transition
 
 if TYPE_CHECKING:
     from routers.config import Configuration
+    from routers.deciding import Looking
 
 _LOOK_EVERY = 0.5  # seconds
 
@@ -109,10 +111,16 @@ def plan_replay(
     audiences = {name: sink.audience for name, sink in configuration.sink_configs.items()}
     with opened(database_url) as database:
         clock = clock_of(database)
+
+        def planned(conn: Connection, looking: Looking | None) -> Plan:
+            rules, now = configuration.rules, clock.now(conn)
+            return plan_of(conn, scope, options, rules=rules, audiences=audiences, now=now, looking=looking)
+
         if lookups == FRESH:
-            _look_up_anew(configuration, database, scope)
-        with database.reading.connect() as conn:
-            plan = plan_of(conn, scope, options, rules=configuration.rules, audiences=audiences, now=clock.now(conn))
+            plan = _plan_anew(configuration, database, scope, options.routing, planned)
+        else:
+            with database.reading.connect() as conn:
+                plan = planned(conn, None)
         if not plan.items:
             click.echo("Nothing of that was told, and nothing would be.", err=True)
             return
@@ -124,17 +132,38 @@ def plan_replay(
     click.echo(f"Nothing is sent yet. To send it: callrail-router replay run {replay_id}")
 
 
-def _look_up_anew(configuration: Configuration, database: Database, scope: Scope) -> None:
+def _plan_anew(
+    configuration: Configuration,
+    database: Database,
+    scope: Scope,
+    routing: Routing,
+    plan_of: Callable[[Connection, Looking | None], Plan],
+) -> Plan:
+    """The plan with what CallRail says now, which is kept with what is to be sent and nothing else."""
     from routers.cli.serving import run_on_fast_loop
     from routers.lookups.anew import look_up_anew
+    from routers.rules.needs import Needs
 
-    async def look_up() -> None:
-        async with asking_anew(configuration, database) as anew:
-            asked = list(scope.of_transitions())
-            count = await look_up_anew(database, clock_of(database), configuration.rules, asked, anew)
-        click.echo(f"Looked up anew for {count:,} transitions; what CallRail told is kept with them.", err=True)
+    rules, clock = configuration.rules, clock_of(database)
+    plans: list[Plan] = []
 
-    run_on_fast_loop(look_up())
+    async def plan_it() -> None:
+        # Of a rule that is named only its own questions are asked, and those of rules that may silence it.
+        meant = [rule for rule in rules.rules if scope.rule in (None, rule.id) or rule.stop]
+        async with asking_anew(configuration, database, Needs(replace(rules, rules=meant)), is_urgent=False) as anew:
+            lacks = True
+            while lacks:
+                with database.reading.connect() as conn:
+                    now = clock.now(conn)
+                    plans[:] = [plan_of(conn, anew.looking(now) if routing is Routing.TODAY else None)]
+                lacks = await anew.ask(now)
+            wanted = {item.transition_id for item in plans[0].items if item.reason is None}
+            since = configuration.retention.told_since(now)
+            count = await look_up_anew(database, clock, rules, wanted, anew, since=since)
+        click.echo(f"What CallRail says now is kept with {count:,} of what is to be sent.", err=True)
+
+    run_on_fast_loop(plan_it())
+    return plans[0]
 
 
 def _print_plan(summary: dict[str, Any], options: dict[str, Any]) -> None:

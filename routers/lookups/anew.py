@@ -6,7 +6,7 @@ Deciding is not waiting: it is tried with the answers there are, says which it l
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -30,16 +30,24 @@ from routers.schema import TransitionState, objects, transitions
 from routers.zones import told_zones
 
 _AT_ONCE = 10  # questions
-_BATCH = 50  # objects
+_BATCH = 50  # transitions
 
 
 class Anew:
-    """The answers that were asked for anew, and what is still lacking."""
+    """The answers that were asked for anew, and what is still lacking.
 
-    def __init__(self, lookups: Lookups, needs: Needs, clock: Clock) -> None:
+    Args:
+        since: What was asked before this is asked again.
+        tell: Told of how many questions are asked, before they are.
+    """
+
+    def __init__(
+        self, lookups: Lookups, needs: Needs, since: datetime, tell: Callable[[int], None] = lambda _: None
+    ) -> None:
         self._lookups = lookups
         self._needs = needs
-        self._clock = clock
+        self._since = since
+        self._tell = tell
         self._answers: dict[str, Answer] = {}
         self._lacking: dict[str, tuple[str, About]] = {}
 
@@ -57,9 +65,12 @@ class Anew:
         """Ask CallRail for what was lacking; whether anything was."""
         lacking, self._lacking = self._lacking, {}
         questions = list(lacking.items())
+        if questions:
+            self._tell(len(questions))
         for first in range(0, len(questions), _AT_ONCE):
             some = questions[first : first + _AT_ONCE]
-            answers = await asyncio.gather(*(self._lookups.ask(name, about, now) for _, (name, about) in some))
+            asked = (self._lookups.ask(name, about, now, since=self._since) for _, (name, about) in some)
+            answers = await asyncio.gather(*asked)
             self._answers |= {key: answer for (key, _), answer in zip(some, answers, strict=True)}
         return bool(lacking)
 
@@ -68,30 +79,43 @@ class Anew:
 
 
 async def look_up_anew(
-    database: Database, clock: Clock, rules: RuleSet, asked: Collection[ColumnElement[bool]], anew: Anew
+    database: Database, clock: Clock, rules: RuleSet, wanted: Collection[str], anew: Anew, *, since: datetime | None
 ) -> int:
-    """Ask anew what today's rules need of the transitions that fulfil *asked*, and keep it with them. Of how many.
+    """Ask anew what today's rules need of the transitions *wanted*, and keep it with them. Of how many.
 
-    Of somebody who was erased nothing is asked.
+    Of somebody who was erased nothing is asked, nor of what is so old that it is removed.
+
+    Args:
+        wanted: Their ids.
+        since: What happened before this is not asked about; None if all is.
     """
-    with database.reading.connect() as conn:
-        ids = sorted(conn.execute(select(transitions.c.object_id).where(*asked).distinct()).scalars())
-    lives = LIVES.where(objects.c.erased_at.is_(None)).add_columns(and_(_is_over, *asked).label("is_asked"))
-    count = 0
+    ids, count = sorted(wanted), 0
     for first in range(0, len(ids), _BATCH):
-        lacks = True
-        while lacks:
-            with database.reading.connect() as conn:
-                now, zones = clock.now(conn), told_zones(conn)
-                decider = Decider(rules, zones, lambda *_: True, anew.looking(now))
-                rows = conn.execute(lives, {"ids": ids[first : first + _BATCH]}).all()
-            found: dict[str, Mapping[str, Mapping[str, Any]]] = {}
-            for _, life in groupby(rows, lambda row: row.object_id):
-                found |= _of_life(decider, list(life), now)
-            lacks = await anew.ask(now)
-        with database.writing.begin() as conn:
-            count += sum(_keep(conn, transition_id, new) for transition_id, new in sorted(found.items()))
+        count += await _look_up_some(database, clock, rules, ids[first : first + _BATCH], anew, since)
     return count
+
+
+async def _look_up_some(
+    database: Database, clock: Clock, rules: RuleSet, wanted: Sequence[str], anew: Anew, since: datetime | None
+) -> int:
+    asked: list[ColumnElement[bool]] = [_is_over, transitions.c.id.in_(wanted)]
+    if since is not None:
+        asked.append(transitions.c.created_at >= since)
+    lives = LIVES.where(objects.c.erased_at.is_(None)).add_columns(and_(*asked).label("is_asked"))
+    found: dict[str, Mapping[str, Mapping[str, Any]]] = {}
+    lacks = True
+    while lacks:
+        with database.reading.connect() as conn:
+            now, zones = clock.now(conn), told_zones(conn)
+            ids = list(conn.execute(select(transitions.c.object_id).where(*asked).distinct()).scalars())
+            rows = conn.execute(lives, {"ids": ids}).all()
+        decider = Decider(rules, zones, lambda *_: True, anew.looking(now))
+        found = {}
+        for _, life in groupby(rows, lambda row: row.object_id):
+            found |= _of_life(decider, list(life), now)
+        lacks = await anew.ask(now)
+    with database.writing.begin() as conn:
+        return sum(_keep(conn, transition_id, new) for transition_id, new in sorted(found.items()))
 
 
 _is_over = transitions.c.state.in_((fixed(TransitionState.ROUTED), fixed(TransitionState.SUPERSEDED)))

@@ -60,6 +60,7 @@ class Question:
     account: str
     arguments: Mapping[str, Any]
     about: About = field(repr=False)
+    since: datetime | None = None  # an answer from before is asked for anew
 
     @property
     def key(self) -> str:
@@ -70,6 +71,8 @@ class Question:
     @property
     def fresh(self) -> Fresh:
         """How new an answer must be to tell what is asked."""
+        if self.since is not None:
+            return Fresh(self.since, self.since)
         told_at = self.about.told_at
         return Fresh(
             told_at if self.lookup.is_of_itself else None,
@@ -138,11 +141,16 @@ class Lookups:
     def _waits(self, name: str) -> bool:
         return self.known[name].settings.on_failure is OnFailure.WAIT
 
-    async def ask(self, name: str, about: About, now: datetime) -> Answer:
-        """The answer, of CallRail if need be. Never raises for what CallRail or the network does."""
+    async def ask(self, name: str, about: About, now: datetime, *, since: datetime | None = None) -> Answer:
+        """The answer, of CallRail if need be. Never raises for what CallRail or the network does.
+
+        Args:
+            since: Answers from before this are asked for anew; None where they are as good as long as they hold.
+        """
         question = self._question(name, about, now)
         if isinstance(question, Answer):
             return question
+        question = replace(question, since=since)
         if (others := self._asking.get(question.key)) is not None:
             answer = await asyncio.shield(others)
             if question.fresh.suits(answer):

@@ -25,6 +25,7 @@ from receiver.clock import Clock
 from receiver.columns import fixed
 from receiver.exceptions import DatabaseUnavailable
 from receiver.loggers import get_logger
+from receiver.schema import EventState, events
 from receiver.writer import Writer
 from routers.deciding import Decider, Looking
 from routers.lifecycle import Outcome, Stage
@@ -50,6 +51,7 @@ LEASE = timedelta(seconds=15)
 _RENEW_EVERY = timedelta(seconds=5)
 _AT_ONCE = 20  # of one company, about: whoever asks another account is not held up by one that hangs
 # With on_failure: wait. The last is repeated until the look-up's own time is over.
+_MAX_TRIES = 5  # of what a fault of ours keeps from being decided
 _TRY_AGAIN = (timedelta(seconds=10), timedelta(seconds=30), timedelta(minutes=1), timedelta(minutes=2))
 
 
@@ -88,6 +90,7 @@ class Waiting:
         self._stopping = False
         self._under_way: dict[str, _UnderWay] = {}
         self._renewed_at = time.monotonic()
+        self._failures: Counter[str] = Counter()  # by object, of ours
 
     def hint(self) -> None:
         """Something waits."""
@@ -164,20 +167,34 @@ class Waiting:
                 await decide(object_id)
             except DatabaseUnavailable:  # the writer has said so
                 await asyncio.sleep(POLL.total_seconds())
-            except Exception:
+            except Exception as error:
                 if decide == self._decide_without:
-                    rests = partial(_put_off, object_ids=[object_id], by=_TRY_AGAIN[-1], clock=self._clock)
-                    await self._writer.run(rests)
+                    self._failures[object_id] += 1
+                    await self._writer.run(partial(self._put_off_or_fail, object_id=object_id, error=error))
                     raise
                 _log.exception("lookups.decided_without", object_id=object_id)
                 decide = self._decide_without
             else:
+                self._failures.pop(object_id, None)
                 if decide == self._ask_and_decide:
                     return
                 decide = self._ask_and_decide  # there may be more of it
 
     async def _decide_without(self, object_id: str) -> None:
         await self._tell(await self._writer.run(partial(self._try, object_id=object_id)))
+
+    def _put_off_or_fail(self, conn: Connection, *, object_id: str, error: Exception) -> None:
+        """Try again later what cannot be decided even so; in the end its event has failed, which is an alarm."""
+        tries = self._failures[object_id]
+        if tries < _MAX_TRIES:
+            _put_off(conn, object_ids=[object_id], by=_TRY_AGAIN[tries - 1], clock=self._clock)
+            return
+        life = _locked_life(conn, object_id)
+        rows = list(takewhile(lambda row: row.event_id == life.waiting[0].event_id, life.waiting))
+        if rows:
+            _end(conn, rows)
+            failed = {"state": EventState.FAILED.value, "reason": f"cannot be decided: {type(error).__name__}"}
+            conn.execute(update(events).where(events.c.id == rows[0].event_id).values(attempts=tries, **failed))
 
     async def _tell(self, step: _Step) -> None:
         if step.told:
@@ -242,7 +259,7 @@ class Waiting:
             # Its end tells no outcome that is known to be wrong by now.
             occasion = replace(occasion, after=occasion.after._replace(outcome=life.outcome))
         if asked is None:
-            found = Looking(self._needs, partial(_not_looked_up, now=now))
+            found = Looking(self._needs, partial(_not_looked_up, now=now), self._lookups.dropping)
         else:
             just_asked = asked if rows[0].event_id == event_id else {}
             found = looking_in(conn, self._lookups, self._needs, self._clock, just_asked)

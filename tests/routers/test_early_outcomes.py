@@ -13,19 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import delete, update
 
 from callrail.client import CallRail
 from receiver.database import Database, open_database
 from receiver.events import insert_events
 from receiver.schema import events
 from receiver.writer import Writer
-from routers.early_outcomes import EarlyOutcomes, is_over
+from routers.accounts import UnheardCalls
+from routers.early_outcomes import EarlyOutcomes, Unheard, is_over
 from routers.fake_callrail import FakeCallRail, faults, small_world
 from routers.fake_callrail.serving import serving
 from routers.fake_callrail.world import Call
+from routers.forgetting import Forgotten, remember
 from routers.routing import route
 from routers.rules.ruleset import RuleSet
-from routers.schema import deliveries, objects, transitions
+from routers.schema import deliveries, objects, transitions, versions
 from routers.transitions import Transition
 from tests.routers.lookups.office import Office, an_office
 from tests.routers.running import SECRETS
@@ -33,6 +36,7 @@ from tests.routers.store import NOW, FixedClock, a_rule, opened, receive, rows_o
 
 pytestmark = pytest.mark.anyio
 
+ERASING_KEY = b"by which erased numbers are hashed"
 LOOK = timedelta(seconds=20)
 HELD_BACK = timedelta(minutes=19)
 RULES = RuleSet(
@@ -52,6 +56,7 @@ class Scene:
     database: Database
     clock: FixedClock
     early: EarlyOutcomes
+    unheard: Unheard
     clients: dict[str, CallRail]
     hints: list[None] = field(default_factory=list)
 
@@ -118,10 +123,11 @@ async def a_scene(database: Database) -> AsyncIterator[Scene]:
         hints: list[None] = []
         company = next(iter(world.accounts[0].trackers.values()))["company"]["id"]
         hinted = partial(hints.append, None)
-        early = EarlyOutcomes(writer, clock, lambda _: "main", {"main": client}, hinted, {company: "acme"})
+        unheard = Unheard({company: "acme"}, {"acme": UnheardCalls.MISSED}, Forgotten(ERASING_KEY))
+        early = EarlyOutcomes(writer, clock, lambda _: "main", {"main": client}, hinted, unheard)
         writer.start()
         try:
-            yield Scene(fake, database, clock, early, {"main": client}, hints)
+            yield Scene(fake, database, clock, early, unheard, {"main": client}, hints)
         finally:
             await writer.stop()
             own.dispose()
@@ -312,7 +318,7 @@ async def test_what_was_before_us_is_no_news(database: Database) -> None:
 
 async def test_a_call_of_a_company_without_its_id_is_left_alone(database: Database) -> None:
     async with a_scene(database) as scene:
-        scene.early._companies = {"COMother": "acme"}
+        scene.unheard.companies = {"COMother": "acme"}
         scene.post("post_call", scene.a_call(1, scene.clock.moment, 10, is_answered=True))
         scene.route()
         scene.clock.moment += timedelta(minutes=1)
@@ -322,6 +328,69 @@ async def test_a_call_of_a_company_without_its_id_is_left_alone(database: Databa
         await scene.look()
 
     assert scene.api_events() == []
+
+
+@pytest.mark.parametrize(
+    ("takes", "is_answered", "direction", "is_stored"),
+    [
+        (UnheardCalls.MISSED, True, "inbound", False),  # it may be one that CallRail was told not to post
+        (UnheardCalls.MISSED, False, "outbound", False),
+        (UnheardCalls.ALL, True, "inbound", True),
+        (UnheardCalls.NONE, False, "inbound", False),
+    ],
+)
+async def test_which_calls_without_a_webhook_are_told_is_a_setting(
+    database: Database, takes: UnheardCalls, is_answered: bool, direction: str, is_stored: bool
+) -> None:
+    async with a_scene(database) as scene:
+        scene.unheard.takes = {"acme": takes}
+        call = await a_lost_call(scene, is_answered=is_answered)
+        call.direction = direction
+        await scene.look()
+
+    assert bool(scene.api_events()) is is_stored
+
+
+async def a_lost_call(scene: Scene, *, is_answered: bool = False) -> Call:
+    """One of which no webhook came, of a company that we know, while another one is open."""
+    scene.post("post_call", scene.a_call(1, scene.clock.moment, 10, is_answered=True))
+    scene.route()
+    scene.clock.moment += timedelta(minutes=1)
+    lost = scene.a_call(2, scene.clock.moment, 30, is_answered=is_answered)
+    scene.clock.moment += timedelta(hours=1)
+    scene.post("pre_call", scene.a_call(3, scene.clock.moment, 3_600))
+    return lost
+
+
+async def test_of_somebody_who_was_erased_nothing_is_stored_again(database: Database) -> None:
+    async with a_scene(database) as scene:
+        lost = await a_lost_call(scene)
+        with database.writing.begin() as conn:
+            remember(conn, ERASING_KEY, [lost.person["phone"]], now=scene.clock.moment)
+        for _ in range(3):
+            await scene.look()
+            scene.clock.moment += LOOK
+
+    assert scene.api_events() == []
+
+
+async def test_a_call_that_cannot_be_routed_is_stored_once_also_after_a_restart(database: Database) -> None:
+    """Its event failed and makes no object: by that it is not known."""
+    async with a_scene(database) as scene:
+        await a_lost_call(scene)
+        await scene.look()
+        with database.writing.begin() as conn:
+            (event,) = scene.api_events()
+            for table in (deliveries, transitions, versions):
+                conn.execute(delete(table))
+            conn.execute(delete(objects).where(objects.c.id == event.object_id))
+            conn.execute(update(events).where(events.c.id == event.id).values(state="failed"))
+        for _ in range(2):
+            await scene.early.look()
+            scene.unheard.stored = None
+            scene.clock.moment += LOOK
+
+    assert len(scene.api_events()) == 1
 
 
 async def test_while_an_event_of_the_company_waits_nothing_is_called_lost(database: Database) -> None:

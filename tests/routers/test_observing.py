@@ -40,12 +40,13 @@ async def until_posted(scene: Scene, observer: Observer, call: Any, **told: Any)
     scene.route()
     end = call.start + timedelta(seconds=call.duration) + timedelta(minutes=2)
     while scene.clock.moment < end:
-        assert await observer.look() == []
+        assert observer.posted() == []
+        await observer.look()
         scene.clock.moment += LOOK
     scene.clock.moment += HELD_BACK
     scene.post("post_call", call, **told)
     scene.route()
-    (record,) = await observer.look()
+    (record,) = observer.posted()
     assert observer.open == 0
     return record
 
@@ -92,7 +93,7 @@ async def test_an_outcome_that_changes_after_the_end_is_found(database: Database
         await observer.look()
         scene.post("post_call", call, voicemail=True, answered=True)
         scene.route()
-        (record,) = await observer.look()
+        (record,) = observer.posted()
 
     assert record["stands_still"] is False
     assert len(record["shown"]) == 2
@@ -110,9 +111,20 @@ async def test_an_api_that_fails_loses_nothing_that_was_seen(database: Database)
         assert observer.open == 1
 
 
+async def test_a_call_whose_post_call_is_lost_is_looked_at_no_longer(database: Database) -> None:
+    async with a_scene(database) as scene:
+        observer = observer_of(scene)
+        scene.post("pre_call", scene.a_call(1, scene.clock.moment, 30))
+        scene.route()
+        await observer.look()
+        scene.clock.moment += timedelta(hours=5)  # after which no call counts as open
+        await observer.look()
+        assert (observer.open, len(scene.fake.requests)) == (0, 1)
+
+
 async def test_where_no_call_is_open_nothing_is_asked(database: Database) -> None:
     async with a_scene(database) as scene:
-        assert await observer_of(scene).look() == []
+        await observer_of(scene).look()
         assert scene.fake.requests == []
 
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from routers.fake_callrail import faults
 from routers.rules.answers import LOOKED_UP, LOOKUP
+from routers.schema import deliveries, lookups, transitions
 from tests.routers.lookups.office import Office, body_of
+from tests.routers.lookups.test_looking_up import erase_person
 from tests.routers.running import Ran, run
+from tests.routers.store import rows_of
+from tests.routers.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -45,7 +51,6 @@ async def a_missed_call(office: Office, rules: str, campaign: str) -> Any:
 
 async def test_explain_asks_anew_and_keeps_nothing(office: Office) -> None:
     row = await a_missed_call(office, WITH_CAMPAIGN, "Autumn")
-    office.forget_answers()
     office.a_call().tracker["campaign_name"] = "Spring"
     office.write(BY_CAMPAIGN)
 
@@ -79,7 +84,8 @@ async def test_a_replay_by_todays_rules_is_told_with_what_they_need(office: Offi
     stored = await command(office, *plan)
     assert "Nothing of that was told" in stored.err
     fresh = await command(office, *plan, "--lookups", "fresh")
-    assert "Looked up anew for 1 transitions" in fresh.err
+    assert "Asking CallRail 1 question ..." in fresh.err
+    assert "What CallRail says now is kept with 1 of what is to be sent." in fresh.err
     planned = json.loads(fresh.out)
     assert planned["messages"] == 1
     (kept,) = office.transitions("call.missed")
@@ -95,10 +101,53 @@ async def test_a_replay_by_todays_rules_is_told_with_what_they_need(office: Offi
 
 async def test_what_was_told_then_stays_where_callrail_tells_nothing_now(office: Office) -> None:
     row = await a_missed_call(office, WITH_CAMPAIGN, "Spring")
-    office.forget_answers()
     office.fake.faults.add("GET", "*/trackers/*", faults.status(403), times=9)
 
     await command(office, "replay", "plan", "--transition", "call.missed", "--again", "--lookups", "fresh")
     (kept,) = office.transitions("call.missed")
     assert (kept.details[LOOKUP], kept.details[LOOKED_UP]) == (row.details[LOOKUP], row.details[LOOKED_UP])
     assert len(office.asked("trackers")) == 2
+
+
+async def test_only_what_is_to_be_sent_is_asked_about_and_changed(office: Office) -> None:
+    """One message is dead, the others arrived: they are as they were told."""
+    office.write(WITH_CAMPAIGN)
+    async with office.open():
+        for position in range(3):
+            await office.post_call(office.a_call(position))
+        await office.until_told(3)
+        await until(lambda: {row.state for row in office.deliveries()} == {"delivered"})
+    before = office.transitions("call.missed")
+    dead = office.deliveries()[1]
+    with office.database.writing.begin() as conn:
+        conn.execute(update(deliveries).where(deliveries.c.id == dead.id).values(state="dead"))
+    asked = len(office.fake.requests)
+    for call in map(office.a_call, range(3)):
+        call.tracker["campaign_name"] = "Spring"
+
+    await command(office, "replay", "plan", "--state", "dead", "--lookups", "fresh")
+    assert len(office.fake.requests) == asked + 1
+    changed = [new.id for old, new in zip(before, office.transitions("call.missed"), strict=True) if old != new]
+    assert changed == [dead.transition_id]
+
+
+async def test_of_somebody_who_was_erased_nothing_is_asked(office: Office) -> None:
+    row = await a_missed_call(office, WITH_CAMPAIGN.replace("tracker", "call"), "Spring")
+    await asyncio.to_thread(erase_person, office.database, office.a_call())
+    asked = len(office.fake.requests)
+
+    await command(office, "explain", row.id, "--lookups", "fresh")
+    await command(office, "replay", "plan", "--transition", "call.missed", "--again", "--lookups", "fresh")
+    assert len(office.fake.requests) == asked
+    assert rows_of(office.database, lookups) == []
+
+
+async def test_what_is_so_old_that_it_is_removed_is_not_brought_back(office: Office) -> None:
+    row = await a_missed_call(office, WITH_CAMPAIGN, "Spring")
+    long_ago = datetime.now(UTC) - timedelta(days=10)
+    with office.database.writing.begin() as conn:
+        conn.execute(update(transitions).where(transitions.c.id == row.id).values(created_at=long_ago, details={}))
+    office.config.write_text(office.config.read_text() + "retention: {transcripts: 7d}\n")
+
+    await command(office, "replay", "plan", "--transition", "call.missed", "--again", "--lookups", "fresh")
+    assert office.transitions("call.missed")[0].details == {}
