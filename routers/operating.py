@@ -20,8 +20,8 @@ from routers import lanes
 from routers.ledger import Selection, ids_of_deliveries, last_of_deliveries
 from routers.ordering import Pair, promote
 from routers.outbox import TAKEN_BACK, UNSENT, end
-from routers.retries import GONE, NO_ACCESS, NOT_AUTHORISED
-from routers.schema import RETRYABLE, DeliveryState, deliveries, objects
+from routers.retries import GONE, NOT_AUTHORISED
+from routers.schema import NO_ACCESS, RETRYABLE, DeliveryState, deliveries, objects
 
 CANCELLED = "cancelled by an operator"
 _BATCH = 500

@@ -27,7 +27,7 @@ from routers.lanes import shift_lanes
 from routers.media.rows import shift_due
 from routers.messages import Amend
 from routers.ordering import Pair, held_back, promote
-from routers.schema import IS_WAITING, OPEN, DeliveryState, deliveries, lookups, transitions
+from routers.schema import IS_WAITING, NO_ACCESS, OPEN, DeliveryState, deliveries, lookups, transitions
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,13 +211,15 @@ def end(
 def expire(conn: Connection, *, now: datetime, limit: int = MOST_EXPIRED) -> int:
     """End up to *limit* deliveries that nobody wants to hear of any more. How many those were."""
     found = conn.execute(_expired, {"now": now, "limit": limit}).all()
-    if found:
-        end(conn, found, DeliveryState.EXPIRED, EXPIRED, now)
+    # That an account took it not is still to be seen: the next would fare no better.
+    for cause in {row.cause if row.cause == NO_ACCESS else None for row in found}:
+        some = [row for row in found if (row.cause if row.cause == NO_ACCESS else None) == cause]
+        end(conn, some, DeliveryState.EXPIRED, EXPIRED, now, cause=cause)
     return len(found)
 
 
 _expired = (
-    select(deliveries.c.id, deliveries.c.sink, deliveries.c.order_key)
+    select(deliveries.c.id, deliveries.c.sink, deliveries.c.order_key, deliveries.c.cause)
     .where(
         deliveries.c.state.in_((fixed(DeliveryState.PENDING), fixed(DeliveryState.BLOCKED))),
         deliveries.c.expires_at.is_not(None),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from routers.outcomes import AuthFailed, Delivered, Gone, Outcome, Postponed, Rejected, Retry, Uncertain
-from routers.schema import DeliveryState
+from routers.schema import NO_ACCESS, DeliveryState
 from routers.uncertain import OnUncertain
 
 # Jitter only lengthens a wait: nobody is asked sooner than the schedule or the destination says.
@@ -23,7 +23,6 @@ REPEAT_AFTER = timedelta(seconds=60)
 
 # The causes of what is kept until somebody acts.
 NOT_AUTHORISED, GONE = "not authorised", "gone"
-NO_ACCESS = "no access"  # the same of a part of those that a sink serves
 
 
 @dataclass(frozen=True, slots=True)

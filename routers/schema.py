@@ -24,7 +24,7 @@ from receiver.columns import Id, Instant, Json
 from receiver.schema import metadata, one_of, waiting_index
 
 # The newest migration. `serve` asks the database for it instead of loading the migrations; a test compares the two.
-SCHEMA_VERSION = "0008"
+SCHEMA_VERSION = "0009"
 
 
 class TransitionState(StrEnum):
@@ -291,6 +291,11 @@ waiting_index(
     deliveries.c.sink,
     deliveries.c.finished_at,
     where=deliveries.c.state.in_([DeliveryState.DEAD.value, DeliveryState.UNCERTAIN.value]),
+)
+# Of these there are some only while an account that a sink acts for takes nothing.
+NO_ACCESS = "no access"
+waiting_index(
+    "ix_deliveries_no_access", deliveries.c.sink, deliveries.c.finished_at, where=deliveries.c.cause == NO_ACCESS
 )
 waiting_index("ix_deliveries_amends", deliveries.c.amends, where=deliveries.c.amends.is_not(None))
 

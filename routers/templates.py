@@ -20,7 +20,6 @@ from routers.hours import time_zone
 from routers.leases import Delivery
 from routers.messages import Amend, Chapter, First, Message, Text
 from routers.outbox import SPEAKS_OF_BOTH
-from routers.retries import NO_ACCESS
 from routers.rules.answers import LOOKED_UP, LOOKUP
 from routers.sandbox import (
     RESERVED_MARK,
@@ -31,6 +30,7 @@ from routers.sandbox import (
     problems_of,
     without_half_an_entity,
 )
+from routers.schema import NO_ACCESS
 from routers.transitions import Transition, template_name
 
 _log = get_logger(__name__)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, literal_column, select
+from sqlalchemy import Connection, Select, bindparam, func, literal_column, or_, select
 
 from receiver.columns import fixed
 from receiver.ids import Prefix, first_id
@@ -21,8 +21,7 @@ from receiver.schema import EventState, Origin, QuarantineReason, events, instan
 from routers.alarm_events import ACCOUNT, HOST, ROUTING, SINK, SOURCE
 from routers.budgets import Usage, usages
 from routers.lanes import SHUT_AFTER
-from routers.retries import NO_ACCESS
-from routers.schema import DeliveryState, deliveries, lanes, transitions
+from routers.schema import NO_ACCESS, DeliveryState, deliveries, lanes, transitions
 from routers.transitions import ALARMS, Transition
 
 BACKLOG_AFTER = timedelta(minutes=5)
@@ -32,6 +31,7 @@ _BACKLOG_LASTS = timedelta(seconds=30)
 BAD_SIGNATURES_FOR = timedelta(minutes=5)
 _PROVED_WITHIN = timedelta(minutes=1)
 MOST_COUNTED = 1_000
+_REFUSAL_LASTS = timedelta(hours=1)  # after the last that expired; what succeeds meanwhile may be of another account
 _MOST_FAILED = 100_000  # that one more has failed is seen up to so many
 _MOST_CAUSES = 5
 
@@ -79,7 +79,7 @@ def troubles(conn: Connection, now: datetime, *, spooled_since: datetime | None 
 
 def _sinks_down(conn: Connection, now: datetime) -> Iterator[Trouble]:
     """Lanes that failures or a refusal have shut, wholly or for a part; what an operator holds, they know of."""
-    for row in conn.execute(select(lanes, func.coalesce(*_refused).label("refused"))):
+    for row in conn.execute(select(lanes, _refused.label("refused")), {"lately": now - _REFUSAL_LASTS}):
         why = row.refused or ((row.reason or "it fails") if row.failures >= SHUT_AFTER else None)
         if why is not None:
             # How it failed, without what the destination wrote, which may hold anything.
@@ -87,17 +87,17 @@ def _sinks_down(conn: Connection, now: datetime) -> Iterator[Trouble]:
             yield Trouble(Transition.ROUTER_SINK_DOWN, SINK, row.sink, now, tell, is_known=row.held)
 
 
-# Why one that waits for somebody to act is kept, also while it is tried again.
-_refused = [
+# Why one was put off that waits for somebody to act, also while it is tried again, and for a while after it was late.
+_refused = (
     select(deliveries.c.reason)
-    .where(deliveries.c.sink == lanes.c.sink, is_unsent, deliveries.c.cause == NO_ACCESS)
+    .where(
+        deliveries.c.sink == lanes.c.sink,
+        deliveries.c.cause == fixed(NO_ACCESS),
+        or_(deliveries.c.finished_at.is_(None), deliveries.c.finished_at > bindparam("lately")),
+    )
     .limit(1)
     .scalar_subquery()
-    for is_unsent in (
-        deliveries.c.state == fixed(DeliveryState.PENDING),
-        deliveries.c.state.in_((fixed(DeliveryState.LEASED), fixed(DeliveryState.SENDING))),  # so that the index fits
-    )
-]
+)
 
 
 def _sinks_behind(conn: Connection, now: datetime) -> Iterator[Trouble]:

@@ -48,9 +48,10 @@ from routers.outcomes import (
     excerpt_of,
     outcome_of_error,
 )
-from routers.retries import NO_ACCESS, PAUSE
+from routers.retries import PAUSE
 from routers.rules.fields import did_you_mean
 from routers.sandbox import TemplateFailed
+from routers.schema import NO_ACCESS
 from routers.sinks.config import SinkConfig
 from routers.sinks.filling import OWN_NAMES, Values, compiled, filled, is_template, texts_in
 from routers.sinks.sink import Check

@@ -418,8 +418,8 @@ async def test_an_account_that_takes_nothing_holds_up_no_other(
 async def test_an_allowance_that_is_used_up_holds_up_no_other(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     write_two(office, monkeypatch, office.fake.world.key)
     # Another account to us, for an allowance goes by the id that is written.
-    written = office.config.read_text().replace(f"bobs: {{account_id: {office.account.id}", "bobs: {account_id: BOBS")
-    office.config.write_text(written.replace("BOBS", f"'{office.account.numeric_id}'"))
+    written = office.config.read_text().replace(f"bobs: {{account_id: {office.account.id}", "bobs: {account_id: OTHER")
+    office.config.write_text(written.replace("OTHER", f"'{office.account.numeric_id}'"))
     office.fake.faults.add("GET", f"*/calls/{office.a_call(0).id}*", faults.too_many(3600), times=1)
     async with office.open():
         await post_call_of(office, "bob", office.a_call(0))
