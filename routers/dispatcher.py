@@ -348,7 +348,7 @@ class Lane:
     def _tried(self, result: _Result, step: Step, now: datetime) -> Tried:
         delivery = result.delivery
         blocks, blocks_until = delivery.blocks, delivery.blocks_until
-        if blocks and step.attempts > delivery.attempts:  # it did get its chance
+        if blocks and (step.attempts > delivery.attempts or step.is_silent):  # it did get its chance
             blocks_until = blocks_until or now + self.limits.holds_back
         blocks = blocks and (blocks_until is None or blocks_until > now)  # others may have been let past meanwhile
         return Tried(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from sqlalchemy import update
 
 from callrail.budgets import InMemoryBudgets, Told
 from callrail.client import CallRail
@@ -19,13 +21,14 @@ from receiver.exceptions import DatabaseUnavailable
 from receiver.schema import events
 from routers.config import check_config
 from routers.fake_callrail import faults
+from routers.outbox import expire
 from routers.outcomes import Outcome, Retry, Uncertain
-from routers.schema import own_writes
+from routers.schema import deliveries, own_writes
 from routers.sinks.callrail import Acting, CallRailConfig
 from routers.templates import built_in_templates, render
 from routers.troubles import troubles
 from tests.client import post_signed
-from tests.routers.lookups.office import Office, an_office, body_of
+from tests.routers.lookups.office import LONG_AGO, Office, an_office, body_of
 from tests.routers.running import KEY, SECRETS, run
 from tests.routers.store import a_delivery, opened, real_clock, rows_of
 from tests.routers.waiting import until
@@ -241,6 +244,21 @@ async def test_an_echo_comes_once(office: Office) -> None:
     assert states == ["superseded", "routed", "routed"]
 
 
+async def test_an_echo_that_came_with_somebodys_change_has_come(office: Office) -> None:
+    """That webhook is news. Who later takes our tag away and puts it back is somebody else as well."""
+    write(office, TAGS, ON_CHANGES)
+    call = office.a_call()
+    async with office.open():
+        await office.post_call(call, tags=["old"], start_time=BEGUN)
+        await until_over(office)
+        for count, tags in enumerate((["old", "missed", "vip"], ["old"], ["old", "missed"]), 1):
+            told = {"start_time": BEGUN, "tags": tags, "changes": ["tags"]}
+            await office.post("call_modified", body_of(call) | told)
+            await until(partial(has_changes, office, count))
+
+    assert [row.state for row in office.transitions("call.changed")] == ["routed"] * 3
+
+
 @pytest.mark.parametrize(
     "told",
     [[["old", "missed", "late"]], [["old", "missed"], ["old", "missed", "late"]], [["old", "missed", "late"]] * 2],
@@ -426,6 +444,42 @@ async def test_an_allowance_that_is_used_up_holds_up_no_other(office: Office, mo
         await until(lambda: state_of(office, "bob") == ["pending"])
         await post_call_of(office, "acme", office.a_call(1))
         await until(lambda: state_of(office, "acme") == ["delivered"])
+
+
+async def test_what_was_refused_rests_others_are_asked_and_a_resume_asks_all(office: Office) -> None:
+    write(office, TAGS)
+    office.fake.faults.add("*", "*/calls/*", faults.status(403), times=1_000)
+    async with office.open():
+        for position in range(5):
+            await office.post_call(office.a_call(position), customer_phone_number=f"+1404555010{position}")
+        await until(lambda: [row.cause for row in office.deliveries()] == ["no access"] * 5)
+        office.fake.faults.clear()
+        asked = len(office.fake.requests)
+        with office.database.writing.begin() as conn:  # the clock moves on, and nobody has acted
+            conn.execute(update(deliveries).values(due_at=LONG_AGO))
+        await until(lambda: all(row.due_at > LONG_AGO for row in office.deliveries()))
+        assert len(office.fake.requests) == asked
+
+        await office.post_call(office.a_call(5), customer_phone_number="+14045550109")
+        await until(lambda: [row.state for row in office.deliveries()].count("delivered") == 1)
+        assert (await asyncio.to_thread(run, "sinks", "resume", "acts", *office.stored)).code == 0
+        await until(lambda: [row.state for row in office.deliveries()] == ["delivered"] * 6)
+
+
+async def test_that_an_account_takes_nothing_is_not_over_because_messages_were_late(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_two(office, monkeypatch, None)
+    async with office.open():
+        await post_call_of(office, "bob", office.a_call())
+        await until(lambda: state_of(office, "bob") == ["pending"])
+    clock = real_clock(office.database)
+    with office.database.writing.begin() as conn:
+        now = clock.now(conn)
+        conn.execute(update(deliveries).values(expires_at=now))
+        assert expire(conn, now=now) == 1
+        assert [each.subject for each in troubles(conn, now + timedelta(minutes=59))] == ["acts"]
+        assert [each.subject for each in troubles(conn, now + timedelta(minutes=61))] == []
 
 
 async def test_sinks_test_says_which_account_has_no_key(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:

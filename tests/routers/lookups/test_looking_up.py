@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from receiver.database import Database
+from receiver.schema import events
 from routers.deciding import Decided, Decider, Occasion
 from routers.fake_callrail import faults
 from routers.fake_callrail.faults import Fault
@@ -616,19 +618,28 @@ def test_it_is_tried_again_ever_later(waited: int, again_in: int) -> None:
     assert again_after(timedelta(seconds=waited)) == timedelta(seconds=again_in)
 
 
-async def test_what_a_fault_of_ours_keeps_from_being_decided_is_told_without(
-    office: Office, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An answer that nobody thought of must not hold a missed call back for ever."""
+def fails_where(monkeypatch: pytest.MonkeyPatch, is_wrong: Callable[[TransitionRow], bool]) -> None:
+    """A fault of ours: what is decided with certain answers is not decided."""
     decide = Decider.ask
 
     def fails(decider: Decider, occasion: Occasion, rows: list[TransitionRow], **waits: bool) -> Decided:
         decided = decide(decider, occasion, rows, **waits)
-        if any(row.details and "tracker" in row.details.get(LOOKUP, {}) for row in decided.transitions):
-            raise RuntimeError("no such answer was thought of")
+        if not decided.waits and any(map(is_wrong, decided.transitions)):
+            raise RuntimeError("nobody thought of that")
         return decided
 
     monkeypatch.setattr(Decider, "ask", fails)
+
+
+def has_answer(row: TransitionRow) -> bool:
+    return "tracker" in (row.details or {}).get(LOOKUP, {})
+
+
+async def test_what_a_fault_of_ours_keeps_from_being_decided_is_told_without(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that nobody thought of must not hold a missed call back for ever."""
+    fails_where(monkeypatch, has_answer)
     office.write(WITH_CAMPAIGN)
     async with office.open():
         await office.post_call(office.a_call())
@@ -636,6 +647,36 @@ async def test_what_a_fault_of_ours_keeps_from_being_decided_is_told_without(
 
     row = await office.until_decided("call.missed")
     assert noted(row)["tracker"]["problem"].startswith("it could not be used, by a fault of the router's own")
+
+
+async def test_a_rule_that_is_not_told_without_it_is_not(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    fails_where(monkeypatch, has_answer)
+    office.write(WITH_CAMPAIGN, "lookups:\n  tracker: {on_failure: drop}")
+    async with office.open():
+        await office.post_call(office.a_call())
+        row = await office.until_decided("call.missed")
+
+    assert row.verdicts == {"missed": "no answer tracker"}
+    assert office.deliveries() == []
+
+
+async def test_what_cannot_be_decided_at_all_is_given_up_with_an_alarm(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails_where(monkeypatch, lambda row: row.details is not None and LOOKED_UP in row.details)
+    office.write(WITH_CAMPAIGN)
+
+    def has_failed() -> bool:
+        office.make_due()
+        return [row.state for row in rows_of(office.database, events)] == ["failed"]
+
+    async with office.open():
+        await office.post_call(office.a_call())
+        await until(has_failed)
+
+    assert {row.state for row in office.transitions()} == {"superseded"}
+    (event,) = rows_of(office.database, events)
+    assert (event.attempts, event.reason) == (5, "cannot be decided: RuntimeError")
 
 
 @pytest.mark.parametrize(
