@@ -152,7 +152,7 @@ def _fits(template: str, path: str) -> bool:
 
 
 def _without_nulls(body: Any) -> Any:
-    """An answer without properties that are null: HubSpot gives them (observed), its contract has texts alone."""
+    """An answer without nulls: HubSpot's clients allow them for properties, this contract knows texts alone."""
     if isinstance(body, dict):
         return {name: _without_nulls(value) for name, value in body.items() if value is not None}
     if isinstance(body, list):

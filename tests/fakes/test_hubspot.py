@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from collections.abc import AsyncIterator
@@ -100,16 +101,16 @@ async def bare() -> AsyncIterator[Sink]:
 
 @pytest.fixture
 async def sink(bare: Sink) -> Sink:
-    """An account with our three unique properties, made through the API."""
+    """An account with our unique properties."""
     for kind, name in (
         ("contacts", "callrail_phone"),
         ("calls", "callrail_call_id"),
         ("communications", "callrail_key"),
+        ("tasks", "callrail_key"),
+        ("leads", "callrail_key"),
+        ("deals", "callrail_key"),
     ):
-        group = next(iter(bare.hubspot.account.groups[kind]))
-        status, told = await bare.ask("POST", f"properties/{kind}", {**OWN, "name": name, "groupName": group})
-        assert status == 201, told
-    bare.hubspot.exchanges.clear()
+        bare.hubspot.account.define(kind, name)
     return bare
 
 
@@ -352,6 +353,27 @@ async def test_batch_read_tells_what_is_not_there(sink: Sink) -> None:
     assert fits_the_contract(sink)
 
 
+async def test_every_kind_is_upserted_by_a_key_of_ours(sink: Sink) -> None:
+    """A text, a task, a deal and, where the account allows one without a contact, a lead are written as calls are."""
+    sink.hubspot.account.leads_need_a_contact = False
+    text = {
+        "hs_communication_channel_type": "SMS",
+        "hs_communication_logged_from": "CRM",
+        "hs_timestamp": "1764000000000",
+    }
+    wanted: dict[str, dict[str, str]] = {
+        "communications": text,
+        "tasks": {"hs_timestamp": "1764000000000"},
+        "leads": {"hs_lead_name": "Quill"},
+        "deals": {"dealname": "Quill", "pipeline": "default", "dealstage": "closedwon"},
+    }
+    for kind, properties in wanted.items():
+        news = [(await sink.upsert(kind, "callrail_key", "dl_1", **properties))["new"] for _ in range(2)]
+
+        assert (kind, news, len(sink.hubspot.account.all(kind))) == (kind, [True, False], 1)
+    assert fits_the_contract(sink)
+
+
 async def test_batches_create_and_update(sink: Sink) -> None:
     """Many contacts are made in one request, and changed in another."""
     inputs = [{"properties": {"callrail_phone": f"+1404555010{n}"}, "associations": []} for n in range(3)]
@@ -477,7 +499,7 @@ async def test_a_search_beyond_the_rules_is_refused(sink: Sink, change: Told) ->
 # --- people ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("into_a_new_id", [False, True])
+@pytest.mark.parametrize("into_a_new_id", [True, False], ids=["new id", "the primary's id"])
 async def test_the_old_id_of_a_merged_contact_leads_to_the_other(sink: Sink, into_a_new_id: bool) -> None:
     """Both ids read and write the one that is left, which has the calls of both."""
     one, other = [await sink.upsert("contacts", "callrail_phone", f"{PHONE[:-1]}{n}") for n in (1, 2)]
@@ -490,6 +512,7 @@ async def test_the_old_id_of_a_merged_contact_leads_to_the_other(sink: Sink, int
 
     assert (left.id == one["id"]) is not into_a_new_id
     assert (read_by_old["id"], patched) == (left.id, 200)
+    assert set(left.properties["hs_merged_object_ids"].split(";")) == {one["id"], other["id"]} - {left.id}
     assert sink.hubspot.account.all("contacts") == [left]
     assert left.properties["city"] == "Atlanta"
     assert sink.hubspot.account.linked("contacts", left.id, "calls") == [logged["id"]]
@@ -623,6 +646,29 @@ async def test_a_lost_answer_hides_whether_it_was_done(sink: Sink, fault: faults
     assert (exchange.answer is not None, exchange.fault) == (is_kept, getattr(fault, "__name__", ""))
 
 
+async def test_what_is_done_too_late_comes_after_the_next_request(sink: Sink) -> None:
+    """A client that tries again is served first, and the lost request then writes over it; still it is one contact."""
+    sink.hubspot.meets(faults.too_late(0.2))
+    with pytest.raises(AnswerLost):
+        await sink.upsert("contacts", "callrail_phone", PHONE, city="Atlanta")
+
+    again = await sink.upsert("contacts", "callrail_phone", PHONE, city="Rome")
+    await sink.hubspot.settled()
+
+    (contact,) = sink.hubspot.account.all("contacts")
+    assert (again["new"], contact.properties["city"]) == (True, "Atlanta")
+
+
+async def test_requests_at_once_are_answered_in_the_order_of_their_slowness(sink: Sink) -> None:
+    """While one takes its time others go on; the first that is done creates."""
+    sink.hubspot.meets(faults.slow(0.2))
+
+    slow, fast = await asyncio.gather(*(sink.upsert("contacts", "callrail_phone", PHONE) for _ in range(2)))
+
+    assert {slow["new"], fast["new"]} == {False, True}
+    assert len(sink.hubspot.account.all("contacts")) == 1
+
+
 @pytest.mark.parametrize(
     ("fault", "status", "is_kept"),
     [
@@ -649,6 +695,7 @@ async def test_trouble_is_answered_once_and_then_all_is_well(
     assert (answered, kept) == (status, is_kept)
     assert sink.headers.get("retry-after") == ("3600" if status == 477 else None)
     assert isinstance(told, str) is (status == 200)
+    assert sink.hubspot.exchanges[0].fault == ("failing_after" if is_kept else f"says {status}")
     assert (await sink.upsert("contacts", "callrail_phone", PHONE))["new"] is not is_kept
 
 
@@ -664,9 +711,14 @@ async def test_faults_come_to_one_operation_or_by_chance(sink: Sink) -> None:
     drawn = [(await sink.ask("GET", "properties/contacts"))[0] for _ in range(20)]
     sink.hubspot.calms()
 
+    sink.hubspot.always_meets(faults.locked(), to="properties.list")
+    stuck = [(await sink.ask("GET", "properties/contacts"))[0] for _ in range(2)]
+    sink.hubspot.calms()
+
     assert set(drawn) == {200, 503, 504}
+    assert stuck == [423, 423]
     assert (await sink.ask("GET", "properties/contacts"))[0] == 200
-    assert sink.hubspot.count() == 23
+    assert sink.hubspot.count() == 25
     assert sink.hubspot.count("contacts.upsert") == 1
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from typing import Any
 
 from tests.fakes.hubspot.definitions import KINDS, PIPELINE_OF, Kind, Property
 from tests.fakes.hubspot.refusals import Refused, Told, invalid, invalid_value, not_found
@@ -58,8 +59,8 @@ class Record:
         indexed = [properties for since, properties in self.versions if since <= until]
         return indexed[-1] if indexed else None
 
-    def told(self, names: Iterator[str], properties: Properties | None = None) -> Told:
-        """As the API shows it; None for what is asked for and not set (observed)."""
+    def told(self, names: Iterable[str], properties: Properties | None = None) -> Told:
+        """As the API shows it; None for what is asked for and not set, as the types of HubSpot's clients have it."""
         held = self.properties if properties is None else properties
         shown = {name: held.get(name) for name in [*self.kind.always_shown, *names]}
         told: Told = {"id": self.id, "properties": shown, "archived": self.is_archived}
@@ -95,7 +96,7 @@ class Account:
         enforces_rules: Whether the administrator's rules hold for writes by API in *every* version; in 2026-09 they do
             anyhow (documented).
         leads_need_a_contact: Whether a lead is refused that is not created together with its association (documented
-            for the single create, assumed for the upsert, which cannot carry one).
+            for the single create, assumed for the upsert, whose contract has no place for one).
         unique_conflict: Status for a value that another record has: 409, or 400 as was observed for properties of one's
             own.
         merged_values_are_found: Whether an upsert by the unique value of a contact that was merged away finds the other
@@ -149,17 +150,20 @@ class Account:
     def human_archives(self, kind: str, object_id: str) -> None:
         self.find(kind, object_id).versions.append((self.clock(), None))
 
-    def human_merges(self, kept: str, lost: str, *, into_a_new_id: bool = False) -> Record:
-        """Merge two contacts; empty properties of *kept* are filled from *lost* (documented).
+    def human_merges(self, primary: str, secondary: str, *, into_a_new_id: bool = True) -> Record:
+        """Merge two contacts into a third; both old ids lead to it, and the primary's values prevail (documented).
+
+        Source: HubSpot's changelog, "Updated merge functionality for contacts and companies". That what the primary
+        lacks is taken from the other is assumed.
 
         Args:
-            into_a_new_id: The merged contact is a third one, and both old ids lead to it.
+            into_a_new_id: False for the way until then: the primary keeps its id.
         """
-        first, second = self.find("contacts", kept), self.find("contacts", lost)
-        ids = {
-            "hs_merged_object_ids": ";".join(filter(None, [second.id, first.properties.get("hs_merged_object_ids")]))
-        }
-        merged = {**second.properties, **{name: value for name, value in first.properties.items() if value}, **ids}
+        first, second = self.find("contacts", primary), self.find("contacts", secondary)
+        gone_ids = [first.id, second.id] if into_a_new_id else [second.id]
+        before = [record.properties.get("hs_merged_object_ids", "") for record in (first, second)]
+        ids = {"hs_merged_object_ids": ";".join(filter(None, [*gone_ids, *before]))}
+        merged = {**second.properties, **first.properties, **ids}
         for gone in [second, first] if into_a_new_id else [second]:
             gone.versions.append((self.clock(), None))
         winner = self._add(first.kind, merged, self.clock()) if into_a_new_id else first
@@ -170,6 +174,11 @@ class Account:
                 self._relink(gone.id, winner.id)
         return winner
 
+    def define(self, kind: str, name: str, **how: Any) -> None:
+        """A property of our own, with unique values unless *how* (see `Property`) says otherwise."""
+        group = next(iter(self.groups[kind]))
+        self.properties[kind][name] = replace(Property(name, group=group, is_unique=True, is_ours=True), **how)
+
     def require(self, kind: str, name: str) -> None:
         """An administrator makes a property required."""
         self.properties[kind][name] = replace(self.properties[kind].get(name, Property(name)), is_required=True)
@@ -179,8 +188,8 @@ class Account:
     def find(self, kind: str, object_id: str, id_property: str | None = None, *, archived: bool = False) -> Record:
         """The record of an id, or of a unique value.
 
-        The id of a contact that was merged away leads to the one that it was merged into. That is documented for the
-        older contacts API and assumed here, for reads and for writes.
+        The id of a contact that was merged away leads to the one that it was merged into: documented for reads, assumed
+        for writes and associations, and for the dated paths.
         """
         if id_property not in (None, "hs_object_id"):
             found = self.by_value(kind, id_property, object_id)
@@ -302,7 +311,7 @@ class Account:
     def _add(self, kind: Kind, properties: Properties, now: datetime) -> Record:
         record = Record(kind, str(self._numbers()), now, [])
         kept = {"hs_object_id": record.id, kind.dates[0]: iso(now), kind.dates[1]: iso(now)}
-        record.versions.append((now, {**properties, **kept}))
+        record.versions.append((now, {name: value for name, value in {**properties, **kept}.items() if value}))
         self.objects[kind.name][record.id] = record
         return record
 

@@ -150,7 +150,7 @@ class Api:
             raise unauthenticated()
 
     def _check_scope(self, asked: Asked) -> None:
-        """Reading properties is open to who may read the objects; to create one is a scope of its own (documented)."""
+        """A property is created by a scope of its own (documented), read by that of the objects (assumed)."""
         kinds = {asked.parts["kind"], asked.parts.get("to", asked.parts["kind"])}
         for scopes in sorted({KINDS[kind].scopes for kind in kinds}):
             if asked.action in ("properties.create", "groups.create"):
@@ -193,7 +193,7 @@ class Api:
     def _get(self, asked: Asked) -> Answer:
         kind, archived = asked.parts["kind"], asked.query.get("archived") == "true"
         record = self.account.find(kind, asked.parts["id"], asked.query.get("idProperty"), archived=archived)
-        told = record.told(iter(self._known(kind, asked.names("properties"))))
+        told = record.told(self._known(kind, asked.names("properties")))
         associations = {
             to: {"results": [{"id": other, "type": f"{kind}_to_{to}"} for other in others]}
             for to in asked.names("associations")
@@ -248,7 +248,7 @@ class Api:
         results, missing = [], []
         for object_id in ids_of(asked.inputs):
             try:
-                results.append(self.account.find(kind, object_id, by).told(iter(names)))
+                results.append(self.account.find(kind, object_id, by).told(names))
             except Refused as refused:
                 if refused.status != 404:
                     raise
@@ -387,8 +387,8 @@ def group_told(name: str, label: str) -> Told:
 
 
 def written(record: Record, properties: Properties) -> Told:
-    """A record as a write answers it: what was written and what is always shown (observed)."""
-    return record.told(iter(properties))
+    """A record as a write answers it: what was written and what is always shown (assumed)."""
+    return record.told(properties)
 
 
 def check_body(asked: Asked) -> None:
@@ -420,7 +420,7 @@ def checked_associations(asked: Told) -> list[Told]:
 
 
 def refuse_twins(rows: list[Told]) -> None:
-    """One record twice in one batch is refused as a whole (documented)."""
+    """A batch that has one record twice is refused as a whole (assumed)."""
     ids = ids_of(rows)
     twins = sorted({found for found in ids if ids.count(found) > 1})
     if twins:

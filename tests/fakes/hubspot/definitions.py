@@ -92,7 +92,7 @@ def own_property(asked: Told, groups: Iterable[str], unique_so_far: int) -> Prop
     if asked["groupName"] not in groups:
         raise invalid(f"Property group {asked['groupName']} does not exist")
     is_unique = asked.get("hasUniqueValue", False) is True
-    if is_unique and unique_so_far >= 10:  # documented: ten for each kind of objects
+    if is_unique and unique_so_far >= 10:  # assumed: ten for each kind of objects
         raise Refused(400, "VALIDATION_ERROR", "There are ten properties with unique values already")
     options: list[Any] = asked.get("options", [])
     return Property(
@@ -117,7 +117,8 @@ class Kind:
         required: Properties without which none is created.
         shown: Properties that are answered also where nobody asked for them.
         dates: What it calls the times of its creation and last change.
-        to_contact, from_contact: Numbers of the default association with a contact, in both directions (documented).
+        to_contact, from_contact: Numbers of the default association with a contact, in both directions (documented for
+            calls and leads, assumed for the others).
         scopes: To read and to write; calls and communications use those of contacts (documented), tasks too (assumed).
     """
 
@@ -171,7 +172,17 @@ KINDS: dict[str, Kind] = {
                 *_texts("hubspot_owner_id", group=_CONTACTS),
                 Property("hs_merged_object_ids", is_read_only=True),
                 Property("email", is_unique=True),
-                _choice("lifecyclestage", "subscriber", "lead", "opportunity", "customer", "other", group=_CONTACTS),
+                _choice(
+                    "lifecyclestage",
+                    "subscriber",
+                    "lead",
+                    "marketingqualifiedlead",
+                    "salesqualifiedlead",
+                    "opportunity",
+                    "customer",
+                    "other",
+                    group=_CONTACTS,
+                ),
                 _choice("hs_lead_status", "NEW", "OPEN", "IN_PROGRESS", "CONNECTED", "UNQUALIFIED", group=_CONTACTS),
                 *(Property(name, is_read_only=True) for name in CALCULATED_PHONES),
             ),
@@ -238,9 +249,10 @@ KINDS: dict[str, Kind] = {
             "0-136",
             (
                 *_kept_by_hubspot(_ENGAGEMENT_DATES, _LEADS),
-                *_texts("hs_lead_name", "hs_pipeline", "hs_pipeline_stage", "hubspot_owner_id", group=_LEADS),
+                *_texts(
+                    "hs_lead_name", "hs_lead_type", "hs_pipeline", "hs_pipeline_stage", "hubspot_owner_id", group=_LEADS
+                ),
                 _choice("hs_lead_label", "HOT", "WARM", "COLD", group=_LEADS),
-                _choice("hs_lead_type", "NEW_BUSINESS", "RE_ATTEMPTING", "UPSELL", group=_LEADS),
             ),
             required=("hs_lead_name",),
             to_contact=578,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from tests.fakes import destination
@@ -41,6 +42,27 @@ async def lost_by_silence(conversation: Conversation, act: Act) -> None:
     await destination.hang(conversation)
 
 
+def too_late(seconds: float) -> Fault:
+    """The connection closed at once, and done *seconds* later, when the client may have tried again."""
+
+    async def fault(conversation: Conversation, act: Act) -> None:
+        conversation.writer.close()
+        await asyncio.sleep(seconds)
+        act()
+
+    return fault
+
+
+def slow(seconds: float) -> Fault:
+    """Nothing wrong, but it takes *seconds* until it is done."""
+
+    async def fault(conversation: Conversation, act: Act) -> None:
+        await asyncio.sleep(seconds)
+        await send(conversation, act())
+
+    return fault
+
+
 async def cut_short(conversation: Conversation, act: Act) -> None:
     """Done, and the answer breaks off in its middle."""
     content = act().content
@@ -65,6 +87,7 @@ def says(answer: Answer) -> Fault:
     async def fault(conversation: Conversation, act: Act) -> None:
         await send(conversation, answer)
 
+    fault.__qualname__ = f"says {answer.status}"
     return fault
 
 

@@ -29,12 +29,18 @@ class Refused(Exception):
     """The request, or one input of a batch, is refused."""
 
     def __init__(
-        self, status: int, category: str, message: str, *, context: Context | None = None, **more: Sequence[Told]
+        self,
+        status: int,
+        category: str,
+        message: str,
+        *,
+        context: Context | None = None,
+        errors: Sequence[Told] = (),
     ) -> None:
         super().__init__(message)
         self.status, self.category, self.message = status, category, message
         self.context: Told = {name: list(values) for name, values in (context or {}).items()}
-        self.errors = list(more.get("errors", ()))
+        self.errors = list(errors)
 
     def as_answer(self) -> Answer:
         told: Told = {"status": "error", "message": self.message, "correlationId": str(uuid4())}

@@ -33,7 +33,7 @@ def search(account: Account, kind: str, asked: Told) -> Told:
     sort(found, asked.get("sorts") or [])
     names = [name for name in asked.get("properties") or [] if name in account.properties[kind]]
     told: Told = {"total": len(found)}
-    told["results"] = [record.told(iter(names), properties) for record, properties in found[start : start + limit]]
+    told["results"] = [record.told(names, properties) for record, properties in found[start : start + limit]]
     if start + limit < len(found):
         told["paging"] = {"next": {"after": str(start + limit)}}
     return told
@@ -80,7 +80,7 @@ def checked_groups(account: Account, kind: str, asked: Told) -> list[list[Told]]
 
 
 def page(asked: Told) -> tuple[int, int]:
-    """Where the page begins and how long it is; `after` and `limit` may be left out (observed)."""
+    """Where the page begins and how long it is; both may be left out, as the documentation's examples do."""
     after, limit = asked.get("after") or "0", asked.get("limit", 10)
     if not isinstance(after, str) or not after.isdecimal() or int(after) >= _FURTHEST:
         raise invalid(f"after must be a number below {_FURTHEST}, as a text")

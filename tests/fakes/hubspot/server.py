@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
@@ -25,12 +26,14 @@ class Exchange:
         at: By the fake's clock.
         answer: What the account said, whether or not the client heard it; None if it was not asked.
         fault: Name of the fault that it met; empty for none.
+        is_over: Whether nothing more comes of it.
     """
 
     asked: Asked
     at: datetime
     answer: Answer | None = None
     fault: str = ""
+    is_over: bool = False
 
     @property
     def operation(self) -> str:
@@ -45,8 +48,8 @@ class FakeHubSpot:
     api: Api = field(default_factory=Api)
     exchanges: list[Exchange] = field(default_factory=list)
     _next: list[tuple[str | None, deque[Fault]]] = field(default_factory=list)
-    _always: list[tuple[str | None, float, Sequence[Fault]]] = field(default_factory=list)
-    _random: random.Random = field(default_factory=lambda: random.Random(0))
+    _always: list[tuple[str | None, float, Sequence[Fault], random.Random]] = field(default_factory=list)
+    _news: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     @property
     def base_url(self) -> str:
@@ -71,19 +74,23 @@ class FakeHubSpot:
 
     def always_meets(self, fault: Fault, *, to: str | None = None) -> None:
         """Every request meets it, or every one that asks for *to*, until `calms`."""
-        self._always.append((to, 1.0, [fault]))
+        self._always.append((to, 1.0, [fault], random.Random(0)))
 
     def sometimes_meets(
         self, *faults: Fault, share: float, rng: random.Random | None = None, to: str | None = None
     ) -> None:
         """A *share* of requests, drawn by *rng*, meets one of these, until `calms`."""
-        self._random = rng or self._random
-        self._always.append((to, share, faults))
+        self._always.append((to, share, faults, rng or random.Random(0)))
 
     def calms(self) -> None:
         """Nothing is wrong any more."""
         self._next.clear()
         self._always.clear()
+
+    async def settled(self) -> None:
+        """Wait until every request that came is over, also those that are done too late."""
+        async with self._news:
+            await self._news.wait_for(lambda: all(exchange.is_over for exchange in self.exchanges))
 
     async def behave(self, conversation: Conversation) -> None:
         request = conversation.request
@@ -100,15 +107,20 @@ class FakeHubSpot:
         fault = self._fault_for(asked.operation)
         if fault is not nothing_wrong:
             exchange.fault = fault.__qualname__.partition(".")[0]
-        await fault(conversation, act)
+        try:
+            await fault(conversation, act)
+        finally:
+            exchange.is_over = True
+            async with self._news:
+                self._news.notify_all()
 
     def _fault_for(self, operation: str) -> Fault:
         for to, faults in self._next:
             if faults and to in (None, operation):
                 return faults.popleft()
-        for to, share, choice in self._always:
-            if to in (None, operation) and self._random.random() < share:
-                return self._random.choice(choice)
+        for to, share, choice, rng in self._always:
+            if to in (None, operation) and rng.random() < share:
+                return rng.choice(choice)
         return nothing_wrong
 
 
