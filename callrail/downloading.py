@@ -28,7 +28,7 @@ from callrail.exceptions import (
     UnexpectedAnswer,
 )
 from callrail.request import Request
-from callrail.sending import REDIRECTS, Sender, answer_error, backoff, joined, retry_after
+from callrail.sending import REDIRECTS, Sender, answer_error, joined
 
 MAX_REDIRECTS = 5
 
@@ -61,7 +61,7 @@ async def download(
 ) -> Download:
     """Save what *url* leads to; see `CallRail.download`. What the API's own host is asked counts as a request."""
     ends = sender.pace.monotonic() + _MOST_WAITING
-    steps = 0
+    steps = refused = 0
     while steps <= MAX_REDIRECTS:
         url = _address(sender, url)
         is_ours = sender.is_ours(url)
@@ -71,7 +71,9 @@ async def download(
             await sender.take(_REQUEST, account, ends)
         async with sender.http.stream(url, headers=sender.headers_for(url)) as stream:
             if stream.status == 429 and is_ours:
-                wait = retry_after(Answer(429, stream.headers, b""), now=sender.pace.now()) or backoff(1)
+                refused += 1
+                answer = Answer(429, stream.headers, b"")
+                wait = await sender.wait_of(answer, account, _REQUEST.budget, refused, ends)
                 if sender.pace.monotonic() + wait < ends:
                     await sender.pace.sleep(wait)
                     continue

@@ -38,7 +38,7 @@ from callrail.exceptions import (
     Unauthorized,
     UnexpectedAnswer,
 )
-from callrail.request import Request
+from callrail.request import Budget, Request
 
 if TYPE_CHECKING:
     from callrail.http import HttpClient
@@ -131,15 +131,25 @@ class Sender:
             await self._budgets.learn(account, request.budget, told)
         if 200 <= answer.status < 300:
             return answer, None
-        again = answer.status == 429 or (answer.status >= 500 and request.is_repeatable and may_try)
-        asked = retry_after(answer, now=self.pace.now())
-        wait = asked or backoff(attempt) if again else None
-        if answer.status == 429 and wait is not None:
-            gives_up = self.pace.monotonic() + wait >= ends
-            if gives_up or (asked is None and attempt >= _REFUSED_OFTEN):
-                rests = timedelta(seconds=min(asked, _LONGEST_REST)) if asked else PAUSE
-                await self._budgets.refused(account, request.budget, rests)
+        wait = None
+        if answer.status == 429:
+            wait = await self.wait_of(answer, account, request.budget, attempt, ends)
+        elif answer.status >= 500 and request.is_repeatable and may_try:
+            wait = retry_after(answer, now=self.pace.now()) or backoff(attempt)
         return answer_error(request, answer), wait
+
+    async def wait_of(self, answer: Answer, account: str, budget: Budget, attempt: int, ends: float) -> float:
+        """After how many seconds a 429 is tried again.
+
+        If it cannot be waited for, or comes again and again, whoever shares the allowance rests.
+        """
+        asked = retry_after(answer, now=self.pace.now())
+        wait = asked or backoff(attempt)
+        gives_up = self.pace.monotonic() + wait >= ends
+        if gives_up or (asked is None and attempt >= _REFUSED_OFTEN):
+            rests = timedelta(seconds=min(asked, _LONGEST_REST)) if asked else PAUSE
+            await self._budgets.refused(account, budget, rests)
+        return wait
 
     async def _exchange(self, request: Request, account: str, ends: float) -> Answer:
         within = max(ends - self.pace.monotonic(), 0.001)

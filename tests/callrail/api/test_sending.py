@@ -619,6 +619,17 @@ async def test_a_download_waits_as_a_429_asks(api: Api, tmp_path: Path) -> None:
     assert api.time.slept == [7]
 
 
+async def test_a_429_of_a_download_that_cannot_be_waited_for_makes_all_rest(api: Api, tmp_path: Path) -> None:
+    api.answers(telling({}, 429, retry_after="3600"))
+    client = api.another(budgets=InMemoryBudgets(now=api.time.now))
+    async with client:
+        with pytest.raises(RateLimited):
+            await client.download(f"{api.server.url}/media", tmp_path / "a.png")
+        with pytest.raises(BudgetSpent):
+            await client.for_account(ACCOUNT).users.get("USR1", deadline=timedelta(seconds=5))
+    assert len(api.server.requests) == 1
+
+
 async def test_what_a_call_tells_as_its_recording_leads_to_the_recording(api: Api, tmp_path: Path) -> None:
     api.answers({"url": f"{api.server.url}/file.mp3"}, answer(200, body=b"ID3 sound"))
     saved = await api.client.download(f"{api.server.url}/v3/a/1/calls/CAL1/recording.json", tmp_path / "a.mp3")
