@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
@@ -115,11 +115,6 @@ class RetentionConfig(Block):
     """The age at which is removed who people are: numbers, names, addresses, forms, visits to the website."""
     attempts: _Age | None = None
     """The age at which the single tries of deliveries are removed."""
-
-    def told_since(self, now: datetime) -> datetime | None:
-        """Since when what happened still has what people said, and who they are; None if all has."""
-        ages = [age for age in (self.transcripts, self.numbers) if age is not None]
-        return now - min(ages) if ages else None
 
     @property
     def of_both(self) -> timedelta | None:

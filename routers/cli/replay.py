@@ -158,7 +158,8 @@ def _plan_anew(
                     plans[:] = [plan_of(conn, anew.looking(now) if routing is Routing.TODAY else None)]
                 lacks = await anew.ask(now)
             wanted = {item.transition_id for item in plans[0].items if item.reason is None}
-            since = configuration.retention.told_since(now)
+            age = configuration.retention.of_both
+            since = None if age is None else now - age
             count = await look_up_anew(database, clock, rules, wanted, anew, since=since)
         click.echo(f"What CallRail says now is kept with {count:,} of what is to be sent.", err=True)
 
