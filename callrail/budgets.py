@@ -19,6 +19,8 @@ from callrail.request import Budget
 
 # How long nothing is taken after CallRail has refused, and not said until when. Then one request asks again.
 PAUSE = timedelta(minutes=1)
+# Whatever an answer asks for, by then the hour's allowance is free again.
+LONGEST_REST = timedelta(hours=1)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 

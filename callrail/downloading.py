@@ -7,12 +7,15 @@ alone.
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import IO, ParamSpec, TypeVar
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from pydantic_core import from_json
@@ -29,6 +32,9 @@ from callrail.exceptions import (
 )
 from callrail.request import Request
 from callrail.sending import REDIRECTS, Sender, answer_error, joined
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 MAX_REDIRECTS = 5
 
@@ -154,24 +160,41 @@ def _address(sender: Sender, url: str) -> str:
 
 
 async def _save(stream: Stream, to: Path, max_bytes: int | None) -> int:
-    with _appearing_whole(to) as file:
+    """Written beside *to* first, so that whoever finds *to* finds all of it."""
+    file = await in_thread(_begun, to)
+    size = 0
+    try:
         async for piece in _whole(stream, max_bytes):
-            file.write(piece)
-        return file.tell()
+            size += await in_thread(file.write, piece)
+        await in_thread(_ended, file, to)
+    except BaseException:
+        with suppress(OSError):
+            await in_thread(_undone, file)
+        raise
+    return size
 
 
-@contextmanager
-def _appearing_whole(path: Path) -> Iterator[BinaryIO]:
-    """A file that is written beside *path* first, so that whoever finds *path* finds all of it."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        beside = Path(file.name)
-        try:
-            yield cast(BinaryIO, file)
-            file.close()
-            beside.replace(path)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
+# Of our own: a disk that hangs must not use up the threads in which names are looked up.
+_FILES = ThreadPoolExecutor(8, thread_name_prefix="files")
+
+
+async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call what may wait for a disk in a thread of its own: the event loop must not stand still for it."""
+    return await asyncio.get_running_loop().run_in_executor(_FILES, partial(function, *args, **kwargs))
+
+
+def _begun(to: Path) -> IO[bytes]:
+    return tempfile.NamedTemporaryFile(dir=to.parent, prefix=f".{to.name}.", delete=False)
+
+
+def _ended(file: IO[bytes], to: Path) -> None:
+    file.close()
+    Path(file.name).replace(to)
+
+
+def _undone(file: IO[bytes]) -> None:
+    file.close()
+    Path(file.name).unlink(missing_ok=True)
 
 
 async def _whole(stream: Stream, max_bytes: int | None) -> AsyncIterator[bytes]:

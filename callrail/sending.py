@@ -21,7 +21,7 @@ from urllib.parse import urljoin, urlsplit
 from pydantic_core import PydanticSerializationError, from_json, to_jsonable_python
 
 from callrail.answer import Answer
-from callrail.budgets import PAUSE, Budgets, Told
+from callrail.budgets import DAY, LONGEST_REST, PAUSE, Budgets, Told
 from callrail.exceptions import (
     AddressRefused,
     AnswerError,
@@ -47,7 +47,6 @@ MAX_TRIES = 4  # of what failed; a 429 is repeated until the deadline
 MAX_SAID = 500
 MAX_WAIT = 60.0
 _REFUSED_OFTEN = 3  # in a row; then the account rests, so that not everybody who shares it asks again and again
-_LONGEST_REST = 3_600.0  # seconds; whatever an answer asks for, by then the hour's allowance is free again
 REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -147,7 +146,7 @@ class Sender:
         wait = asked or backoff(attempt)
         gives_up = self.pace.monotonic() + wait >= ends
         if gives_up or (asked is None and attempt >= _REFUSED_OFTEN):
-            rests = timedelta(seconds=min(asked, _LONGEST_REST)) if asked else PAUSE
+            rests = min(timedelta(seconds=min(asked, DAY.total_seconds())), LONGEST_REST) if asked else PAUSE
             await self._budgets.refused(account, budget, rests)
         return wait
 

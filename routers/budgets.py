@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, case, delete, func, select, update
 
-from callrail.budgets import ALLOWANCES, DAY, HOUR, Allowance, Told
+from callrail.budgets import ALLOWANCES, DAY, HOUR, LONGEST_REST, Allowance, Told
 from callrail.exceptions import BudgetSpent
 from callrail.request import Budget
 from receiver.bulk import BulkInsert
@@ -169,7 +169,8 @@ class SqlBudgets:
         _give_back(conn, left)
         now = self._now()
         allowed = _locked(conn, account, budget)
-        if (paused := _paused_until(conn, account, budget)) is not None and paused > now:
+        paused = _paused_until(conn, account, budget)
+        if paused is not None and now < paused <= now + LONGEST_REST:  # not so if the clock was set back
             raise BudgetSpent(budget.value, paused)
         share = Allowance(int(allowed.hourly * self._priority.value), int(allowed.daily * self._priority.value))
         uses = _uses(conn, account, budget, now - DAY - _SLACK)
@@ -188,7 +189,8 @@ class SqlBudgets:
         _give_back(conn, left)
         _locked(conn, account, budget)
         until = self._now() + rests
-        if until > (_paused_until(conn, account, budget) or datetime.min.replace(tzinfo=UTC)):
+        paused = _paused_until(conn, account, budget)
+        if paused is None or not until <= paused <= self._now() + LONGEST_REST:
             conn.execute(update(budgets).where(_is(budgets, account, budget)).values(paused_until=until))
 
     def _learn(self, conn: Connection, account: str, budget: Budget, told: Told) -> None:

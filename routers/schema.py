@@ -200,6 +200,7 @@ media = Table(
     one_of("state", MediaState),
 )
 IS_PENDING_MEDIA = media.c.state == MediaState.PENDING.value
+Index("ix_media_company", media.c.company, media.c.id)
 waiting_index("ix_media_pending", media.c.next_attempt_at, media.c.id, where=IS_PENDING_MEDIA)
 waiting_index(
     "ix_media_failed",

@@ -1,4 +1,4 @@
-"""what waits because an account takes nothing is found by an index
+"""what waits because an account takes nothing is found by an index, and so are the files of a company
 
 Expands only: what the version before does not know it neither reads nor must fill.
 """
@@ -25,7 +25,9 @@ def upgrade() -> None:
         sqlite_where=NO_ACCESS,
         postgresql_where=NO_ACCESS,
     )
+    op.create_index("ix_media_company", "media", ["company", "id"])
 
 
 def downgrade() -> None:
+    op.drop_index("ix_media_company", "media")
     op.drop_index("ix_deliveries_no_access", "deliveries")

@@ -7,20 +7,21 @@ on a machine that has not the folder: they are swept.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
+from callrail.downloading import in_thread
 from receiver.exceptions import ReceiverError
 from receiver.ids import Prefix, first_id
 from receiver.loggers import get_logger
 from receiver.writer import Writer
-from routers.media.folder import left_over, remove
+from routers.media.folder import is_old, left_over, remove
 from routers.media.rows import delete_media, paths_of
 from routers.schema import media, objects
 
@@ -28,6 +29,7 @@ _log = get_logger(__name__)
 
 SWEEP_EVERY = timedelta(hours=1)
 _PIECE = 20
+_PIECES_OF_STUCK = 50
 
 
 class NotRemoved(ReceiverError):
@@ -40,7 +42,8 @@ def remove_media_of(conn: Connection, object_id: str) -> None:
     Raises:
         NotRemoved: A file cannot be removed.
     """
-    found = conn.execute(select(media.c.id, media.c.path).where(media.c.object_id == object_id)).all()
+    of_it = select(media.c.id, media.c.path).where(media.c.object_id == object_id)
+    found = conn.execute(of_it.with_for_update()).all()  # or one that is stored meanwhile would lose its row
     for row in found:
         if row.path is not None:
             try:
@@ -69,17 +72,16 @@ class Age:
     def remove_old(self, conn: Connection, *, now: datetime, limit: int = _PIECE) -> bool:
         """Remove the oldest that are old enough. Whether there may be more of them."""
         old = select(media.c.id, media.c.path).where(media.c.id < first_id(Prefix.MEDIA, now - self.age))
-        found = conn.execute(old.where(self._is_meant).order_by(media.c.id).limit(limit)).all()
-        gone = []
-        for row in found:
-            try:
-                if row.path is not None:
-                    remove(row.path)
-                gone.append(row.id)
-            except OSError as error:  # the next round tries it again, and others need not wait for it
-                _log.error("media.not_removed", media_id=row.id, reason=error.strerror)
-        delete_media(conn, gone)
-        return len(found) == limit and bool(gone)
+        after = ""
+        for _ in range(_PIECES_OF_STUCK):
+            query = old.where(self._is_meant, media.c.id > after).order_by(media.c.id).limit(limit)
+            found = conn.execute(query.with_for_update()).all()
+            gone = [row.id for row in found if _is_gone(row)]
+            delete_media(conn, gone)
+            if gone or len(found) < limit:
+                return len(found) == limit
+            after = found[-1].id  # none of them can be removed, and others need not wait for that
+        return False
 
 
 def ages(of_companies: Mapping[str, timedelta | None], of_others: timedelta | None) -> list[Age]:
@@ -92,6 +94,17 @@ def ages(of_companies: Mapping[str, timedelta | None], of_others: timedelta | No
     return [*found, Age(list(of_companies), of_others, is_of_others=True)] if of_others is not None else found
 
 
+def _is_gone(row: Any) -> bool:
+    """Whether the file is removed; the next round tries it again if not."""
+    try:
+        if row.path is not None:
+            remove(row.path)
+    except OSError as error:
+        _log.error("media.not_removed", media_id=row.id, reason=error.strerror)
+        return False
+    return True
+
+
 # --- what no row knows -----------------------------------------------------------------------------------------------
 
 
@@ -102,13 +115,24 @@ async def sweep(writer: Writer, folders: Iterable[Path]) -> None:
     is left alone.
     """
     for folder in folders:
-        found = await asyncio.to_thread(left_over, folder)
+        found = await in_thread(left_over, folder)
         for begin in range(0, len(found), _PIECE):
             nobodys = await writer.run(partial(_nobodys, found=found[begin : begin + _PIECE]))
-            for path in nobodys:
-                await asyncio.to_thread(remove, str(path))
-            if nobodys:
-                _log.info("media.swept", files=len(nobodys))
+            swept = [path for path in nobodys if await in_thread(_is_removed, path)]
+            if swept:
+                _log.info("media.swept", files=len(swept))
+
+
+def _is_removed(path: Path) -> bool:
+    """Remove it, unless whoever fetched it before has come back and written it anew."""
+    if not is_old(path):
+        return False
+    try:
+        remove(str(path))
+    except OSError as error:  # the others need not wait for it
+        _log.error("media.not_swept", reason=error.strerror)
+        return False
+    return True
 
 
 def _nobodys(conn: Connection, *, found: Sequence[tuple[Path, str | None]]) -> list[Path]:

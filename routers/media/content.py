@@ -19,7 +19,7 @@ class Sort:
 
 
 # In this order; what MMS and recordings are made of, after 3GPP TS 26.140 and CallRail's MP3.
-_SORTS: tuple[tuple[re.Pattern[bytes], Sort], ...] = tuple(
+_BY_HEAD: tuple[tuple[re.Pattern[bytes], Sort], ...] = tuple(
     (re.compile(begin, re.DOTALL), Sort(type_, suffix))
     for begin, type_, suffix in (
         (rb"ID3", "audio/mpeg", ".mp3"),
@@ -45,9 +45,12 @@ _SORTS: tuple[tuple[re.Pattern[bytes], Sort], ...] = tuple(
 )
 
 
+SORTS = tuple(sort for _, sort in _BY_HEAD)
+
+
 def sort_of(head: bytes) -> Sort | None:
     """The sort of a file that begins with *head*; None where it is none that we know."""
-    return next((sort for begin, sort in _SORTS if begin.match(head)), None)
+    return next((sort for begin, sort in _BY_HEAD if begin.match(head)), None)
 
 
 # What servers call the same.

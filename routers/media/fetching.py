@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import random
+import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
+from callrail.downloading import in_thread
 from callrail.exceptions import (
     AnswerError,
     BudgetSpent,
@@ -59,6 +62,7 @@ FAILING: Sequence[timedelta] = SCHEDULES[Audience.SYSTEMS]
 # After what keeps all files of the account, or of this machine, from being fetched.
 REST = timedelta(minutes=5)
 _JITTER = 0.1
+_LEFT_FREE = 256 * 1024 * 1024
 
 
 class Fault(Enum):
@@ -106,16 +110,20 @@ class Fetching:
 
     async def fetch(self) -> None:
         """Fetch what is due, until nothing is or nothing can be had for a while."""
+        for ended in await asyncio.gather(*(self._fetch_on() for _ in range(AT_ONCE)), return_exceptions=True):
+            if ended is not None:
+                raise ended
+
+    async def _fetch_on(self) -> None:
+        """One after another: a file that is slow holds up no other."""
         while leases := await self._writer.run(self._claim):
-            for ended in await asyncio.gather(*map(self._fetch_one, leases), return_exceptions=True):
-                if ended is not None:
-                    raise ended
+            await self._fetch_one(*leases)
 
     def _claim(self, conn: Connection) -> list[Lease]:
         now = self._clock.now(conn)
         if self._rests_until is not None and now < self._rests_until <= now + REST:  # not so if the clock was set back
             return []
-        return claim_due(conn, companies=self._companies, now=now, lease_for=LEASE, limit=AT_ONCE)
+        return claim_due(conn, companies=self._companies, now=now, lease_for=LEASE, limit=1)
 
     async def _fetch_one(self, lease: Lease) -> None:
         try:
@@ -127,6 +135,11 @@ class Fetching:
             raise
         except (CallRailError, NotAllowed, OSError) as error:  # TimeoutError is one of the last
             came_of_it = failure_of(error)
+        except DatabaseUnavailable:  # in which the allowance is counted; it is taken up again when the lease is over
+            raise
+        except Exception as error:  # or it would be tried for ever
+            _log.exception("media.failed", media_id=lease.id)
+            came_of_it = Failure(Fault.FAILED, type(error).__name__)
         await self._record(lease, came_of_it)
 
     async def _kept(self, lease: Lease) -> Kept:
@@ -138,7 +151,9 @@ class Fetching:
             OSError: It cannot be written.
         """
         part = part_of(self._folder, lease)
-        await asyncio.to_thread(make, self._folder)
+        await in_thread(make, self._folder)
+        if (await in_thread(shutil.disk_usage, self._folder)).free < _LEFT_FREE + AT_ONCE * self._config.max_size:
+            raise OSError(errno.ENOSPC, "the disk is nearly full")  # which may hold the database and the spool, too
         saved = await self._client.download(
             f"/v3/a/{{account_id}}/{lease.source}",
             part,
@@ -146,9 +161,9 @@ class Fetching:
             only_from=self._config.hosts,
         )
         if not saved.size:
-            await asyncio.to_thread(part.unlink)
+            await in_thread(part.unlink)
             raise NoFile("download", 200, "it is empty")
-        return await asyncio.to_thread(keep, part, lease, saved.content_type, self._config)
+        return await in_thread(keep, part, lease, saved.content_type, self._config)
 
     async def _record(self, lease: Lease, came_of_it: Kept | Failure) -> None:
         def record(conn: Connection) -> tuple[Step, bool]:
@@ -161,7 +176,7 @@ class Fetching:
         step, is_known = await self._writer.run(record)
         # A file of which another try has another one is swept; a name that both have must stay.
         if step.kept is not None and not is_known:  # the person was erased meanwhile
-            await asyncio.to_thread(remove, step.kept.path)
+            await in_thread(remove, step.kept.path)
         _log.info("media.tried", media_id=lease.id, state=step.state.value, attempts=step.attempts, reason=step.reason)
 
 
@@ -198,7 +213,7 @@ def next_step(came_of_it: Kept | Failure, *, attempts: int, now: datetime, rng: 
     """What follows for a file that was tried *attempts* times before. Jitter only lengthens a wait."""
     if isinstance(came_of_it, Kept):
         return Step(MediaState.STORED, attempts + 1, kept=came_of_it)
-    reason, tried = came_of_it.reason, attempts + 1
+    reason, tried = "".join(filter(str.isprintable, came_of_it.reason))[:500], attempts + 1
     match came_of_it.fault:
         case Fault.FILE:
             return Step(MediaState.REFUSED, tried, f"refused: {reason}")

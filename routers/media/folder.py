@@ -23,6 +23,7 @@ SURELY_OVER = timedelta(hours=1)
 _HASH = 24  # hexadecimal digits
 _OURS = re.compile(rf"(ob_[0-9a-v]{{26}})-[0-9a-f]{{{_HASH}}}\.\w{{3,4}}")
 _PART = ".part"
+_OUR_PART = re.compile(rf"\.\.?md_[0-9a-v]{{26}}-\d+{re.escape(_PART)}(\..*)?")
 
 
 class NotAllowed(Exception):
@@ -111,13 +112,13 @@ def left_over(folder: Path) -> list[tuple[Path, str | None]]:
     with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
             ours = _OURS.fullmatch(entry.name)
-            is_part = entry.name.startswith(".") and _PART in entry.name
-            if (ours or is_part) and _is_old(entry):
+            if (ours or _OUR_PART.fullmatch(entry.name)) and is_old(entry):
                 found.append((Path(entry.path), ours[1] if ours else None))
     return found
 
 
-def _is_old(entry: os.DirEntry[str]) -> bool:
+def is_old(entry: os.DirEntry[str] | Path) -> bool:
+    """Whether nobody writes a file any more; False if it is gone."""
     try:
         return entry.stat(follow_symlinks=False).st_mtime < time.time() - SURELY_OVER.total_seconds()
     except FileNotFoundError:  # removed by another meanwhile

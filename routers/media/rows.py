@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Update, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Row, Update, bindparam, delete, func, or_, select, update
 
 from receiver.bulk import BulkInsert
 from receiver.columns import fixed
 from receiver.ids import Prefix, first_id, new_id
-from routers.media.wanted import Wanted
+from routers.media.wanted import ASKED_FOR, Wanted
 from routers.schema import MediaState, media
 
 _is_pending = media.c.state == fixed(MediaState.PENDING)
@@ -93,6 +93,8 @@ def insert_media(conn: Connection, new: Iterable[NewMedia], *, now: datetime) ->
     _insert(conn, rows)
 
 
+BEING_FETCHED = "it is being fetched"
+
 # --- fetching it -----------------------------------------------------------------------------------------------------
 
 _due = (
@@ -118,7 +120,7 @@ def claim_due(
     taken = (
         update(media)
         .where(media.c.id.in_(ids), _is_pending)
-        .values(next_attempt_at=now + lease_for, fence=media.c.fence + 1)
+        .values(next_attempt_at=now + lease_for, fence=media.c.fence + 1, reason=BEING_FETCHED)
         .returning(*(media.c[name] for name in Lease.__slots__))
     )
     return sorted((Lease(*row) for row in conn.execute(taken)), key=lambda lease: lease.id)
@@ -146,12 +148,13 @@ def is_there(conn: Connection, lease: Lease) -> bool:
 
 def give_back(conn: Connection, lease: Lease, *, now: datetime) -> None:
     """We are not at it any more, and nothing came of it."""
-    conn.execute(_held_by(lease).values(next_attempt_at=now))
+    conn.execute(_held_by(lease).values(next_attempt_at=now, reason=None))
 
 
 def take_back_all(conn: Connection, *, now: datetime) -> None:
-    """Nobody is at anything any more: whoever was has ended."""
-    conn.execute(update(media).where(_is_pending, media.c.next_attempt_at > now).values(next_attempt_at=now))
+    """Nobody is at anything any more: whoever was has ended. What waits for its next try goes on waiting."""
+    held = _is_pending, media.c.reason == BEING_FETCHED
+    conn.execute(update(media).where(*held).values(next_attempt_at=now, reason=None))
 
 
 def _held_by(lease: Lease) -> Update:
@@ -232,7 +235,9 @@ def media_overview(conn: Connection, since: datetime) -> MediaOverview:
 def try_again(conn: Connection, ids: Collection[str], *, now: datetime) -> int:
     """Files that were refused or given up, or wait, are due at once and have all their tries before them. How many."""
     anew = {"state": MediaState.PENDING, "reason": None, "attempts": 0, "finished_at": None}
-    again = update(media).where(media.c.id.in_(ids), media.c.state != fixed(MediaState.STORED))
+    # What was refused for its link has no path at the API that could be asked.
+    is_asked = or_(*(media.c.source.startswith(begin) for begin in ASKED_FOR))
+    again = update(media).where(media.c.id.in_(ids), media.c.state != fixed(MediaState.STORED), is_asked)
     values = {**anew, "next_attempt_at": now, "fence": media.c.fence + 1}
     return conn.execute(again.values(values)).rowcount
 

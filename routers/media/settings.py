@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from routers.durations import Duration, at_least_a_day
+from routers.media.content import SORTS, told_type
 from routers.sizes import Size
 
 DEFAULT_FOLDER = "callrail-router-media"
@@ -20,7 +21,11 @@ _DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
 def _of_types(written: str) -> str:
     if not _TYPE.fullmatch(written):
         raise ValueError(f"{written!r} is no type of a file; write one like audio/mpeg, or all of a sort like audio/*")
-    return written
+    usual = told_type(written)
+    known = sorted({sort.type for sort in SORTS})
+    if not usual.endswith("/*") and usual not in known:
+        raise ValueError(f"{written!r} is none that a file is known to be of; there are: {', '.join(known)}")
+    return usual
 
 
 def _domain(written: str) -> str:
@@ -43,7 +48,7 @@ class MediaConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    folder: str = DEFAULT_FOLDER
+    folder: Annotated[str, Field(min_length=1)] = DEFAULT_FOLDER
     """Where the files are kept; relative to the working directory of the server, as its database and spool are."""
     max_size: Size = Field(default="25MB", validate_default=True)
     """What is larger is not kept, like 25MB; a minute of a recording takes about half a megabyte (assumed)."""
@@ -63,4 +68,4 @@ class MediaConfig(BaseModel):
     @property
     def path(self) -> Path:
         """The folder."""
-        return Path(self.folder).resolve()
+        return Path(self.folder).expanduser().resolve()

@@ -31,6 +31,8 @@ class Wanted(NamedTuple):
     problem: str | None = None
 
 
+# How the paths begin that can be asked for; others stand for what cannot.
+ASKED_FOR = ("calls/", "text-messages/")
 # The most that a message holds is not documented; carriers let ten through.
 MOST_OF_A_TEXT = 20
 _ID = re.compile(r"[\w-]+", re.ASCII)

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from callrail.budgets import InMemoryBudgets
 from callrail.client import CallRail
 from callrail.sending import Pace
 from receiver.database import Database, open_database
@@ -124,7 +125,11 @@ async def a_gallery(database: Database, tmp_path: Path, *, quirks: Quirks | None
     writer = Writer(own, insert_events)
     writer.start()
     try:
-        async with serving(fake) as url, CallRail(world.key, world.accounts[0].id, base_url=url) as client:
+        budgets = InMemoryBudgets(now=lambda: clock.moment)
+        async with (
+            serving(fake) as url,
+            CallRail(world.key, world.accounts[0].id, base_url=url, budgets=budgets) as client,
+        ):
             # Time is the test's, and nobody sleeps.
             client._sender.pace = Pace(now=lambda: clock.moment, sleep=lambda _: asyncio.sleep(0))
             yield Gallery(fake, database, writer, clock, client, tmp_path / "media")
