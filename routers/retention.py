@@ -25,7 +25,7 @@ from receiver.schema import EventState, events
 from receiver.writer import Writer
 from routers.blocks import RetentionConfig
 from routers.lookups.answers import drop_older
-from routers.media.aging import Age
+from routers.media.aging import Age, remove_kept
 from routers.personal import details_without, without
 from routers.schema import OPEN, TransitionState, attempts, deliveries, retention, transitions, versions
 
@@ -91,6 +91,7 @@ class Retention:
             yield partial(remove_attempts, age=self._config.attempts)
         if (age := self._config.of_both) is not None:
             yield partial(remove_answers, age=age)
+        yield remove_kept
         for of_media in self._media:
             yield of_media.remove_old
 

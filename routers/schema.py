@@ -196,10 +196,12 @@ media = Table(
     Column("sha256", LargeBinary),
     Column("created_at", Instant, nullable=False),
     Column("finished_at", Instant),
+    Column("keep_until", Instant, comment="of a stored one, by the setting of then"),
     UniqueConstraint("object_id", "source"),
     one_of("state", MediaState),
 )
 IS_PENDING_MEDIA = media.c.state == MediaState.PENDING.value
+waiting_index("ix_media_keep_until", media.c.keep_until, where=media.c.keep_until.is_not(None))
 Index("ix_media_company", media.c.company, media.c.id)
 waiting_index("ix_media_pending", media.c.next_attempt_at, media.c.id, where=IS_PENDING_MEDIA)
 waiting_index(

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from callrail.downloading import in_thread
 from receiver.exceptions import ReceiverError
@@ -71,17 +71,26 @@ class Age:
 
     def remove_old(self, conn: Connection, *, now: datetime, limit: int = _PIECE) -> bool:
         """Remove the oldest that are old enough. Whether there may be more of them."""
-        old = select(media.c.id, media.c.path).where(media.c.id < first_id(Prefix.MEDIA, now - self.age))
-        after = ""
-        for _ in range(_PIECES_OF_STUCK):
-            query = old.where(self._is_meant, media.c.id > after).order_by(media.c.id).limit(limit)
-            found = conn.execute(query.with_for_update()).all()
-            gone = [row.id for row in found if _is_gone(row)]
-            delete_media(conn, gone)
-            if gone or len(found) < limit:
-                return len(found) == limit
-            after = found[-1].id  # none of them can be removed, and others need not wait for that
-        return False
+        is_old = media.c.id < first_id(Prefix.MEDIA, now - self.age)
+        return _remove_some(conn, and_(self._is_meant, is_old), limit)
+
+
+def remove_kept(conn: Connection, *, now: datetime, limit: int = _PIECE) -> bool:
+    """Remove what was kept as long as was said when it was stored. Whether there may be more of it."""
+    return _remove_some(conn, media.c.keep_until <= now, limit)
+
+
+def _remove_some(conn: Connection, are_meant: ColumnElement[bool], limit: int) -> bool:
+    after = ""
+    for _ in range(_PIECES_OF_STUCK):
+        query = select(media.c.id, media.c.path).where(are_meant, media.c.id > after).order_by(media.c.id)
+        found = conn.execute(query.limit(limit).with_for_update()).all()
+        gone = [row.id for row in found if _is_gone(row)]
+        delete_media(conn, gone)
+        if gone or len(found) < limit:
+            return len(found) == limit
+        after = found[-1].id  # none of them can be removed, and others need not wait for that
+    return False
 
 
 def ages(of_companies: Mapping[str, timedelta | None], of_others: timedelta | None) -> list[Age]:

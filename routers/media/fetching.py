@@ -14,7 +14,7 @@ import errno
 import random
 import shutil
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -169,6 +169,9 @@ class Fetching:
         def record(conn: Connection) -> tuple[Step, bool]:
             now = self._clock.now(conn)
             step = next_step(came_of_it, attempts=lease.attempts, now=now, rng=self._rng)
+            if step.kept is not None and self._config.keep_for is not None:
+                # It holds also if nothing of the account is fetched any more by then.
+                step = replace(step, keep_until=now + self._config.keep_for)
             if isinstance(came_of_it, Failure) and came_of_it.fault is Fault.OTHERS:
                 self._rests_until = now + REST
             return step, record_step(conn, lease, step, now=now) or is_there(conn, lease)

@@ -46,13 +46,14 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a file does next: it is *kept*, tried again *due_at*, or neither for a *reason*."""
+    """What a file does next: it is *kept*, for good or *keep_until*, tried again *due_at*, or none of it for a reason."""
 
     state: MediaState
     attempts: int
     reason: str | None = None
     due_at: datetime | None = None
     kept: Kept | None = None
+    keep_until: datetime | None = None
 
 
 # --- what is wanted --------------------------------------------------------------------------------------------------
@@ -137,7 +138,7 @@ def record_step(conn: Connection, lease: Lease, step: Step, *, now: datetime) ->
         "finished_at": None if step.state is MediaState.PENDING else now,
     }
     if kept is not None:
-        values |= {name: getattr(kept, name) for name in Kept.__slots__}
+        values |= {name: getattr(kept, name) for name in Kept.__slots__} | {"keep_until": step.keep_until}
     return conn.execute(_held_by(lease).values(values)).rowcount == 1
 
 

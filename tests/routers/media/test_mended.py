@@ -14,7 +14,7 @@ from callrail.request import Budget
 from receiver.database import Database
 from routers.budgets import InThreads, Priority, SqlBudgets
 from routers.fake_callrail import faults
-from routers.media.aging import Age, sweep
+from routers.media.aging import Age, remove_kept, sweep
 from routers.media.folder import left_over
 from routers.media.rows import claim_due, take_back_all
 from routers.media.settings import MediaConfig
@@ -67,6 +67,18 @@ async def test_what_cannot_be_removed_holds_up_nothing(gallery: Gallery) -> None
         Age([COMPANY], timedelta(days=30)).remove_old(conn, now=later)
     assert len(gallery.rows()) == 20
     assert gallery.files() == sorted(stuck)
+
+
+async def test_a_file_goes_at_its_age_also_when_nothing_is_fetched_any_more(gallery: Gallery) -> None:
+    """The client has left, and no account says anything of its files."""
+    gallery.post_call()
+    await gallery.fetch(keep_for="30d")
+    (file,) = gallery.files()
+    with gallery.database.writing.begin() as conn:
+        assert not remove_kept(conn, now=gallery.clock.moment + timedelta(days=29))
+        assert file.exists()
+        remove_kept(conn, now=gallery.clock.moment + timedelta(days=30))
+    assert (gallery.files(), gallery.rows()) == ([], [])
 
 
 async def test_one_file_that_cannot_be_swept_keeps_no_other(gallery: Gallery) -> None:
