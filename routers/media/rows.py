@@ -46,7 +46,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a file does next: it is *kept*, for good or *keep_until*, tried again *due_at*, or none of it for a reason."""
+    """What a file does next: it is *kept*, for good or *keep_until*, tried again *due_at*, or neither."""
 
     state: MediaState
     attempts: int
