@@ -80,24 +80,37 @@ def explain(
         raise click.UsageError("--kind and --company say what is in a file; write --file too.")
     configuration = read_config(trial or config)
     asker = _Asker(configuration, trial or config, trial is not None, as_found if show_personal else masked_fact)
-    if what is not None:
-        _check_letters(what)
-    payload = cache(partial(_payload, file)) if file is not None else None
+    if file is not None:
+        explained = _explained_file(asker, file, kind, company, database_url, is_fresh=lookups == FRESH)
+    else:
+        explained = _explained_id(asker, str(what), database_url, is_fresh=lookups == FRESH)
+    print_explained(explained, output=output)
 
-    def explained(conn: Connection | None, asker: _Asker) -> Explained:
-        if conn is not None and what is not None:
-            return _of_id(conn, asker, what)
-        assert payload is not None and file is not None  # noqa: PT018, S101  (one of the two is named)
+
+def _explained_file(
+    asker: _Asker, file: BinaryIO, kind: str | None, company: str | None, database_url: str, *, is_fresh: bool
+) -> Explained:
+    payload = cache(partial(_payload, file))  # which can be read once
+
+    def find(asker: _Asker) -> Explained:
         return _of_file(asker, file.name, payload, kind, company, lambda: _told_zones(database_url))
 
-    if lookups == FRESH:
-        anew = found_anew(configuration, database_url, lambda conn, how: explained(conn, replace(asker, looking=how)))
-        print_explained(anew, output=output)
-    elif what is not None:
-        with reading(database_url) as conn:
-            print_explained(explained(conn, asker), output=output)
-    else:
-        print_explained(explained(None, asker), output=output)
+    return _found_anew(asker, database_url, lambda _conn, asker: find(asker)) if is_fresh else find(asker)
+
+
+def _explained_id(asker: _Asker, what: str, database_url: str, *, is_fresh: bool) -> Explained:
+    _check_letters(what)
+    if is_fresh:
+        return _found_anew(asker, database_url, lambda conn, asker: _of_id(conn, asker, what))
+    with reading(database_url) as conn:
+        return _of_id(conn, asker, what)
+
+
+def _found_anew(asker: _Asker, database_url: str, find: Callable[[Connection, _Asker], Explained]) -> Explained:
+    """What *find* finds when CallRail has been asked anew."""
+    return found_anew(
+        asker.configuration, database_url, lambda conn, looking: find(conn, replace(asker, looking=looking))
+    )
 
 
 @dataclass(frozen=True, slots=True)
