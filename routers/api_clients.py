@@ -42,12 +42,17 @@ async def api_clients(
     transactions: Transactions,
     priority: Priority,
     is_wanted: Callable[[AccountConfig], bool],
+    *,
+    is_paced: bool = False,
 ) -> AsyncIterator[Mapping[str, CallRail]]:
     """By account that is wanted, its client, while the block runs. An account without its key has none.
 
     A key that is missing or can be none keeps no server from running: what would be asked fails, and says so.
+
+    Args:
+        is_paced: See `SqlBudgets`.
     """
-    budgets = SqlBudgets(transactions, priority)
+    budgets = SqlBudgets(transactions, priority, is_paced=is_paced)
     clients: dict[str, CallRail] = {}
     for name, config in configuration.accounts.items():
         if not is_wanted(config):

@@ -4,16 +4,19 @@ Requests are taken in blocks, so that not each of them writes; what is left of a
 leaves room for who matters more. Windows slide by the minute, and a block may be used for a minute after it was taken,
 so a window reaches back two minutes further: more than is allowed is never sent, and a little less may be. The time is
 that of each process; the two minutes bear clocks that differ by some seconds.
+
+A backlog that took its share of the hour at once would leave what is kept for others to be used up long before that
+hour is over. So what has time is paced: it takes no more than ten minutes of the hour bear.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, case, delete, func, select, update
 
@@ -59,6 +62,13 @@ class _Block:
 
 
 Blocks = Mapping[tuple[str, Budget], _Block]
+
+
+class _Window(NamedTuple):
+    """So many requests are allowed within *length*, whenever it begins."""
+
+    allowed: int
+    length: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +127,7 @@ class SqlBudgets:
 
     Args:
         priority: How much of the allowances these requests may use.
+        is_paced: Whether they have time: of ten minutes they take what is left of a sixth of their share of the hour.
         block: How many requests are taken at once.
         now: The present, in UTC.
     """
@@ -126,11 +137,13 @@ class SqlBudgets:
         transactions: Transactions,
         priority: Priority,
         *,
+        is_paced: bool = False,
         block: int = BLOCK,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._transactions = transactions
         self._priority = priority
+        self._is_paced = is_paced
         self._block = block
         self._now = now
         self._blocks: dict[tuple[str, Budget], _Block] = {}
@@ -172,18 +185,23 @@ class SqlBudgets:
         paused = _paused_until(conn, account, budget)
         if paused is not None and now < paused <= now + LONGEST_REST:  # not so if the clock was set back
             raise BudgetSpent(budget.value, paused)
-        share = Allowance(int(allowed.hourly * self._priority.value), int(allowed.daily * self._priority.value))
+        windows = self._windows(allowed)
         uses = _uses(conn, account, budget, now - DAY - _SLACK)
-        in_hour, in_day = _taken_since(uses, now - HOUR - _SLACK), _taken_since(uses, now - DAY - _SLACK)
-        room = min(share.hourly - in_hour, share.daily - in_day)
+        room = min(window.allowed - _taken_since(uses, now - window.length) for window in windows)
         if room <= 0:
-            raise BudgetSpent(budget.value, _free_at(uses, share, now))
+            raise BudgetSpent(budget.value, _free_at(uses, windows, now))
         minute = now.replace(second=0, microsecond=0)
         count = min(self._block, room)
         _add(conn, account, budget, minute, count)
         is_old = budget_uses.c.minute <= now - DAY - _SLACK
         conn.execute(delete(budget_uses).where(_is(budget_uses, account, budget), is_old))
         return _Block(minute, now + _MINUTE, count)
+
+    def _windows(self, allowed: Allowance) -> list[_Window]:
+        """Of what is *allowed*, what these requests may use within which times."""
+        hourly, daily = int(allowed.hourly * self._priority.value), int(allowed.daily * self._priority.value)
+        windows = [_Window(hourly, HOUR + _SLACK), _Window(daily, DAY + _SLACK)]
+        return [*windows, _Window(hourly // 6, _TEN_MINUTES + _SLACK)] if self._is_paced else windows
 
     def _pause(self, conn: Connection, account: str, budget: Budget, rests: timedelta, left: Blocks) -> None:
         _give_back(conn, left)
@@ -250,10 +268,10 @@ def _taken_since(uses: Sequence[tuple[datetime, int]], moment: datetime) -> int:
     return sum(taken for minute, taken in uses if minute > moment)
 
 
-def _free_at(uses: Sequence[tuple[datetime, int]], share: Allowance, now: datetime) -> datetime:
-    """When enough has left both windows for one more."""
+def _free_at(uses: Sequence[tuple[datetime, int]], windows: Iterable[_Window], now: datetime) -> datetime:
+    """When enough has left all windows for one more."""
     moments = [now]
-    for allowed, window in ((share.hourly, HOUR + _SLACK), (share.daily, DAY + _SLACK)):
+    for allowed, window in windows:
         over = _taken_since(uses, now - window) - allowed + 1
         for minute, taken in uses:
             if over <= 0:

@@ -29,6 +29,7 @@ from receiver.instances import Instance
 from receiver.keeping import Keeper
 from receiver.loggers import get_logger
 from receiver.writer import Writer
+from routers.accounts import AccountConfig
 from routers.api_clients import api_clients
 from routers.budgets import Priority
 from routers.config import Configuration
@@ -191,11 +192,15 @@ async def _taking_in(service: _Service, keeper: Keeper, listener: socket.socket,
 async def _dispatching(service: _Service) -> AsyncIterator[None]:
     """Routing and all lanes, as soon as the database answers."""
     configuration, writer = service.plan.configuration, service.writer
+
+    def keeps_files(account: AccountConfig) -> bool:
+        return bool(account.fetch_media)
+
     async with (
         api_clients(configuration, writer, Priority.INTERACTIVE, lambda _: configuration.looks_up) as asked,
         api_clients(configuration, writer, Priority.FOLLOW_UP, lambda account: account.early_outcomes) as watched,
         api_clients(configuration, writer, Priority.FOLLOW_UP, lambda _: configuration.acts) as acting,
-        api_clients(configuration, writer, Priority.BACKFILL, lambda account: bool(account.fetch_media)) as fetching,
+        api_clients(configuration, writer, Priority.BACKFILL, keeps_files, is_paced=True) as fetching,
     ):
         parts = _Parts.of(service, asked, watched, acting, fetching)
         async with _running(service, parts):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -255,3 +257,28 @@ async def test_a_refusal_that_names_no_end_gives_all_processes_a_minute(database
         clock.now += PAUSE
         await second.take(ACCOUNT, Budget.GENERAL)
         assert "refused" not in in_words(usage, clock())
+
+
+async def test_forty_companies_stay_within_the_hour_and_no_look_up_is_refused(database_url: str) -> None:
+    """Four hours of 400 calls each, their look-ups, a page of open calls every 20 s, and more to fetch than can be.
+
+    What is fetched takes all that it gets, at each step before the look-ups ask; still none of those is refused.
+    """
+    clock, sent = Clock(), Counter[datetime]()
+    rng = random.Random(40)
+    step = timedelta(seconds=20)
+    calls = Counter(rng.randrange(720) for _ in range(1_600))
+    with opened(database_url) as database:
+        asked, watched, fetched = (
+            SqlBudgets(InThreads(database), priority, is_paced=priority is Priority.BACKFILL, now=clock)
+            for priority in (Priority.INTERACTIVE, Priority.FOLLOW_UP, Priority.BACKFILL)
+        )
+        for n in range(720):
+            sent[clock.now] += await take_all(fetched)
+            for wants in (watched, *[asked] * calls[n]):
+                await wants.take(ACCOUNT, Budget.GENERAL)
+                sent[clock.now] += 1
+            clock.now += step
+    most = max(sum(sent[begin + step * n] for n in range(180)) for begin in sent)
+    assert most <= 1_000
+    assert sum(sent.values()) > 2_500  # the allowance is used, and not just spared

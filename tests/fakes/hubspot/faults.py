@@ -42,22 +42,22 @@ async def lost_by_silence(conversation: Conversation, act: Act) -> None:
     await destination.hang(conversation)
 
 
-def too_late(seconds: float) -> Fault:
-    """The connection closed at once, and done *seconds* later, when the client may have tried again."""
+def too_late(gate: asyncio.Event) -> Fault:
+    """The connection closed at once, and done when *gate* opens, when the client may have tried again."""
 
     async def fault(conversation: Conversation, act: Act) -> None:
         conversation.writer.close()
-        await asyncio.sleep(seconds)
+        await gate.wait()
         act()
 
     return fault
 
 
-def slow(seconds: float) -> Fault:
-    """Nothing wrong, but it takes *seconds* until it is done."""
+def slow(gate: asyncio.Event) -> Fault:
+    """Nothing wrong, but it is done when *gate* opens."""
 
     async def fault(conversation: Conversation, act: Act) -> None:
-        await asyncio.sleep(seconds)
+        await gate.wait()
         await send(conversation, act())
 
     return fault

@@ -108,12 +108,22 @@ async def test_a_folder_that_moved_keeps_its_files(gallery: Gallery) -> None:
     assert list(moved.iterdir()) == [file]
 
 
-async def test_erased_while_it_is_fetched_nothing_stays(gallery: Gallery) -> None:
-    gate, begun = asyncio.Event(), asyncio.Event()
+async def frozen_amid_a_file(gallery: Gallery, gate: asyncio.Event) -> asyncio.Task[None]:
+    """A process that is at the file that is due, at that alone, and stands still within its bytes until *gate* opens.
+
+    Not `fetch`, which goes on to look for more, and might find the same one once its lease is over.
+    """
+    begun = asyncio.Event()
     gallery.fake.faults.add("GET", "/storage/*", held_until(gate, begun))
-    gallery.post_call()
-    fetched = asyncio.create_task(gallery.fetch())
+    fetched = asyncio.create_task(gallery.fetching()._fetch_one(claimed(gallery)))
     await begun.wait()
+    return fetched
+
+
+async def test_erased_while_it_is_fetched_nothing_stays(gallery: Gallery) -> None:
+    gate = asyncio.Event()
+    gallery.post_call()
+    fetched = await frozen_amid_a_file(gallery, gate)
     with gallery.database.writing.begin() as conn:
         remove_media_of(conn, gallery.row.object_id)
     gate.set()
@@ -157,11 +167,9 @@ async def test_two_dispatchers_fetch_each_file_once(gallery: Gallery) -> None:
 
 async def test_who_comes_back_after_its_lease_changes_nothing(gallery: Gallery) -> None:
     """The first was frozen amid the file, the second fetched it meanwhile; the file of the second stays."""
-    gate, begun = asyncio.Event(), asyncio.Event()
-    gallery.fake.faults.add("GET", "/storage/*", held_until(gate, begun))
+    gate = asyncio.Event()
     gallery.post_call()
-    frozen = asyncio.create_task(gallery.fetch())
-    await begun.wait()
+    frozen = await frozen_amid_a_file(gallery, gate)
     gallery.clock.moment += LEASE
     await gallery.fetch()
     stored = gallery.row
@@ -173,11 +181,9 @@ async def test_who_comes_back_after_its_lease_changes_nothing(gallery: Gallery) 
 
 
 async def test_who_comes_back_with_another_file_has_it_swept(gallery: Gallery) -> None:
-    gate, begun = asyncio.Event(), asyncio.Event()
-    gallery.fake.faults.add("GET", "/storage/*", held_until(gate, begun))
+    gate = asyncio.Event()
     gallery.post_call()
-    frozen = asyncio.create_task(gallery.fetch())
-    await begun.wait()
+    frozen = await frozen_amid_a_file(gallery, gate)
     gallery.clock.moment += LEASE
     await gallery.fetch()
     gallery.fake.files[gallery.recorded.id] = File(b"ID3 another", "audio/mpeg")
