@@ -55,7 +55,7 @@ _DEADLINE = timedelta(seconds=10)
 # An end must lie so far back: while a call goes on, its beginning and its length so far add up to the present.
 _SURELY_OVER = timedelta(seconds=20)
 # A post-call comes within twenty minutes (documented). What has not come then is lost: CallRail posts once.
-_POSTED_WITHIN = timedelta(minutes=25)
+POSTED_WITHIN = timedelta(minutes=25)
 _LISTED_FOR = timedelta(days=2)  # a call stands in the list for no longer
 _PAGE = 250
 
@@ -144,7 +144,7 @@ class EarlyOutcomes:
         over = [
             OverCall(company, row["id"], row)
             for row in rows
-            if is_over(row, now - _POSTED_WITHIN)
+            if is_over(row, now - POSTED_WITHIN)
             and (company := unheard.company_of(row)) is not None
             and self._account_of(company) == account
         ]

@@ -22,13 +22,12 @@ from receiver.columns import fixed
 from receiver.database import Database
 from receiver.ids import Prefix, first_id
 from receiver.schema import events
-from routers.early_outcomes import OpenCall, is_over, newest_calls, open_calls
+from routers.early_outcomes import POSTED_WITHIN, OpenCall, is_over, newest_calls, open_calls
 from routers.rules.values import instant_of
 
 if TYPE_CHECKING:
     from callrail.client import CallRail
 
-_POSTED_WITHIN = timedelta(minutes=25)  # documented are twenty
 LOOK_EVERY = timedelta(seconds=20)
 _SHOWN = ("answered", "voicemail", "duration", "call_type", "start_time")
 _OUTCOME = ("answered", "voicemail", "duration")
@@ -151,7 +150,7 @@ class Observer:
                 if account in self._clients:
                     self._observed.setdefault(call.id, Observed(call, str(account), now)).open_at = now
         for own_id, each in list(self._observed.items()):
-            if each.open_at is not None and now - each.open_at > _POSTED_WITHIN:  # its post-call was lost
+            if each.open_at is not None and now - each.open_at > POSTED_WITHIN:  # its post-call was lost
                 del self._observed[own_id]
         errors = []
         for account in sorted({each.account for each in self._observed.values()}):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.responses import Response
 
 from receiver.database import Database
 from receiver.schema import events
@@ -25,7 +26,7 @@ from routers.schema import lookups
 from routers.searching import search
 from routers.serve import Role
 from tests.routers.lookups.office import Office, body_of
-from tests.routers.running import run
+from tests.routers.running import SECRETS, run, running
 from tests.routers.store import real_clock, rows_of
 from tests.routers.waiting import until
 
@@ -149,6 +150,24 @@ async def test_whatever_the_api_does_the_event_is_told_in_time_without_it(
     row = await office.until_decided("call.missed")
     assert noted(row)["tracker"]["problem"] == problem
     assert row.verdicts == {"missed": "fired"}
+
+
+async def test_a_key_that_is_revoked_in_the_middle_loses_nothing(office: Office) -> None:
+    """What was answered before holds still; what would be asked after is told without, and why is noted."""
+    office.write(WITH_CAMPAIGN.replace("[tracker]", "[tracker, lead_timeline]"))
+    async with office.open():
+        await office.post_call(office.a_call())
+        (before,) = await office.until_told(1)
+        office.fake.faults.add("GET", "*", faults.status(401), times=1_000)
+        await office.post_call(office.a_call(), resource_id="CAL2", person_resource_id="PER2")
+        _, after = await office.until_told(2)
+
+    assert before["lookup"]["lead_timeline"]["total_interactions"]
+    assert after["lookup"]["tracker"] == before["lookup"]["tracker"]
+    assert "lead_timeline" not in after["lookup"]
+    _, row = office.transitions("call.missed")
+    assert noted(row)["tracker"]["from"] == "cache"
+    assert noted(row)["lead_timeline"]["problem"] == "the key is wrong (401)"
 
 
 async def test_a_condition_on_what_nobody_answers_keeps_the_rule_silent(office: Office) -> None:
@@ -328,18 +347,37 @@ async def test_an_account_that_answers_to_its_number_alone(office: Office, is_na
     assert told["lookup"]["tracker"]["name"]
 
 
-async def test_dispatchers_that_share_a_database_ask_once(office_on_postgresql: Office) -> None:
-    """Two of them, who know nothing of each other but the database; SQLite has one."""
+async def test_two_processes_that_share_a_database_ask_once(office_on_postgresql: Office) -> None:
+    """They know nothing of each other but the database; SQLite has one alone.
+
+    The one answer comes when all calls wait for it.
+    """
     office = office_on_postgresql
-    office.write(WITH_CAMPAIGN)
-    async with office.open(Role.INTAKE):
-        for number in range(100):
-            await office.post_call(office.a_call(), resource_id=f"CAL{number}")
-    async with office.open(Role.DISPATCH), office.open(Role.DISPATCH):
+    office.write(WITH_CAMPAIGN, "lookups:\n  tracker: {deadline: 30s}")
+    gate = asyncio.Event()
+    office.fake.faults.add("GET", "*/trackers/*", held_until(gate))
+    environ = {**SECRETS, "OFFICE_KEY": office.fake.world.key}
+    arguments = ("serve", "--role", "dispatch", "--config", office.config, *office.stored)
+    with running(*arguments, environ=environ) as one, running(*arguments, environ=environ) as other:
+        for each in (one, other):
+            await asyncio.to_thread(each.wait_until_it_says, "serve.ready")
+        async with office.open(Role.INTAKE):
+            for number in range(100):
+                await office.post_call(office.a_call(), resource_id=f"CAL{number}")
+        await until(lambda: len(office.transitions("call.missed")) == 100)
+        gate.set()
         await office.until_told(100)
 
     assert len(office.asked("trackers")) == 1
     assert {row.state for row in office.transitions()} == {"routed"}
+
+
+def held_until(gate: asyncio.Event) -> Fault:
+    async def answer(right: Callable[[], Awaitable[Response]]) -> Response:
+        await gate.wait()
+        return await right()
+
+    return answer
 
 
 def erase_person(database: Database, call: Any) -> None:
