@@ -264,6 +264,7 @@ class _Checker:
         if not self.complaints.problems:
             lookups.warn_of_waits(placed, rule_set, needs, written.configs)
             self._warn_of_unused_sinks(written, compiler)
+            self._warn_of_idle_accounts(written, accounts)
             warn(placed, rule_set, list(names.companies), self.complaints)
         return Configuration(
             document=document,
@@ -483,6 +484,16 @@ class _Checker:
             if name not in used:
                 problem, hint = f"nothing is sent to the sink '{name}'", "send to it, or take it out"
                 self.complaints.complain(("sinks", name), problem, hint, key=True, warning=True)
+
+    def _warn_of_idle_accounts(self, written: Written, accounts: Mapping[str, AccountConfig]) -> None:
+        """Of an account that is to do something for companies and has none."""
+        with_companies = {account_of(company, accounts) for company in written.configs.values()}
+        for name, account in accounts.items():
+            for setting in ("early_outcomes", "fetch_media"):
+                if name not in with_companies and getattr(account, setting):
+                    problem = f"no company belongs to the account '{name}', so this does nothing"
+                    hint = f"write account: {name} in its companies, or under their defaults"
+                    self.complaints.complain(("accounts", name, setting), problem, hint, key=True, warning=True)
 
 
 def _fields_by_template(placed: Sequence[Placed]) -> dict[str, set[str]]:
