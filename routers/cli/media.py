@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -67,6 +68,8 @@ def show_media(media_id: str, output: str, database_url: str) -> None:
 def retry_media(ids: tuple[str, ...], state: str | None, company: str | None, is_plan: bool, database_url: str) -> None:
     """Fetch what was refused or given up after all, or what waits at once: each ID, or all in a state.
 
+    So is a stored one whose file is no longer there.
+
     What is refused for its size or type is refused again unless `fetch_media` was changed, and the server restarted.
     """
     if bool(ids) is (state is not None) or (ids and company):
@@ -90,7 +93,7 @@ def _in_state(conn: Connection, state: str, company: str | None) -> list[str]:
 
 def _retryable(conn: Connection, written: str) -> str:
     row = _found(conn, written)
-    if row.state == MediaState.STORED:
+    if row.state == MediaState.STORED and Path(row.path).exists():
         raise click.ClickException(f"{row.id} is stored at {row.path}; nothing was changed")
     found: str = row.id
     return found

@@ -234,11 +234,12 @@ def media_overview(conn: Connection, since: datetime) -> MediaOverview:
 
 
 def try_again(conn: Connection, ids: Collection[str], *, now: datetime) -> int:
-    """Files that were refused or given up, or wait, are due at once and have all their tries before them. How many."""
-    anew = {"state": MediaState.PENDING, "reason": None, "attempts": 0, "finished_at": None}
+    """Files that were refused, given up or lost, or wait, are due at once with all tries before them. How many."""
+    anew: dict[str, Any] = {"state": MediaState.PENDING, "reason": None, "attempts": 0, "finished_at": None}
+    anew |= dict.fromkeys((*Kept.__slots__, "keep_until"))
     # What was refused for its link has no path at the API that could be asked.
     is_asked = or_(*(media.c.source.startswith(begin) for begin in ASKED_FOR))
-    again = update(media).where(media.c.id.in_(ids), media.c.state != fixed(MediaState.STORED), is_asked)
+    again = update(media).where(media.c.id.in_(ids), is_asked)
     values = {**anew, "next_attempt_at": now, "fence": media.c.fence + 1}
     return conn.execute(again.values(values)).rowcount
 

@@ -118,8 +118,15 @@ async def test_what_failed_is_said_and_fetched_after_all(office: Office) -> None
     assert again.code == 1
     assert "is stored at" in again.err
     assert (await command(office, "media", "retry")).code == 2
+
+    await asyncio.to_thread(Path(row.path).unlink)
+    assert (await command(office, "media", "retry", row.id)).code == 0
+    assert states(office) == ["pending"]
+    async with office.open():
+        await until(lambda: states(office) == ["stored"])
+    assert await asyncio.to_thread(Path(row.path).exists)
     with opened(office.database_url) as database:
-        assert [row.action for row in rows_of(database, audit)] == ["media retry"]
+        assert [row.action for row in rows_of(database, audit)] == ["media retry"] * 2
 
 
 async def test_killed_amid_a_file_it_is_fetched_by_the_next(office: Office) -> None:
