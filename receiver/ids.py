@@ -33,6 +33,9 @@ class Prefix(StrEnum):
     AUDIT = "au"
     WRITE = "wr"
     MEDIA = "md"
+    LEAD = "ld"
+    MERGE = "mg"
+    TURN = "tn"
 
 
 class BadId(ReceiverError):

@@ -24,7 +24,7 @@ from receiver.columns import Id, Instant, Json
 from receiver.schema import metadata, one_of, waiting_index
 
 # The newest migration. `serve` asks the database for it instead of loading the migrations; a test compares the two.
-SCHEMA_VERSION = "0009"
+SCHEMA_VERSION = "0010"
 
 
 class TransitionState(StrEnum):
@@ -395,6 +395,63 @@ alarms = Table(
     Column("fine_at", Instant, comment="since when nothing more is seen of it; null while it goes on"),
     Column("seen", Integer, nullable=False, server_default="0", comment="how many were counted, where a count is told"),
 )
+
+leads = Table(
+    "leads",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("company", Id, nullable=False),
+    Column("first_object", Id, nullable=False, comment="objects.id of the first thing of this person"),
+    Column("merged_into", Id, comment="leads.id of whom it proved to be, which may have been merged in turn"),
+    Column("created_at", Instant, nullable=False),
+    Column("used_at", Instant, nullable=False, comment="when somebody was told of this person last"),
+)
+waiting_index("ix_leads_used_at", leads.c.used_at, where=leads.c.merged_into.is_(None))
+waiting_index("ix_leads_merged_into", leads.c.merged_into, where=leads.c.merged_into.is_not(None))
+
+lead_keys = Table(
+    "lead_keys",
+    metadata,
+    Column("company", Id, primary_key=True),
+    Column("kind", Id, primary_key=True, comment="person, phone, email or thread"),
+    Column("value", Id, primary_key=True),
+    Column("lead_id", Id, nullable=False, comment="leads.id of whom it was first told; a merge leaves it as it is"),
+)
+Index("ix_lead_keys_lead_id", lead_keys.c.lead_id)
+
+lead_merges = Table(
+    "lead_merges",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("lead_id", Id, nullable=False, comment="leads.id of the merged one"),
+    Column("into_id", Id, nullable=False, comment="leads.id of whom it proved to be"),
+    Column("object_id", Id, nullable=False, comment="objects.id of what told keys of both"),
+    Column("merged_at", Instant, nullable=False),
+    Column("undone_at", Instant, comment="when an operator took it back; the two are never merged again"),
+)
+Index("ix_lead_merges_lead_id", lead_merges.c.lead_id)
+Index("ix_lead_merges_into_id", lead_merges.c.into_id)
+
+turns = Table(
+    "turns",
+    metadata,
+    Column("sink", Id, primary_key=True),
+    Column("subject", Id, primary_key=True, comment="leads.id, or objects.id where nobody is known"),
+    Column("token", Id, nullable=False, comment="of the one turn, and shuts out an earlier holder"),
+    Column("lease_until", Instant, nullable=False),
+)
+
+remote_ids = Table(
+    "remote_ids",
+    metadata,
+    Column("sink", Id, primary_key=True),
+    Column("subject", Id, primary_key=True, comment="leads.id or objects.id"),
+    Column("kind", Id, primary_key=True, comment="a word of the destination's, like contact"),
+    Column("remote_id", Text, comment="what the destination calls it; null while nobody knows whether it is there"),
+    Column("written", Text, comment="what was noted of the text written last, as a digest"),
+    Column("intended_at", Instant, comment="since when there is a creation of which nobody knows the end"),
+)
+Index("ix_remote_ids_subject", remote_ids.c.subject)
 
 replays = Table(
     "replays",

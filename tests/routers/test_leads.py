@@ -1,0 +1,174 @@
+"""Who is one person: keys, merges and their undoing, on both databases."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Table
+
+from receiver.database import Database
+from routers.leads import (
+    Found,
+    Key,
+    KeyKind,
+    find_leads,
+    forget_leads,
+    forget_unused,
+    keys_of,
+    lead_of,
+    merges_of,
+    read_lead,
+    undo_merge,
+)
+from routers.schema import lead_keys, lead_merges, leads
+from tests.routers.store import NOW, opened, rows_of
+
+PHONE = "+14045550123"
+CALL = {"customer_phone_number": "404-555-0123", "person_resource_id": "PER1"}
+TABLES: Sequence[Table] = (leads, lead_keys, lead_merges)
+
+
+def key(written: str) -> Key:
+    """`phone +1...` or `email a@b.c`."""
+    kind, value = written.split(" ")
+    return Key(KeyKind(kind), value)
+
+
+def told(database: Database, *keys: str, thing: str = "ob_1", company: str = "acme") -> Found:
+    """The lead after a thing has told *keys*."""
+    with database.writing.begin() as conn:
+        return lead_of(conn, company, [key(each) for each in keys], object_id=thing, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("type_", "fields", "is_sent", "keys"),
+    [
+        ("call", CALL, False, ["person PER1", f"phone {PHONE}"]),
+        ("call", {"customer_phone_number": "+442079460123"}, False, ["phone +442079460123"]),
+        ("call", {"customer_phone_number": "anonymous", "person_resource_id": "PER1"}, False, []),
+        ("call", {"customer_phone_number": "+266696687", "person_resource_id": "PER1"}, False, []),
+        ("call", {"customer_phone_number": "+14045559999", "person_resource_id": "PER1"}, False, []),
+        ("call", {"person_resource_id": "PER1"}, False, ["person PER1"]),
+        ("call", {"customer_phone_number": 5, "person_resource_id": ""}, False, []),
+        ("text", {"source_number": PHONE, "destination_number": "+14045550100"}, False, [f"phone {PHONE}"]),
+        ("text", {"source_number": "+14045550100", "destination_number": PHONE}, True, [f"phone {PHONE}"]),
+        (
+            "text",
+            {"source_number": PHONE, "thread_resource_id": "SMT1"},
+            False,
+            [f"phone {PHONE}", "thread SMT1"],
+        ),
+        (
+            "form",
+            {"form_data": {"your-email": "Ann@Example.com", "phone": "(404) 555-0123"}},
+            False,
+            [f"phone {PHONE}", "email ann@example.com"],
+        ),
+        ("form", {"form_data": {"email": "ann@example.com"}}, False, ["email ann@example.com"]),
+    ],
+)
+def test_by_what_a_person_is_known(type_: str, fields: dict[str, Any], is_sent: bool, keys: list[str]) -> None:
+    assert keys_of(type_, fields, is_sent=is_sent, shared={"+14045559999"}) == tuple(map(key, keys))
+
+
+def test_what_tells_the_same_key_is_of_the_same_person(database_url: str) -> None:
+    with opened(database_url) as database:
+        first = told(database, "person PER1", f"phone {PHONE}")
+        again = told(database, f"phone {PHONE}", thing="ob_2")
+        other = told(database, f"phone {PHONE}", company="globex")
+
+    assert (again.id, again.first_object) == (first.id, "ob_1")
+    assert other.id != first.id
+    assert first.keys == (key("person PER1"), key(f"phone {PHONE}"))
+
+
+def test_who_proves_to_be_two_is_merged_into_the_older_and_can_be_split_for_good(database_url: str) -> None:
+    with opened(database_url) as database:
+        by_phone = told(database, f"phone {PHONE}")
+        by_email = told(database, "email a@b.c", thing="ob_2")
+        both = told(database, "email a@b.c", f"phone {PHONE}", thing="ob_3")
+        assert both.id == by_phone.id
+        assert both.family == (by_phone.id, by_email.id)
+        assert told(database, "email a@b.c").id == by_phone.id
+
+        with database.writing.begin() as conn:
+            (merge,) = merges_of(conn, both.family)
+            assert (merge.lead_id, merge.into_id, merge.object_id) == (by_email.id, by_phone.id, "ob_3")
+            assert undo_merge(conn, merge.id, now=NOW)
+            assert not undo_merge(conn, merge.id, now=NOW)
+        assert told(database, "email a@b.c").id == by_email.id
+        # The number is the stronger, and the two stay two.
+        assert told(database, "email a@b.c", f"phone {PHONE}", thing="ob_4").id == by_phone.id
+        assert told(database, "email a@b.c").id == by_email.id
+
+
+def test_a_chain_of_merges_ends_at_the_oldest(database_url: str) -> None:
+    with opened(database_url) as database:
+        one, two, three = (told(database, f"phone +1404555012{n}") for n in range(3))
+        told(database, "phone +14045550121", "phone +14045550122")
+        assert told(database, "phone +14045550122", "phone +14045550120").family == (one.id, two.id, three.id)
+        with database.reading.connect() as conn:
+            assert read_lead(conn, three.id).id == one.id
+            assert [found.id for found in find_leads(conn, [key("phone +14045550122")])] == [one.id]
+            assert find_leads(conn, [key("phone +14045550122")], company="globex") == []
+
+
+_KEYS = [f"phone +1404555012{n}" for n in range(4)] + [f"email a{n}@b.c" for n in range(4)]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sets(st.sampled_from(_KEYS), min_size=1, max_size=3), max_size=8), st.randoms(use_true_random=False))
+def test_in_whatever_order_it_is_told_the_same_are_one(database_url: str, things: list[set[str]], dice: Any) -> None:
+    shuffled = list(things)
+    dice.shuffle(shuffled)
+    with opened(database_url) as database:
+        assert partition(database, things, "acme") == partition(database, shuffled, "globex") == connected(things)
+        with database.writing.begin() as conn:
+            for table in TABLES:
+                conn.execute(table.delete())
+
+
+def partition(database: Database, things: Iterable[set[str]], company: str) -> set[frozenset[Key]]:
+    found = [told(database, *sorted(thing), company=company).id for thing in things]
+    with database.reading.connect() as conn:
+        return {frozenset(read_lead(conn, id_).keys) for id_ in found}
+
+
+def connected(things: Iterable[set[str]]) -> set[frozenset[Key]]:
+    groups: list[set[str]] = []
+    for thing in things:
+        of_it = [group for group in groups if group & thing]
+        groups = [group for group in groups if not group & thing] + [thing.union(*of_it)]
+    return {frozenset(map(key, group)) for group in groups}
+
+
+@pytest.mark.anyio
+async def test_told_at_once_by_several_it_is_one_person(postgresql_url: str) -> None:
+    """Each tells another two keys of the same ring of six, in both orders; nobody waits crosswise."""
+    ring = [f"phone +1404555012{n}" for n in range(6)]
+    pairs = [(ring[n], ring[(n + 1) % 6]) for n in range(6)] * 4
+    with opened(postgresql_url) as database:
+        await asyncio.gather(*(asyncio.to_thread(told, database, *pair) for pair in pairs))
+        assert {told(database, one).id for one in ring} == {min(row.id for row in rows_of(database, leads))}
+
+
+def test_who_is_forgotten_leaves_nothing_and_who_is_unused_goes_as_a_family(database_url: str) -> None:
+    with opened(database_url) as database:
+        told(database, f"phone {PHONE}")
+        told(database, "email a@b.c")
+        both = told(database, "email a@b.c", f"phone {PHONE}")
+        other = told(database, "phone +14045550199")
+        with database.writing.begin() as conn:
+            assert not forget_unused(conn, before=NOW, limit=5)
+            forget_leads(conn, other.family)
+        assert len(rows_of(database, leads)) == 2
+        with database.writing.begin() as conn:
+            assert forget_unused(conn, before=NOW + timedelta(seconds=1), limit=1)
+        assert [rows_of(database, table) for table in TABLES] == [[], [], []]
+        assert told(database, f"phone {PHONE}").id != both.id
