@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
 
+from callrail.phones import e164
 from receiver.companies import CompaniesConfig
 from receiver.secrets import SecretRef
 from routers.durations import Duration, at_least_a_day
@@ -122,6 +123,20 @@ class RetentionConfig(Block):
         return min((age for age in (self.transcripts, self.numbers) if age is not None), default=None)
 
 
+def _number(written: str) -> str:
+    number = e164(written)
+    if number is None:
+        raise ValueError('a number is written like "+14045550123"')
+    return number
+
+
+class LeadsConfig(Block):
+    """Who is one person to CRMs."""
+
+    shared_numbers: Annotated[frozenset[Annotated[str, AfterValidator(_number)]], Field(max_length=1000)] = frozenset()
+    """Numbers of several persons, like a hotel's or a call centre's: they identify nobody. Quote them."""
+
+
 class PrivacyConfig(Block):
     """What is needed to remember who was erased without knowing them."""
 
@@ -152,5 +167,7 @@ class RouterConfig(CompaniesConfig):
     """Who is told of what no rule spoke of."""
     retention: Annotated[RetentionConfig, Field(default_factory=RetentionConfig)]
     """How long data is kept."""
+    leads: Annotated[LeadsConfig, Field(default_factory=LeadsConfig)]
+    """Who is one person to CRMs."""
     privacy: PrivacyConfig | None = None
     """What is needed to erase a person."""

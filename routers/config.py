@@ -47,6 +47,7 @@ class Configuration:
     """A checked file. Secrets are still references: `companies` and `sinks` look them up.
 
     *lookups* is what can be looked up, *looks_up* whether the rules need any of it.
+    *shared_numbers* are those, in E.164, that identify nobody.
     *templates* are the texts by name, those of the folder among them, and *template_places* where each begins.
     *warnings* are what is legal but surely not meant.
     """
@@ -62,6 +63,7 @@ class Configuration:
     lookups: Mapping[str, Lookup] = field(default_factory=dict)
     looks_up: bool = False
     retention: RetentionConfig = field(default_factory=RetentionConfig)
+    shared_numbers: Collection[str] = frozenset()
     privacy: PrivacyConfig | None = None
     warnings: Sequence[ConfigProblem] = ()
 
@@ -278,6 +280,7 @@ class _Checker:
             lookups=lookups.lookups,
             looks_up=looks_up,
             retention=whole.retention if whole is not None else RetentionConfig(),
+            shared_numbers=whole.leads.shared_numbers if whole is not None else frozenset(),
             privacy=whole.privacy if whole is not None else None,
             warnings=self.complaints.warnings,
         )

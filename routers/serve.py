@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import Connection
@@ -33,6 +34,7 @@ from routers.accounts import AccountConfig
 from routers.api_clients import api_clients
 from routers.budgets import Priority
 from routers.config import Configuration
+from routers.crm_memory import SqlMemory
 from routers.deciding import Looking
 from routers.dispatcher import Dispatcher, Limits
 from routers.early_outcomes import LOOK_EVERY, EarlyOutcomes, Unheard
@@ -49,8 +51,10 @@ from routers.periodic import Job, Periodic
 from routers.retries import Policy
 from routers.routing import Router
 from routers.rules.needs import Needs
+from routers.sinks import AnySinkConfig
 from routers.sinks.callrail import Acting, CallRailConfig
 from routers.sinks.config import SinkConfig
+from routers.sinks.crm import CrmMemory, CrmSinkConfig
 from routers.sinks.sink import Sink
 from routers.starting import dispatching_alone, require_schema, trouble_of
 from routers.templates import Templates
@@ -241,7 +245,11 @@ class _Parts:
         dispatcher = Dispatcher(
             writer,
             clock,
-            build_sinks(configuration, acting_with(acting, configuration, OwnWrites(writer, clock))),
+            build_sinks(
+                configuration,
+                acting_with(acting, configuration, OwnWrites(writer, clock)),
+                memories_of(configuration, writer, clock),
+            ),
             instance=service.instance.id,
             rng=random.Random(),  # noqa: S311  (jitter, no secret)
             templates=Templates.of(configuration.templates),
@@ -353,11 +361,30 @@ def acting_with(clients: Mapping[str, CallRail], configuration: Configuration, w
     return Acting(client_of, writes.keep, writes.take_back)
 
 
-def build_sinks(configuration: Configuration, acting: Acting | None = None) -> Mapping[str, tuple[Sink, Limits]]:
+def memories_of(configuration: Configuration, writer: Writer, clock: Clock) -> Mapping[str, CrmMemory]:
+    """By CRM sink, what it remembers."""
+    return {
+        name: SqlMemory(
+            writer,
+            clock,
+            name,
+            # A request that was given up on may still act over there.
+            lease=config.timeout + timedelta(seconds=30),
+            shared=configuration.shared_numbers,
+        )
+        for name, config in configuration.sink_configs.items()
+        if isinstance(config, CrmSinkConfig)
+    }
+
+
+def build_sinks(
+    configuration: Configuration, acting: Acting | None = None, memories: Mapping[str, CrmMemory] = MappingProxyType({})
+) -> Mapping[str, tuple[Sink, Limits]]:
     """Each sink of the file with how its lane treats it.
 
     Args:
         acting: How sinks act in CallRail; without it they do nothing there.
+        memories: By CRM sink, what it remembers; without it nothing is delivered to it.
 
     Raises:
         ConfigError: A secret is missing or cannot be one.
@@ -366,13 +393,18 @@ def build_sinks(configuration: Configuration, acting: Acting | None = None) -> M
     problems: list[ConfigProblem] = []
     for name, config in configuration.sink_configs.items():
         try:
-            sink = config.build(acting) if isinstance(config, CallRailConfig) else config.build()
-            sinks[name] = (sink, _limits(config))
+            sinks[name] = (_built(config, acting, memories.get(name)), _limits(config))
         except (SecretMissing, ValueError) as error:
             problems.append(ConfigProblem(str(error), configuration.document.place(("sinks", name))))
     if problems:
         raise ConfigError(problems)
     return sinks
+
+
+def _built(config: AnySinkConfig, acting: Acting | None, memory: CrmMemory | None) -> Sink:
+    if isinstance(config, CallRailConfig):
+        return config.build(acting)
+    return config.build(memory) if isinstance(config, CrmSinkConfig) else config.build()
 
 
 def _limits(config: SinkConfig) -> Limits:

@@ -12,7 +12,26 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
+from routers.durations import Duration
 from routers.messages import Message
+from routers.sinks.config import HttpSinkConfig
+from routers.sinks.sink import Sink
+
+
+class CrmSinkConfig(HttpSinkConfig):
+    """What every CRM sink may be told."""
+
+    holds_back: Duration = timedelta(days=60)
+    """For how long a delivery that is tried again holds back later ones about the same person: until it is done."""
+
+    def build(self, memory: CrmMemory | None = None) -> Sink:
+        """The sink; without *memory* it can be tested and set up, and delivers nothing.
+
+        Raises:
+            SecretMissing: A secret is missing.
+            ValueError: A setting cannot be used.
+        """
+        raise NotImplementedError
 
 
 class Of(StrEnum):
