@@ -168,6 +168,6 @@ class RouterConfig(CompaniesConfig):
     retention: Annotated[RetentionConfig, Field(default_factory=RetentionConfig)]
     """How long data is kept."""
     leads: Annotated[LeadsConfig, Field(default_factory=LeadsConfig)]
-    """Who is one person to CRMs."""
+    """What says nothing of who is one person."""
     privacy: PrivacyConfig | None = None
     """What is needed to erase a person."""

@@ -28,6 +28,7 @@ from routers import ledger
 from routers.audit import note
 from routers.facts import contact_of
 from routers.forgetting import ERASED, HOLD, end_erased, keyed_hash, remember
+from routers.leads import forget_leads, read_lead
 from routers.lookups.answers import forget_all as forget_answers
 from routers.media.aging import remove_media_of
 from routers.media.rows import media_of
@@ -35,7 +36,16 @@ from routers.operating import cancel
 from routers.own_writes import forget_all as forget_writes
 from routers.personal import details_without, without, without_mentions
 from routers.retention import ORDERED_BY_OBJECT
-from routers.schema import DeliveryState, attempts, deliveries, objects, transitions, versions
+from routers.schema import (
+    DeliveryState,
+    attempts,
+    deliveries,
+    lead_keys,
+    objects,
+    remote_ids,
+    transitions,
+    versions,
+)
 from routers.searching import Found, Tell, search, swept
 
 _BATCH = 50
@@ -95,6 +105,7 @@ def erase(
         now = clock.now(conn)
         remember(conn, key, {found.person.number, *found.person.ids}, now=erased_at or now)
         subject = subject_of(key, found.person.number)
+        forget_leads(conn, [id_ for (id_,) in found.own["leads"]], found.objects)
         forget_answers(conn)
         forget_writes(conn)
         note(conn, now=now, action="privacy erase", subject=subject, details=dict(found.counts()))
@@ -220,6 +231,7 @@ def export(database: Database, found: Found) -> Iterator[tuple[str, Iterable[Map
         yield "events", (_event(row) for row in _rows(conn, events, found.events))
         yield "quarantine", (_event(row) for row in _rows(conn, quarantine, found.quarantined))
         yield "objects", (_object(conn, row) for row in _rows(conn, objects, found.objects))
+        yield "leads", (_lead(conn, id_) for (id_,) in found.own["leads"])
 
 
 def _rows(conn: Connection, table: Table, ids: Sequence[str]) -> Iterator[Row[Any]]:
@@ -252,6 +264,18 @@ def _object(conn: Connection, row: Row[Any]) -> dict[str, Any]:
             }
             for item in told
         ],
+    }
+
+
+def _lead(conn: Connection, id_: str) -> dict[str, Any]:
+    """What is known of one lead of the family: by what it is known, and what CRMs call it."""
+    keys = conn.execute(select(lead_keys).where(lead_keys.c.lead_id == id_)).all()
+    called = conn.execute(select(remote_ids).where(remote_ids.c.subject == id_)).all()
+    return {
+        "id": id_,
+        "merged_into": read_lead(conn, id_).id,
+        "keys": [{"kind": row.kind, "value": row.value} for row in keys],
+        "remote_ids": [{"sink": row.sink, "kind": row.kind, "remote_id": row.remote_id} for row in called],
     }
 
 

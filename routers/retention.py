@@ -24,6 +24,7 @@ from receiver.ids import Prefix, first_id
 from receiver.schema import EventState, events
 from receiver.writer import Writer
 from routers.blocks import RetentionConfig
+from routers.leads import forget_unused
 from routers.lookups.answers import drop_older
 from routers.media.aging import Age, remove_kept
 from routers.personal import details_without, without
@@ -91,6 +92,8 @@ class Retention:
             yield partial(remove_attempts, age=self._config.attempts)
         if (age := self._config.of_both) is not None:
             yield partial(remove_answers, age=age)
+        if self._config.numbers is not None:
+            yield partial(remove_unused_leads, age=self._config.numbers)
         yield remove_kept
         for of_media in self._media:
             yield of_media.remove_old
@@ -203,6 +206,14 @@ def remove_answers(conn: Connection, age: timedelta, *, now: datetime) -> bool:
     """Remove answers that hold still but are older than *age*. They are few, so there are never more of them."""
     drop_older(conn, now - age)
     return False
+
+
+# --- leads -----------------------------------------------------------------------------------------------------------
+
+
+def remove_unused_leads(conn: Connection, age: timedelta, *, now: datetime, limit: int = _PIECE) -> bool:
+    """Remove the leads of whom nobody was told for *age*. Whether there may be more of them."""
+    return forget_unused(conn, before=now - age, limit=limit)
 
 
 # --- attempts --------------------------------------------------------------------------------------------------------

@@ -29,6 +29,8 @@ from receiver.schema import EventState, events, metadata, quarantine
 from receiver.spool import refused_in, waiting_in
 from routers.facts import contact_of, number_of
 from routers.forgetting import happened_at, keyed_hash, read_erased
+from routers.leads import Key as LeadKey
+from routers.leads import KeyKind, find_leads
 from routers.objects import identity_of
 from routers.schema import attempts, deliveries, media, objects, transitions, versions
 from routers.transitions import Transition
@@ -109,6 +111,7 @@ def search(database: Database, number: str, *, tell: Tell = lambda _: None) -> F
         found.objects = _objects_of(conn, person)
         own, mentions = set(found.objects), person.mentions()
         found.own = _rows_of(conn, found.objects)
+        found.own["leads"] = [(id_,) for lead in find_leads(conn, _lead_keys(person)) for id_ in lead.family]
         tell("events")
         for row in _pages(conn, _bodies(events)):
             _sort_event(found, row, own, mentions)
@@ -191,6 +194,12 @@ def _learn(person: Person, fields: Fields) -> None:
         person.ids.add(told)
     if email := contact_of(fields.get("form_data"))["contact_email"]:
         person.emails.add(email)
+
+
+def _lead_keys(person: Person) -> Iterator[LeadKey]:
+    yield LeadKey(KeyKind.PHONE, person.number)
+    yield from (LeadKey(KeyKind.PERSON, id_) for id_ in sorted(person.ids))
+    yield from (LeadKey(KeyKind.EMAIL, email.lower()) for email in sorted(person.emails))
 
 
 def _rows_of(conn: Connection, object_ids: Sequence[str]) -> dict[str, list[Key]]:

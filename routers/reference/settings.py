@@ -80,6 +80,8 @@ def settings_page() -> str:
         "## unmatched",
         "Each is a sink or a role.",
         _settings(defs["UnmatchedConfig"], defs),
+        "## leads",
+        _settings(defs["LeadsConfig"], defs),
         "## retention",
         "Each is an age, like `90d`. See [privacy](../privacy.md).",
         _settings(defs["RetentionConfig"], defs),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Table
+from sqlalchemy import Table, select
 
 from receiver.database import Database
 from routers.leads import (
@@ -26,8 +26,11 @@ from routers.leads import (
     read_lead,
     undo_merge,
 )
-from routers.schema import lead_keys, lead_merges, leads
-from tests.routers.store import NOW, opened, rows_of
+from routers.privacy import erase, export
+from routers.retention import remove_unused_leads
+from routers.schema import lead_keys, lead_merges, leads, objects, remote_ids
+from routers.searching import search
+from tests.routers.store import NOW, FixedClock, opened, put_deliveries, rows_of
 
 PHONE = "+14045550123"
 CALL = {"customer_phone_number": "404-555-0123", "person_resource_id": "PER1"}
@@ -172,3 +175,47 @@ def test_who_is_forgotten_leaves_nothing_and_who_is_unused_goes_as_a_family(data
             assert forget_unused(conn, before=NOW + timedelta(seconds=1), limit=1)
         assert [rows_of(database, table) for table in TABLES] == [[], [], []]
         assert told(database, f"phone {PHONE}").id != both.id
+
+
+def put_person(database: Database) -> Found:
+    """A missed call of a person, whom a CRM has as contact 501, and the call as 701; and somebody else."""
+    told(database, "phone +14045550199", thing="ob_other")
+    with database.writing.begin() as conn:
+        put_deliveries(conn, fields={"customer_phone_number": PHONE, "person_resource_id": "PER1"})
+        (call,) = conn.execute(select(objects.c.id)).scalars()
+        lead = lead_of(conn, "acme", [key(f"phone {PHONE}")], object_id=call, now=NOW)
+        for subject, remote_id in ((lead.id, "501"), (call, "701")):
+            conn.execute(remote_ids.insert().values(sink="crm", subject=subject, kind="one", remote_id=remote_id))
+    return lead
+
+
+def test_who_is_erased_is_no_lead_any_more(database_url: str) -> None:
+    with opened(database_url) as database:
+        lead = put_person(database)
+        found = search(database, PHONE)
+        told_of = {section: list(rows) for section, rows in export(database, found)}
+        assert told_of["leads"] == [
+            {
+                "id": lead.id,
+                "merged_into": lead.id,
+                "keys": [{"kind": "phone", "value": PHONE}],
+                "remote_ids": [{"sink": "crm", "kind": "one", "remote_id": "501"}],
+            }
+        ]
+        assert found.counts()["leads"] == 1
+
+        erase(database, found, b"k" * 32, clock=FixedClock())
+        assert [row.value for row in rows_of(database, lead_keys)] == ["+14045550199"]
+        assert rows_of(database, remote_ids) == []
+
+
+def test_of_whom_nobody_was_told_for_long_is_no_lead_any_more(database_url: str) -> None:
+    with opened(database_url) as database:
+        put_person(database)
+        with database.writing.begin() as conn:
+            age = timedelta(days=30)
+            assert not remove_unused_leads(conn, age, now=NOW + age)
+            assert len(rows_of(database, leads)) == 2
+            assert not remove_unused_leads(conn, age, now=NOW + age + timedelta(seconds=1))
+        assert [rows_of(database, table) for table in TABLES] == [[], [], []]
+        assert [row.remote_id for row in rows_of(database, remote_ids)] == ["701"]  # which says nothing of anybody

@@ -471,7 +471,7 @@ def test_export_writes_a_new_file_for_its_owner_alone(database_url: str, config:
 
     assert run_here("privacy", "export", "--phone", NUMBER, "--to", file, environ=environ).code == 0
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert orjson.loads(file.read_bytes()).keys() == {"phone", "events", "quarantine", "objects", "spool"}
+    assert orjson.loads(file.read_bytes()).keys() == {"phone", "events", "quarantine", "objects", "leads", "spool"}
     assert run_here("privacy", "export", "--phone", NUMBER, "--to", file, environ=environ).code == 3
     assert orjson.loads(run_here("privacy", "export", "--phone", NUMBER, environ=environ).out)["phone"] == NUMBER
 
