@@ -208,6 +208,11 @@ def merges_of(conn: Connection, family: Collection[str]) -> Sequence[Row[Any]]:
     return conn.execute(select(lead_merges).where(of_it).order_by(lead_merges.c.id)).all()
 
 
+def find_merges(conn: Connection, first: str, last: str) -> Sequence[Row[Any]]:
+    """The merges with ids between two, two of them at most."""
+    return conn.execute(select(lead_merges).where(lead_merges.c.id.between(first, last)).limit(2)).all()
+
+
 def _by_strength(key: Key) -> tuple[int, str]:
     return _STRENGTH[key.kind], key.value
 

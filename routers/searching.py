@@ -108,7 +108,7 @@ def search(database: Database, number: str, *, tell: Tell = lambda _: None) -> F
     found = Found(person)
     with database.reading.connect() as conn:
         tell("versions")
-        found.objects = _objects_of(conn, person)
+        found.objects = objects_about(conn, person)
         own, mentions = set(found.objects), person.mentions()
         found.own = _rows_of(conn, found.objects)
         found.own["leads"] = [(id_,) for lead in find_leads(conn, _lead_keys(person)) for id_ in lead.family]
@@ -150,7 +150,7 @@ def swept(table: Table) -> list[Column[Any]]:
 # --- a person's own ---------------------------------------------------------------------------------------------------
 
 
-def _objects_of(conn: Connection, person: Person) -> list[str]:
+def objects_about(conn: Connection, person: Person) -> list[str]:
     """The objects about *person*, of whom more is known afterwards. Twice, for the ids are known only after once."""
     own: set[str] = set()
     for mentions in (spellings(person.number), None):

@@ -35,6 +35,7 @@ _COMMANDS = {
     "accounts": "routers.cli.accounts",
     "budget": "routers.cli.budget",
     "fake-callrail": "routers.cli.fake_callrail",
+    "lead": "routers.cli.lead",
     "privacy": "routers.cli.privacy",
     "audit": "routers.cli.audit",
     "backup": "routers.cli.backups",
