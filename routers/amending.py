@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, or_, select
@@ -23,8 +23,6 @@ from routers.rules.ruleset import Amending
 from routers.schema import DeliveryState, deliveries, transitions, versions
 from routers.transitions import Transition
 
-# Readers see a message move; and a destination that is asked to edit all the time says no.
-EDITS_APART = timedelta(seconds=5)
 TOLD_WITH_LATER = "told with later news of it, which came before this was sent"
 TOLD_ELSEWHERE = (TOLD_WITH_FIRST, TOLD_WITH_LATER)
 
@@ -105,13 +103,13 @@ def _amend(conn: Connection, amendment: Amendment, first: Any, later: Sequence[A
     if amendment.how.most is not None and len(sent) >= amendment.how.most:
         return set()
     end(conn, unsent, DeliveryState.SUPERSEDED, TOLD_WITH_LATER, now)
-    return insert_deliveries(conn, [replace(news, due_at=_not_before([first, *sent], now))], now=now)
+    return insert_deliveries(conn, [replace(news, due_at=_not_before([first, *sent], amendment.how, now))], now=now)
 
 
-def _not_before(sent: Iterable[Any], now: datetime) -> datetime:
+def _not_before(sent: Iterable[Any], how: Amending, now: datetime) -> datetime:
     """When the next edit may be sent: that of a message which is being sent counts as made now."""
     last = max(row.finished_at or now for row in sent)
-    return max(now, last + EDITS_APART)
+    return max(now, last + how.apart)
 
 
 def tell_with_firsts(conn: Connection, tried: Iterable[Tried], *, now: datetime) -> None:

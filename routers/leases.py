@@ -357,7 +357,7 @@ def _delivery(row: Any) -> Delivery:
         outcome=row.outcome,
         fields=row.fields,
         details=row.details,
-        present=row.present,
+        present=None if row.present is None else {**row.present, "outcome": row.present_outcome},
         template=row.template,
         expires_at=row.expires_at,
         order_key=row.order_key,

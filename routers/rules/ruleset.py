@@ -36,12 +36,14 @@ class Amending:
     """How later news amends the first message of a thing.
 
     *tells_all*: an amendment tells the whole story, so that news which come together are one. *most*: so many follow
-    the first message; None for as many as there are.
+    the first message; None for as many as there are. *apart*: how long after one edit the next may be sent.
     """
 
     mode: Amend
     tells_all: bool = False
     most: int | None = None
+    # Readers see a message move; and a destination that is asked to edit all the time says no.
+    apart: timedelta = timedelta(seconds=5)
 
 
 NOT_AMENDED = Amending(Amend.SILENT)

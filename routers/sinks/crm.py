@@ -13,9 +13,12 @@ from enum import StrEnum
 from typing import Protocol
 
 from routers.durations import Duration
-from routers.messages import Message
+from routers.messages import Amend, Message
+from routers.rules.ruleset import Amending
 from routers.sinks.config import HttpSinkConfig
 from routers.sinks.sink import Sink
+
+EDITS_APART = timedelta(seconds=30)
 
 
 class CrmSinkConfig(HttpSinkConfig):
@@ -23,6 +26,11 @@ class CrmSinkConfig(HttpSinkConfig):
 
     holds_back: Duration = timedelta(days=60)
     """For how long a delivery that is tried again holds back later ones about the same person: until it is done."""
+
+    @property
+    def amending(self) -> Amending:
+        """How later news amends a record: nobody watches it, so news that come together are one edit."""
+        return Amending(self.amend, tells_all=self.amend is Amend.EDIT, apart=EDITS_APART)
 
     def build(self, memory: CrmMemory | None = None) -> Sink:
         """The sink; without *memory* it can be tested and set up, and delivers nothing.

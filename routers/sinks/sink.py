@@ -19,6 +19,18 @@ class Check:
     remedy: str = ""
 
 
+class NeedsSetUp(Protocol):
+    """A destination in which something of ours has to be made before anything is sent."""
+
+    async def plan_setup(self) -> Sequence[str]:
+        """What `set_up` would make, in words for an operator; nothing is made."""
+        ...
+
+    async def set_up(self) -> Sequence[Check]:
+        """Make what is missing, and look at all."""
+        ...
+
+
 class Sink(Protocol):
     """A destination. It sends once and says what came of it; it never sleeps, retries or reads the database."""
 

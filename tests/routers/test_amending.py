@@ -19,10 +19,12 @@ from sqlalchemy import Row, text
 
 from receiver.database import Database
 from routers import leases, outbox
-from routers.amending import EDITS_APART, TOLD_WITH_LATER
+from routers.amending import TOLD_WITH_LATER
 from routers.config import Configuration, read_config
 from routers.dispatcher import Dispatcher
+from routers.messages import Amend
 from routers.routing import route
+from routers.rules.ruleset import Amending
 from routers.schema import OPEN, DeliveryState, deliveries
 from routers.serve import build_sinks
 from tests.fakes.destination import Behaviour, answer
@@ -34,6 +36,7 @@ from tests.routers.store import NOW, FixedClock, opened, receive, rows_of
 from tests.routers.waiting import until, wait_until
 
 pytestmark = pytest.mark.anyio
+EDITS_APART = Amending(Amend.EDIT).apart
 
 RINGING = {
     "resource_id": "CAL1",

@@ -1,0 +1,106 @@
+"""What a message tells a CRM: the person, and one thing that happened, in the words of now and of the whole story."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from routers.escapes import plain
+from routers.messages import Message
+from routers.sandbox import View
+from routers.transitions import Transition
+
+# A call that is not over yet is nothing to log: it may end in any way.
+UNDER_WAY = frozenset({Transition.CALL_RINGING, Transition.CALL_ROUTED})
+LOGGED = ("call", "form", "text")
+RESULTS = {
+    "answered": "Answered",
+    "missed": "Missed",
+    "abandoned": "Abandoned",
+    "voicemail": "Voicemail",
+    "unanswered": "Unanswered",
+}
+_TITLES = {
+    ("call", False): "Call",
+    ("call", True): "Outbound call",
+    ("text", False): "Text received",
+    ("text", True): "Text sent",
+    ("form", False): "Form submitted",
+}
+# What is told beside the story, if it is known now; what is longest comes last, should there be no room.
+_PRESENT = {
+    "source": "Source",
+    "campaign": "Campaign",
+    "tags": "Tags",
+    "value": "Value",
+    "lead_status": "Lead status",
+    "note": "Note",
+    "call_summary": "Summary",
+    "transcription": "Transcript",
+}
+
+
+def nothing_to_log(message: Message) -> str | None:
+    """Why *message* tells of nothing that a CRM keeps; None if it does."""
+    if message.object_type not in LOGGED or not message.callrail_id:
+        return f"nothing to log: it is about no {', '.join(LOGGED)}"
+    if message.transition in UNDER_WAY:
+        return "nothing to log yet: the call is under way"
+    return None
+
+
+def present_of(message: Message) -> Mapping[str, Any]:
+    """The fields of the thing as they are now."""
+    now = message.values().get("now")
+    return now.fields if isinstance(now, View) else {}
+
+
+def name_of(present: Mapping[str, Any]) -> str | None:
+    """What the person is called, on one line."""
+    told = (present.get(name) for name in ("customer_name", "contact_name"))
+    return next((plain(name).strip() for name in told if isinstance(name, str) and name.strip()), None)
+
+
+def is_outbound(message: Message, present: Mapping[str, Any]) -> bool:
+    """Whether the company called or wrote."""
+    return (
+        message.transition is Transition.TEXT_SENT
+        or message.transition.startswith("outbound.")
+        or present.get("direction") == "outbound"
+    )
+
+
+def result_of(message: Message, present: Mapping[str, Any]) -> str | None:
+    """How a call ended, or that it is spam; None for what is no call, or if nobody knows."""
+    if message.is_spam:
+        return "Spam"
+    return RESULTS.get(str(present.get("outcome"))) if message.object_type == "call" else None
+
+
+def title_of(message: Message, present: Mapping[str, Any]) -> str:
+    """The thing in a line, like `Call: missed`."""
+    title = _TITLES.get((message.object_type, is_outbound(message, present)), _TITLES["call", False])
+    result = result_of(message, present)
+    return f"{title}: {result.lower()}" if result is not None else title
+
+
+def lines_of(message: Message, present: Mapping[str, Any]) -> Iterator[str]:
+    """The whole story, oldest first, each line once; then what is known now; then where to look."""
+    said: set[str] = set()
+    for chapter in message.chapters:
+        text = chapter.write(plain)
+        yield f"{message.local(chapter.occurred_at, '%d %b %H:%M')} {text.title}"
+        for line in text.lines:
+            if line not in said and line not in message.links.values():
+                said.add(line)
+                yield line
+    for name, label in _PRESENT.items():
+        if told := _text(present.get(name)):
+            yield f"{label}: {told}"
+    yield from message.links.values()
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(plain(part) for part in value if isinstance(part, str))
+    return plain(str(value)) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""

@@ -1,0 +1,177 @@
+"""What HubSpot's answers mean. Of an error its category, codes and the names of properties are read; nothing else of it
+is repeated, for its sentences hold values.
+
+Source: developers.hubspot.com, "Error handling", "Usage guidelines" (documented; read 2026-11). What is said of single
+codes beyond that is observed in public code.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+
+from callrail.answer import Answer
+from routers.outcomes import AuthFailed, Gone, Outcome, Rejected, Retry, Uncertain, outcome_of, retry_after
+
+# The day's allowance comes back at midnight in the account's zone, which nobody tells us.
+DAY_IS_USED_UP = timedelta(hours=1)
+_WINDOWS = {"TEN_SECONDLY_ROLLING": timedelta(seconds=10), "SECONDLY": timedelta(seconds=2)}
+_LOCKED = timedelta(seconds=5)  # documented: locks last two seconds
+_MOVING = timedelta(minutes=15)
+
+_WORD = re.compile(r"[A-Z][A-Z0-9_]{1,79}")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
+_ID = re.compile(r"\d{1,20}")
+# Values that somebody has to put right in the settings, or in the account, and then all goes on.
+_SETTINGS = {
+    "hubspot_owner_id": "there is no such owner; look at owner",
+    "pipeline": "there is no such pipeline",
+    "dealstage": "there is no such stage",
+    "hs_pipeline": "there is no such pipeline",
+    "hs_pipeline_stage": "there is no such stage",
+}
+_UNKNOWN = "PROPERTY_DOESNT_EXIST"
+_TAKEN = "CONFLICTING_UNIQUE_VALUE"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why something was not done.
+
+    Attributes:
+        category: HubSpot's word; empty if it told none.
+        codes: By property that it names, what is wrong with it; empty where it does not say.
+        record_id: Of a record that has the unique value already.
+        policy: Of too many requests, which limit is meant.
+    """
+
+    status: int
+    category: str = ""
+    codes: Mapping[str, str] | None = None
+    record_id: str | None = None
+    policy: str = ""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The properties that it names."""
+        return frozenset(self.codes or {})
+
+    @property
+    def is_conflict(self) -> bool:
+        """Whether another record has a unique value already."""
+        return self.status == 409 or _TAKEN in (self.codes or {}).values()
+
+    @property
+    def said(self) -> str:
+        """For a reason: words and names, never a value."""
+        named = ", ".join(f"{name} {code}".strip() for name, code in sorted((self.codes or {}).items()))
+        return f"HTTP {self.status}{f' {self.category}' if self.category else ''}{f' ({named})' if named else ''}"
+
+
+def refusal_of(answer: Answer) -> Refusal:
+    """What *answer*, which is none of success, says."""
+    told = json_of(answer.body)
+    told = told if isinstance(told, dict) else {}
+    return Refusal(
+        answer.status,
+        _word(told.get("category")) or _word(told.get("errorType")),
+        dict(_codes(told)),
+        _record_id(told),
+        _word(told.get("policyName")),
+    )
+
+
+def _codes(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """By property, what is wrong with it: in the context, in a list of errors, or in JSON within the message."""
+    for name in _names(told.get("context")):
+        yield name, ""
+    for error in _rows(told.get("errors")):
+        for name in _names(error.get("context")):
+            yield name, _word(error.get("code"))
+    _, begins, listed = str(told.get("message")).partition("[{")
+    for error in _rows(json_of(f"{begins}{listed}".encode())):
+        named = error.get("name")
+        if isinstance(named, str) and _NAME.fullmatch(named):
+            yield named, _word(error.get("error"))
+
+
+def _names(context: object) -> Iterator[str]:
+    for key in ("propertyName", "properties"):
+        listed = context.get(key) if isinstance(context, dict) else None
+        for name in listed if isinstance(listed, list) else ():
+            if isinstance(name, str) and _NAME.fullmatch(name):
+                yield name
+
+
+def _record_id(told: Mapping[str, Any]) -> str | None:
+    """Of the record that has the value: in the context, or in the message ("Existing ID: 123", observed)."""
+    context = told.get("context")
+    ids = context.get("id") if isinstance(context, dict) else None
+    candidate = ids[0] if isinstance(ids, list) and ids else None
+    if candidate is None and (found := re.search(r"Existing ID: (\d+)", str(told.get("message")))):
+        candidate = found[1]
+    return candidate if isinstance(candidate, str) and _ID.fullmatch(candidate) else None
+
+
+def _rows(told: object) -> list[Mapping[str, Any]]:
+    return [row for row in told if isinstance(row, dict)] if isinstance(told, list) else []
+
+
+def _word(told: object) -> str:
+    return told if isinstance(told, str) and _WORD.fullmatch(told) else ""
+
+
+def json_of(body: bytes) -> Any:
+    """What *body* holds as JSON; None if it is none, or was cut."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+
+
+# --- what follows ----------------------------------------------------------------------------------------------------
+
+
+def outcome_of_refusal(answer: Answer, refusal: Refusal, *, now: datetime) -> Outcome:
+    """What follows from an answer that is none of success."""
+    asked, said = retry_after(answer.headers, now=now), refusal.said
+    match answer.status:
+        case status if 300 <= status < 400:
+            return Gone(f"HTTP {status}: redirects are not followed; look at base_url")
+        case 401:
+            return AuthFailed(f"{said}: HubSpot takes the token no longer; make another")
+        case 403:
+            return AuthFailed(f"{said}: the token lacks a scope; `sinks test` says which")
+        case 404 if not refusal.category:
+            return Gone(f"{said}: nothing of HubSpot's is at base_url; look at api_version too")
+        case 429 if refusal.policy == "DAILY":
+            return Retry(f"{said}: the account's requests of the day are used up", asked or DAY_IS_USED_UP, True)
+        case 429:
+            return Retry(said, asked or _WINDOWS.get(refusal.policy, _WINDOWS["TEN_SECONDLY_ROLLING"]), True)
+        case 423:
+            return Retry(said, max(asked or _LOCKED, _LOCKED))
+        case 477:
+            return Retry(f"{said}: the account is being moved by HubSpot", asked or _MOVING, True)
+        case 400 | 404 | 409 | 413 | 415 | 422:
+            return _of_values(refusal)
+        case status:
+            return outcome_of(Answer(status, answer.headers, b""), now=now)
+
+
+def _of_values(refusal: Refusal) -> Outcome:
+    codes = refusal.codes or {}
+    if unknown := sorted(name for name, code in codes.items() if code == _UNKNOWN):
+        return AuthFailed(f"{refusal.said}: make the property {', '.join(unknown)}; `sinks setup` makes those of ours")
+    if unset := [remedy for name, remedy in _SETTINGS.items() if name in codes]:
+        return AuthFailed(f"{refusal.said}: {unset[0]}")
+    return Rejected(refusal.said)
+
+
+def unreadable(answer: Answer) -> Outcome:
+    """What follows from an answer of success that is none of HubSpot's."""
+    return Uncertain(f"HTTP {answer.status} without an answer of HubSpot's")

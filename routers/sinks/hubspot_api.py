@@ -1,0 +1,125 @@
+"""Requests to HubSpot, one at a time: the objects of the dated API, as far as a sink needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+import orjson
+
+from callrail.exceptions import HttpError
+from routers.outcomes import Outcome, Retry, Uncertain, outcome_of_error
+from routers.sinks.hubspot_answers import Refusal, json_of, outcome_of_refusal, refusal_of, unreadable
+
+if TYPE_CHECKING:
+    from callrail.http import HttpClient
+
+Told = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """HubSpot did not do it, for certain. *outcome* is what follows unless the caller knows better."""
+
+    refusal: Refusal
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """There is no answer that could be read; *outcome* is what follows. *may_act*: it may have been done, or may be
+    done later."""
+
+    outcome: Outcome
+    may_act: bool
+
+
+class Api:
+    """HubSpot, by one token."""
+
+    def __init__(self, client: HttpClient, base_url: str, version: str, token: str) -> None:
+        self._client = client
+        self._base_url = base_url
+        self._version = version
+        self._headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+
+    async def search(self, kind: str, asked: Told) -> Told | Refused | Lost:
+        """Search records of *kind*."""
+        return await self._ask("POST", f"/crm/objects/{self._version}/{kind}/search", asked)
+
+    async def read(
+        self, kind: str, record_id: str, names: list[str], *, by: str | None = None
+    ) -> Told | Refused | Lost:
+        """One record with the properties *names*, by its id or by a unique property."""
+        query = {"properties": ",".join(names), **({"idProperty": by} if by is not None else {})}
+        return await self._ask("GET", f"{self._path(kind, record_id)}?{urlencode(query)}")
+
+    async def create(
+        self, kind: str, properties: Told, *, contact: tuple[int, str] | None = None
+    ) -> Told | Refused | Lost:
+        """Create a record; with *contact*, the number of an association's type and an id, it is the contact's."""
+        to = []
+        if contact is not None:
+            number, contact_id = contact
+            types = [{"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": number}]
+            to = [{"to": {"id": contact_id}, "types": types}]
+        body = {"properties": dict(properties), "associations": to}
+        return await self._ask("POST", f"/crm/objects/{self._version}/{kind}", body)
+
+    async def change(self, kind: str, record_id: str, properties: Told) -> Told | Refused | Lost:
+        """Change properties of a record."""
+        return await self._ask("PATCH", self._path(kind, record_id), {"properties": dict(properties)})
+
+    async def associate(self, kind: str, record_id: str, contact_id: str) -> Told | Refused | Lost:
+        """Make a record the contact's, if it is not."""
+        path = f"{self._path(kind, record_id)}/associations/default/contacts/{quote(contact_id, safe='')}"
+        return await self._ask("PUT", path)
+
+    async def properties(self, kind: str) -> Told | Refused | Lost:
+        """The properties that records of *kind* have."""
+        return await self._ask("GET", f"/crm/properties/{self._version}/{kind}")
+
+    async def groups(self, kind: str) -> Told | Refused | Lost:
+        """The groups of those."""
+        return await self._ask("GET", f"/crm/properties/{self._version}/{kind}/groups")
+
+    async def create_group(self, kind: str, body: Told) -> Told | Refused | Lost:
+        """Make a group of properties."""
+        return await self._ask("POST", f"/crm/properties/{self._version}/{kind}/groups", body)
+
+    async def create_property(self, kind: str, body: Told) -> Told | Refused | Lost:
+        """Make a property."""
+        return await self._ask("POST", f"/crm/properties/{self._version}/{kind}", body)
+
+    def _path(self, kind: str, record_id: str) -> str:
+        return f"/crm/objects/{self._version}/{kind}/{quote(record_id, safe='')}"
+
+    async def _ask(self, method: str, path: str, body: Told | None = None) -> Told | Refused | Lost:
+        content = orjson.dumps(body) if body is not None else None
+        url, writes = f"{self._base_url}{path}", method != "GET" and not path.endswith("/search")
+        try:
+            answer = await self._client.request(method, url, content=content, headers=self._headers)
+        except HttpError as error:
+            return _lost(outcome_of_error(error), writes=writes)
+        if 200 <= answer.status < 300:
+            told = json_of(answer.body)
+            return told if isinstance(told, dict) else _lost(unreadable(answer), writes=writes)
+        refusal = refusal_of(answer)
+        outcome = outcome_of_refusal(answer, refusal, now=datetime.now(UTC))
+        if answer.status >= 500:  # a gateway may have given up on what is done yet
+            return Lost(outcome, may_act=writes)
+        return Refused(refusal, outcome)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+
+def _lost(outcome: Outcome, *, writes: bool) -> Lost:
+    """What was only asked may be asked again."""
+    if not isinstance(outcome, Uncertain):
+        return Lost(outcome, may_act=False)
+    return Lost(outcome if writes else Retry(outcome.reason), may_act=writes)

@@ -1,0 +1,302 @@
+"""Logging one thing at HubSpot: whose it is, its record, and later news of it, each id kept as it is told.
+
+Search lags behind writes. So nothing that we made is searched for: it has a unique property of ours, and a second
+creation is refused by HubSpot itself. What is refused so is there already, and is taken as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from receiver.exceptions import DatabaseUnavailable
+from routers.messages import Message
+from routers.outcomes import Delivered, Outcome, Postponed, Rejected, Retry
+from routers.sinks.crm import CrmMemory, Known, Lead, Of, Turn, TurnLost, TurnTaken
+from routers.sinks.hubspot_api import Api, Lost, Refused
+from routers.sinks.hubspot_records import (
+    CONTACTS,
+    KEY,
+    PHONE,
+    TO_CONTACT,
+    Extra,
+    Thing,
+    changes,
+    choose,
+    digest_of,
+    gaps,
+    names_of,
+    new_contact,
+    phone_of,
+    search_of,
+)
+
+CONTACT = "contact"
+# Where somebody merges or deletes the contact between our look and our write, it takes another look.
+_LOOKS = 3
+_SOON = timedelta(seconds=10)
+_OF_CONTACT = ["firstname", "lastname", "email", "phone", "mobilephone", PHONE]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be there.
+
+    Attributes:
+        name: What the person is called.
+        of_contact: Further properties of a contact that is made, which may be left out.
+        owner: HubSpot's id of the user who gets a contact that is made.
+        creates_contacts: Whether somebody who is not found becomes a contact.
+        extras: What else is made when the thing is logged.
+    """
+
+    thing: Thing
+    name: str | None = None
+    of_contact: Mapping[str, str] = field(default_factory=dict)
+    owner: str | None = None
+    creates_contacts: bool = True
+    extras: Sequence[Extra] = ()
+
+
+class Stop(Exception):
+    """There is an outcome, and nothing more to do."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(type(outcome).__name__)
+        self.outcome = outcome
+
+
+class _ContactGone(Exception):
+    """The contact that we knew is no more."""
+
+
+class Log:
+    """Logs things at one account, in turns with all others who do."""
+
+    def __init__(self, api: Api, memory: CrmMemory) -> None:
+        self._api = api
+        self._memory = memory
+
+    async def log(self, message: Message, wanted: Wanted) -> Outcome:
+        """See to it that all is there as *wanted*."""
+        try:
+            async with self._memory.turn(message) as turn:
+                try:
+                    return await _Logging(self._api, turn, wanted).log()
+                except Stop as stop:
+                    return stop.outcome
+        except TurnTaken as taken:
+            return Postponed(str(taken), min(taken.after, _SOON))
+        except TurnLost:
+            return Retry("it took so long that another delivery may be at work", _SOON)
+        except DatabaseUnavailable:
+            return Retry("the database does not answer", is_ours=True)
+
+
+class _Logging:
+    """One thing within its turn."""
+
+    def __init__(self, api: Api, turn: Turn, wanted: Wanted) -> None:
+        self._api = api
+        self._turn = turn
+        self._wanted = wanted
+        self._left_out: set[str] = set()
+        self._gone: set[str] = set()
+
+    async def log(self) -> Outcome:
+        thing = self._wanted.thing
+        known = await self._turn.known(thing.kind, Of.THING)
+        if known is not None:
+            return await self._bring_up_to_date(known)
+        if thing.only_changes:
+            return Delivered("spam is not logged, and was not before")
+        for _ in range(_LOOKS):
+            contact = await self._contact()
+            try:
+                record_id = await self._create(contact)
+            except _ContactGone:
+                continue
+            if record_id is None:  # it was there: an answer was lost, or somebody else's memory was
+                return await self._take_over(contact)
+            for extra in self._wanted.extras:
+                await self._make(extra, contact)
+            return self._delivered("logged", record_id)
+        return Retry("the contact changes while it is written to", _SOON)
+
+    # --- the contact -------------------------------------------------------------------------------------------------
+
+    async def _contact(self) -> str | None:
+        """The contact's id; None where nobody can be known or made."""
+        lead = self._turn.lead
+        if lead is None:
+            return None
+        known = await self._turn.known(CONTACT, Of.LEAD)
+        if known is not None:
+            return known.remote_id
+        if phone_of(lead) is None and not lead.emails:
+            return None
+        found = self._told(await self._api.search(CONTACTS, search_of(lead)))
+        row = choose(_rows(found), lead, self._gone)
+        if row is not None:
+            return await self._filled(row["id"], row["properties"], lead)
+        return await self._new_contact(lead) if self._wanted.creates_contacts else None
+
+    async def _new_contact(self, lead: Lead) -> str:
+        more = {name: value for name, value in self._wanted.of_contact.items() if name not in self._left_out}
+        await self._turn.intend(CONTACT, Of.LEAD)
+        owned = {"hubspot_owner_id": self._wanted.owner} if self._wanted.owner is not None else {}
+        made = await self._api.create(CONTACTS, new_contact(lead, self._wanted.name, {**owned, **more}))
+        if isinstance(made, Refused):
+            if made.refusal.is_conflict:
+                return await self._holder(lead, made)
+            if optional := made.refusal.names & more.keys():
+                self._left_out |= optional
+                return await self._new_contact(lead)
+            await self._turn.forget(CONTACT, Of.LEAD)
+        contact_id = _id_of(self._told(made))
+        await self._turn.keep(CONTACT, Of.LEAD, contact_id)
+        return contact_id
+
+    async def _holder(self, lead: Lead, refused: Refused) -> str:
+        """The contact that has our number, or the address, already; search did not see it yet."""
+        ways = [(PHONE, phone_of(lead)), ("email", lead.emails[0] if lead.emails else None)]
+        for name, value in ways:
+            if value is None:
+                continue
+            found = await self._api.read(CONTACTS, value, _OF_CONTACT, by=name)
+            if not isinstance(found, Refused):
+                told = self._told(found)
+                return await self._filled(_id_of(told), told.get("properties") or {}, lead)
+        raise Stop(Rejected(f"{refused.refusal.said}, and who has it cannot be found"))
+
+    async def _filled(self, contact_id: str, held: Mapping[str, Any], lead: Lead) -> str:
+        """The contact, with what it lacks filled in. What is refused so is left as it is."""
+        missing = gaps(held, lead, self._wanted.name)
+        if missing:
+            done = await self._api.change(CONTACTS, contact_id, missing)
+            if isinstance(done, Refused) and done.refusal.status == 404:  # search still shows who was deleted
+                self._gone.add(contact_id)
+                return await self._contact() or contact_id
+            if isinstance(done, Refused) and done.refusal.is_conflict and PHONE in missing:
+                found = await self._api.read(CONTACTS, missing[PHONE], _OF_CONTACT, by=PHONE)
+                contact_id = _id_of(self._told(found))
+            elif not isinstance(done, Refused) or not _is_of_values(done):
+                self._told(done)
+        await self._turn.keep(CONTACT, Of.LEAD, contact_id)
+        return contact_id
+
+    # --- the record --------------------------------------------------------------------------------------------------
+
+    async def _create(self, contact: str | None) -> str | None:
+        """The new record's id; None if there is one already.
+
+        Raises:
+            _ContactGone: So that nothing was created.
+        """
+        thing = self._wanted.thing.without(self._left_out)
+        await self._turn.intend(thing.kind, Of.THING)
+        to = (TO_CONTACT[thing.kind], contact) if contact is not None else None
+        made = await self._api.create(thing.kind, thing.new, contact=to)
+        if isinstance(made, Refused):
+            if made.refusal.is_conflict:
+                return None
+            await self._turn.forget(thing.kind, Of.THING)
+            if made.refusal.status == 404 and contact is not None:
+                await self._turn.forget(CONTACT, Of.LEAD)
+                self._gone.add(contact)
+                raise _ContactGone
+            if optional := made.refusal.names & thing.more:
+                self._left_out |= optional
+                return await self._create(contact)
+        record_id = _id_of(self._told(made))
+        await self._turn.keep(thing.kind, Of.THING, record_id, digest_of(thing.words, thing))
+        return record_id
+
+    async def _take_over(self, contact: str | None) -> Outcome:
+        """Go on with the record that has our key, though we do not know it."""
+        thing = self._wanted.thing
+        told = self._told(await self._api.read(thing.kind, thing.key, names_of(thing), by=KEY))
+        record_id, held = _id_of(told), told.get("properties") or {}
+        # As it was when it was written, if nobody has touched it.
+        ours = digest_of(held, thing) == digest_of(thing.words, thing)
+        await self._turn.keep(thing.kind, Of.THING, record_id, digest_of(held, thing) if ours else None)
+        if contact is not None:
+            self._told(await self._api.associate(thing.kind, record_id, contact))
+        for extra in self._wanted.extras:
+            await self._make(extra, contact)
+        return await self._change(record_id, held, None)
+
+    async def _bring_up_to_date(self, known: Known) -> Outcome:
+        """Write what later news changed, and what is ours to change."""
+        thing = self._wanted.thing
+        found = await self._api.read(thing.kind, known.remote_id, names_of(thing))
+        if isinstance(found, Refused) and found.refusal.status == 404:
+            return self._delivered("its record was deleted there, and is not written again", known.remote_id)
+        return await self._change(known.remote_id, self._told(found).get("properties") or {}, known.written)
+
+    async def _change(self, record_id: str, held: Mapping[str, Any], written: str | None) -> Outcome:
+        thing = self._wanted.thing.without(self._left_out)
+        changed = changes(thing, held, written)
+        if not changed:
+            return self._delivered("it was so already", record_id)
+        done = await self._api.change(thing.kind, record_id, changed)
+        if isinstance(done, Refused) and (optional := done.refusal.names & thing.more):
+            self._left_out |= optional
+            return await self._change(record_id, held, written)
+        self._told(done)
+        if thing.words.keys() & changed.keys():
+            await self._turn.keep(thing.kind, Of.THING, record_id, digest_of(thing.words, thing))
+        return self._delivered("updated", record_id)
+
+    async def _make(self, extra: Extra, contact: str | None) -> None:
+        """Make a task, a lead or a deal, unless it is there."""
+        if contact is None or not extra.is_of(self._turn.lead):
+            return
+        to = (TO_CONTACT[extra.kind], contact)
+        made = await self._api.create(extra.kind, {KEY: extra.key, **extra.properties}, contact=to)
+        if not (isinstance(made, Refused) and made.refusal.is_conflict):
+            self._told(made)
+
+    # --- answers -----------------------------------------------------------------------------------------------------
+
+    def _told(self, found: Mapping[str, Any] | Refused | Lost) -> Mapping[str, Any]:
+        """What was answered.
+
+        Raises:
+            Stop: Nothing that could be gone on with.
+        """
+        if isinstance(found, Lost):
+            if found.may_act:
+                self._turn.may_still_act()
+            raise Stop(found.outcome)
+        if isinstance(found, Refused):
+            raise Stop(found.outcome)
+        return found
+
+    def _delivered(self, how: str, record_id: str) -> Outcome:
+        left = [f"left out: {name}" for name in sorted(self._left_out)]
+        return Delivered("; ".join([how, *left]), record_id)
+
+
+def _rows(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    listed = found.get("results")
+    rows = listed if isinstance(listed, list) else []
+    return [
+        row
+        for row in rows
+        if isinstance(row, dict) and isinstance(row.get("id"), str) and isinstance(row.get("properties"), dict)
+    ]
+
+
+def _id_of(told: Mapping[str, Any]) -> str:
+    found = told.get("id")
+    if not isinstance(found, str) or not found:
+        raise Stop(Retry("HubSpot did not say which record it is"))
+    return found
+
+
+def _is_of_values(refused: Refused) -> bool:
+    """Whether what was refused are values, as of a contact that has an invalid address already."""
+    return isinstance(refused.outcome, Rejected)

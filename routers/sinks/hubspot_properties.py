@@ -1,0 +1,110 @@
+"""What has to be in an account: properties of ours with unique values, by which records are found again.
+
+Whether values are unique cannot be changed later (documented), so a property that is there without is told, and is
+for somebody to remove.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from routers.sinks.hubspot_api import Api, Lost, Refused
+from routers.sinks.hubspot_records import CONTACTS, KEY, PHONE
+from routers.sinks.sink import Check
+
+GROUP = "callrail"
+_SETUP = "run `callrail-router sinks setup NAME`"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to be made, in words for an operator."""
+
+    what: str
+    kind: str
+    body: Mapping[str, Any]
+    is_group: bool = False
+
+
+def _property(kind: str) -> tuple[str, str]:
+    """The name of our property of *kind*, and its label."""
+    return (PHONE, "CallRail phone number") if kind == CONTACTS else (KEY, "CallRail id")
+
+
+def missing(kind: str, properties: Mapping[str, Any], groups: Mapping[str, Any]) -> list[Step]:
+    """What of ours is not there yet, of what the account told."""
+    name, label = _property(kind)
+    if _named(properties, name) is not None:
+        return []
+    found = []
+    if _named(groups, GROUP) is None:
+        body = {"name": GROUP, "label": "CallRail", "displayOrder": -1}
+        found.append(Step(f"the group {GROUP} of properties of {kind}", kind, body, is_group=True))
+    about = {"type": "string", "fieldType": "text", "groupName": GROUP, "hasUniqueValue": True}
+    body = {"name": name, "label": label, "description": "Written by callrail-router", **about}
+    return [*found, Step(f"the property {name} of {kind}, with unique values", kind, body)]
+
+
+async def steps(api: Api, kinds: Sequence[str]) -> list[Step]:
+    """What there is to be made; what cannot be looked at counts as there, and `check_account` tells why."""
+    found: list[Step] = []
+    for kind in (CONTACTS, *kinds):
+        properties, groups = await api.properties(kind), await api.groups(kind)
+        if not isinstance(properties, Refused | Lost) and not isinstance(groups, Refused | Lost):
+            found += missing(kind, properties, groups)
+    return found
+
+
+async def set_up(api: Api, kinds: Sequence[str]) -> list[Check]:
+    """Make what is missing, and then look at all."""
+    refused = []
+    for step in await steps(api, kinds):
+        make = api.create_group if step.is_group else api.create_property
+        made = await make(step.kind, step.body)
+        if isinstance(made, Lost) or (isinstance(made, Refused) and not made.refusal.is_conflict):
+            remedy = "give the token the scope crm.schemas.contacts.write" if _is_scope(made) else made.outcome.reason
+            refused.append(Check(f"{step.what} cannot be made", ok=False, remedy=remedy))
+    return [*refused, *await check_account(api, kinds)]
+
+
+async def check_account(api: Api, kinds: Sequence[str]) -> list[Check]:
+    """Whether the token is taken, may see what it needs, and our properties are there. Nothing is written."""
+    checks: list[Check] = []
+    for kind in (CONTACTS, *kinds):
+        name, _ = _property(kind)
+        told = await api.properties(kind)
+        if isinstance(told, Lost):
+            return [*checks, Check("HubSpot answers", ok=False, remedy=told.outcome.reason)]
+        if isinstance(told, Refused):
+            if told.refusal.status == 401:
+                return [Check("HubSpot takes the token", ok=False, remedy="make another; it is revoked or mistyped")]
+            checks.append(Check(f"the token may see properties of {kind}", ok=False, remedy=_scope_of(kind, told)))
+            continue
+        found = _named(told, name)
+        if found is None:
+            checks.append(Check(f"{kind} have the property {name}", ok=False, remedy=_SETUP))
+        elif found.get("hasUniqueValue") is not True:
+            remedy = "its values are not unique, which cannot be changed: delete it in HubSpot, then " + _SETUP
+            checks.append(Check(f"{kind} have the property {name}", ok=False, remedy=remedy))
+        else:
+            checks.append(Check(f"{kind} have the property {name}, with unique values", ok=True))
+    return checks
+
+
+def _scope_of(kind: str, told: Refused) -> str:
+    if not _is_scope(told):
+        return told.outcome.reason
+    of = kind if kind in ("deals", "leads") else "contacts"  # calls, texts and tasks use those of contacts
+    return f"give the token the scopes crm.objects.{of}.read, crm.objects.{of}.write and crm.schemas.{of}.read"
+
+
+def _is_scope(told: Refused | Lost) -> bool:
+    return isinstance(told, Refused) and told.refusal.status == 403
+
+
+def _named(told: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+    rows = told.get("results")
+    found = (row for row in rows if isinstance(row, dict) and row.get("name") == name) if isinstance(rows, list) else ()
+    return next(iter(found), None)

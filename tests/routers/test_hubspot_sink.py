@@ -1,0 +1,553 @@
+"""Logging at a HubSpot of our own: one contact, one record of each call, whatever is lost and whoever works there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from routers.outcomes import AuthFailed, Delivered, Gone, Postponed, Rejected, Retry, Uncertain
+from routers.sinks.hubspot_records import body_of
+from routers.sinks.sink import NeedsSetUp
+from tests.contract.hubspot_schema import hubspot_contract_if_any
+from tests.fakes.hubspot import OWNER, TOKEN, FakeHubSpot, Limits, Record, faults, running_hubspot
+from tests.routers.crm_office import CALL, PHONE, CrmOffice, a_crm_office
+
+pytestmark = pytest.mark.anyio
+
+KINDS = ("calls", "communications", "tasks", "deals", "leads")
+
+
+@pytest.fixture
+async def hubspot() -> AsyncIterator[FakeHubSpot]:
+    """An account that is set up. All that is asked of it is held against HubSpot's contract, where that can be had."""
+    async with running_hubspot() as running:
+        running.account.define("contacts", "callrail_phone")
+        for kind in KINDS:
+            running.account.define(kind, "callrail_id")
+        yield running
+        contract = hubspot_contract_if_any()
+        assert contract is None or contract.problems(running.exchanges) == []
+
+
+@pytest.fixture(autouse=True)
+def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"ACME_KEY": "0f1e2d3c", "HUBSPOT_TOKEN": TOKEN}.items():
+        monkeypatch.setenv(name, value)
+
+
+def an_office(
+    url: str, folder: Path, hubspot: FakeHubSpot, more: str = "", *, blocks: str = ""
+) -> AbstractAsyncContextManager[CrmOffice]:
+    """The office; *more* are settings of its sink, *blocks* further blocks of its file."""
+    settings = f"type: hubspot, token: env:HUBSPOT_TOKEN, base_url: '{hubspot.base_url}'{more}"
+    return a_crm_office(url, folder, settings, more=blocks)
+
+
+@pytest.fixture
+async def office(database_url: str, tmp_path: Path, hubspot: FakeHubSpot) -> AsyncIterator[CrmOffice]:
+    async with an_office(database_url, tmp_path, hubspot) as office:
+        yield office
+
+
+def one(hubspot: FakeHubSpot, kind: str) -> Record:
+    (found,) = hubspot.account.all(kind)
+    return found
+
+
+def holds(hubspot: FakeHubSpot) -> tuple[int, int]:
+    """How many contacts and calls there are."""
+    return len(hubspot.account.all("contacts")), len(hubspot.account.all("calls"))
+
+
+# --- one call --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_first_call_costs_three_requests_and_a_later_one_one(hubspot: FakeHubSpot, office: CrmOffice) -> None:
+    office.calls()
+    assert await office.sends() == Delivered("logged", one(hubspot, "calls").id)
+    assert hubspot.operations == ["contacts.search", "contacts.create", "calls.create"]
+    contact, call = one(hubspot, "contacts").properties, one(hubspot, "calls").properties
+    assert (contact["firstname"], contact["lastname"]) == ("Avery", "Quill")
+    assert (contact["phone"], contact["callrail_phone"]) == (PHONE, PHONE)
+    assert (call["callrail_id"], call["hs_call_title"]) == ("CAL1", "Call: missed")
+    assert (call["hs_call_direction"], call["hs_call_status"], call["hs_call_duration"]) == (
+        "INBOUND",
+        "NO_ANSWER",
+        "30000",
+    )
+    assert (call["hs_call_from_number"], call["hs_call_to_number"]) == (PHONE, "+14045550100")
+    assert call["hs_timestamp"] == "1773148500000"
+    assert "Source: Google Ads" in call["hs_call_body"]
+
+    hubspot.exchanges.clear()
+    office.calls("CAL2")
+    await office.sends()
+    assert hubspot.operations == ["calls.create"]
+    linked = [hubspot.account.linked("calls", call.id, "contacts") for call in hubspot.account.all("calls")]
+    assert linked == [[one(hubspot, "contacts").id]] * 2
+
+
+async def test_what_was_delivered_and_comes_again_writes_nothing(hubspot: FakeHubSpot, office: CrmOffice) -> None:
+    office.calls()
+    await office.sends()
+    hubspot.exchanges.clear()
+    office.repeats()
+    assert (await office.sends()).reason == "it was so already"
+    assert hubspot.operations == ["calls.get"]
+
+
+async def test_a_call_that_rings_or_a_thing_that_is_no_call_is_not_logged(
+    hubspot: FakeHubSpot, office: CrmOffice
+) -> None:
+    office.hears("pre_call", {"resource_id": "CAL1", "customer_phone_number": PHONE})
+    assert (await office.sends()).reason == "nothing to log yet: the call is under way"
+    assert hubspot.exchanges == []
+
+
+async def test_late_truth_changes_the_same_record(hubspot: FakeHubSpot, office: CrmOffice) -> None:
+    """Ten pieces of news that come together are one record, and few edits; the last values stand there."""
+    office.calls()
+    await office.sends()
+    for n in range(10):
+        told = {"tags": [f"tag {n}"], "value": f"${n}", "changes": ["tags", "value"]}
+        office.hears("call_modified", {**CALL, **told, "answered": True, "call_type": "answered"})
+        office.clock.moment += timedelta(seconds=3)
+    await office.sends_until_done()
+
+    call = one(hubspot, "calls").properties
+    assert (call["hs_call_title"], call["hs_call_status"]) == ("Call: answered", "COMPLETED")
+    assert "Tags: tag 9" in call["hs_call_body"]
+    assert "tag 8" not in call["hs_call_body"].split("Source:")[1]
+    assert 1 <= hubspot.count("calls.update") <= 3
+    assert hubspot.count("calls.create") == 1
+
+
+async def test_what_a_person_has_typed_is_theirs(hubspot: FakeHubSpot, office: CrmOffice) -> None:
+    office.calls()
+    await office.sends()
+    contact, call = one(hubspot, "contacts"), one(hubspot, "calls")
+    hubspot.account.human_edits("contacts", contact.id, firstname="Dr. Avery", phone="404 555 0123")
+    hubspot.account.human_edits("calls", call.id, hs_call_body="<p>Wants a new boiler</p>")
+    told = {"note": "ours", "answered": True, "call_type": "answered", "duration": 62}
+    office.hears("call_modified", {**CALL, **told, "customer_name": "A. QUILL", "changes": ["note"]})
+    await office.sends_until_done()
+
+    assert contact.properties["firstname"] == "Dr. Avery"
+    assert (call.properties["hs_call_body"], call.properties["hs_call_title"]) == (
+        "<p>Wants a new boiler</p>",
+        "Call: missed",
+    )
+    assert (call.properties["hs_call_status"], call.properties["hs_call_duration"]) == ("COMPLETED", "62000")
+
+
+async def test_an_editor_that_writes_html_in_its_own_way_has_typed_nothing(
+    hubspot: FakeHubSpot, office: CrmOffice
+) -> None:
+    office.calls()
+    await office.sends()
+    call = one(hubspot, "calls")
+    body = call.properties["hs_call_body"]
+    hubspot.account.human_edits("calls", call.id, hs_call_body=f"<div><p>{body.replace('<br>', '</p> <p>')}</p></div>")
+    office.hears("call_modified", {**CALL, "note": "ours", "changes": ["note"]})
+    await office.sends_until_done()
+    assert "Note: ours" in call.properties["hs_call_body"]
+
+
+# --- who it is -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("typed", ["(404) 555-0123", "+1 404 555 0123", "404.555.0123"])
+async def test_a_contact_from_before_us_is_found_and_its_gaps_are_filled(
+    hubspot: FakeHubSpot, office: CrmOffice, typed: str
+) -> None:
+    hubspot.account.human_creates("contacts", {"lastname": "Quill-Smith", "mobilephone": typed})
+    office.calls()
+    await office.sends()
+
+    contact = one(hubspot, "contacts").properties
+    assert (contact["lastname"], contact.get("firstname"), contact.get("phone")) == ("Quill-Smith", None, None)
+    assert contact["callrail_phone"] == PHONE
+    assert hubspot.operations == ["contacts.search", "contacts.update", "calls.create"]
+
+
+async def test_of_several_the_one_with_our_number_is_taken(hubspot: FakeHubSpot, office: CrmOffice) -> None:
+    for more in ({}, {"callrail_phone": PHONE}, {}):
+        hubspot.account.human_creates("contacts", {"phone": PHONE, "firstname": "A", **more})
+    office.calls()
+    await office.sends()
+    assert hubspot.account.linked("calls", one(hubspot, "calls").id, "contacts") == [
+        hubspot.account.all("contacts")[1].id
+    ]
+
+
+async def test_a_number_of_another_country_with_the_same_digits_is_somebody_else(
+    hubspot: FakeHubSpot, office: CrmOffice
+) -> None:
+    hubspot.account.human_creates("contacts", {"phone": "+44 4045550123"})
+    office.calls()
+    office.calls("CAL2", customer_phone_number="+442079460123", customer_name="Bea")
+    await office.sends()
+    assert [each.properties["phone"] for each in hubspot.account.all("contacts")] == [
+        "+44 4045550123",
+        PHONE,
+        "+442079460123",
+    ]
+
+
+@pytest.mark.parametrize("number", ["anonymous", "+266696687", "+14045559999"])
+async def test_who_cannot_be_known_has_a_call_of_nobody(
+    hubspot: FakeHubSpot, database_url: str, tmp_path: Path, number: str
+) -> None:
+    shared = 'leads: {shared_numbers: ["+14045559999"]}'
+    async with an_office(database_url, tmp_path, hubspot, blocks=shared) as office:
+        office.calls(customer_phone_number=number)
+        office.calls("CAL2", customer_phone_number=number)
+        await office.sends()
+    assert holds(hubspot) == (0, 2)
+    assert hubspot.operations == ["calls.create"] * 2
+
+
+async def test_two_companies_in_one_account_have_one_contact(hubspot: FakeHubSpot, office: CrmOffice) -> None:
+    """Search does not see yet what the first has made; HubSpot itself refuses the second."""
+    hubspot.account.index_lag = timedelta(minutes=5)
+    office.calls()
+    office.hears("post_call", {**CALL, "resource_id": "CAL2"}, company="globex")
+    await office.sends()
+    assert holds(hubspot) == (1, 2)
+
+
+@pytest.mark.parametrize("status", [409, 400])
+async def test_a_contact_that_search_does_not_see_yet_is_taken(
+    hubspot: FakeHubSpot, office: CrmOffice, status: int
+) -> None:
+    hubspot.account.unique_conflict = status
+    hubspot.account.index_lag = timedelta(minutes=5)
+    hubspot.account.human_creates("contacts", {"callrail_phone": PHONE}, since=hubspot.account.clock())
+    office.calls()
+    await office.sends()
+    assert holds(hubspot) == (1, 1)
+    assert hubspot.operations == [
+        "contacts.search",
+        "contacts.create",
+        "contacts.get",
+        "contacts.update",
+        "calls.create",
+    ]
+
+
+async def test_a_form_is_known_by_its_address(hubspot: FakeHubSpot, office: CrmOffice) -> None:
+    form = {"resource_id": "FRM1", "form_data": {"name": "Bea Low", "email": "Bea@example.com", "message": "Hi"}}
+    hubspot.account.human_creates("contacts", {"email": "bea@example.com"})
+    office.hears("form_submission", form)
+    await office.sends()
+    contact, task = one(hubspot, "contacts"), one(hubspot, "tasks")
+    assert (contact.properties["firstname"], contact.properties["lastname"]) == ("Bea", "Low")
+    assert (task.properties["hs_task_subject"], task.properties["hs_task_status"]) == ("Form submitted", "COMPLETED")
+    assert hubspot.account.linked("tasks", task.id, "contacts") == [contact.id]
+
+
+async def test_texts_are_of_the_other_side(hubspot: FakeHubSpot, office: CrmOffice) -> None:
+    text = {"content": "Hello", "timestamp": "2026-03-10T13:15:00Z"}
+    office.hears(
+        "text_received", {**text, "resource_id": "MSG1", "source_number": PHONE, "destination_number": "+14045550100"}
+    )
+    office.hears(
+        "text_sent", {**text, "resource_id": "MSG2", "source_number": "+14045550100", "destination_number": PHONE}
+    )
+    await office.sends()
+    assert one(hubspot, "contacts").properties["callrail_phone"] == PHONE
+    assert [each.properties["callrail_id"] for each in hubspot.account.all("communications")] == ["MSG1", "MSG2"]
+
+
+# --- trouble ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operation", ["contacts.search", "contacts.create", "calls.create"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.lost,
+        faults.lost_by_reset,
+        faults.closed_before,
+        faults.cut_short,
+        faults.failing(502),
+        faults.failing_after(504),
+        faults.html(),
+        faults.locked(),
+    ],
+    ids=["lost", "reset after", "closed before", "cut", "502", "504 but done", "html", "locked"],
+)
+async def test_whatever_answer_is_lost_there_is_one_contact_and_one_call(
+    hubspot: FakeHubSpot, office: CrmOffice, operation: str, fault: faults.Fault
+) -> None:
+    hubspot.account.index_lag = timedelta(minutes=5)
+    hubspot.meets(fault, to=operation)
+    office.calls()
+    first = await office.sends()
+    assert isinstance(first, Retry | Uncertain)
+    await office.sends_until_done()
+    assert holds(hubspot) == (1, 1)
+    assert hubspot.account.linked("calls", one(hubspot, "calls").id, "contacts") == [one(hubspot, "contacts").id]
+
+
+async def test_what_is_done_too_late_makes_no_second(hubspot: FakeHubSpot, office: CrmOffice) -> None:
+    """As long as a request may act, nobody else has the lead's turn."""
+    gate = asyncio.Event()
+    hubspot.meets(faults.too_late(gate), to="contacts.create")
+    office.calls()
+    assert isinstance(await office.sends(), Uncertain)
+    assert isinstance(await office.sends(), Postponed)
+    gate.set()
+    await hubspot.settled()
+    await office.sends_until_done()
+    assert holds(hubspot) == (1, 1)
+
+
+async def test_a_contact_that_somebody_deleted_is_made_anew_and_a_call_is_not(
+    hubspot: FakeHubSpot, office: CrmOffice
+) -> None:
+    hubspot.account.index_lag = timedelta(minutes=5)
+    office.calls()
+    await office.sends()
+    hubspot.account.clock.advance(timedelta(minutes=10))  # type: ignore[attr-defined]
+    hubspot.account.human_archives("contacts", one(hubspot, "contacts").id)
+    hubspot.account.human_archives("calls", one(hubspot, "calls").id)
+    office.calls("CAL2")  # search shows the contact still
+    office.hears("call_modified", {**CALL, "note": "late", "changes": ["note"]})
+    await office.sends_until_done()
+    assert holds(hubspot) == (1, 1)
+    assert one(hubspot, "calls").properties["callrail_id"] == "CAL2"
+    assert hubspot.account.linked("calls", one(hubspot, "calls").id, "contacts") == [one(hubspot, "contacts").id]
+
+
+@pytest.mark.parametrize("is_primary", [True, False])
+async def test_a_contact_that_somebody_merged_goes_on_as_the_other(
+    hubspot: FakeHubSpot, office: CrmOffice, is_primary: bool
+) -> None:
+    office.calls()
+    await office.sends()
+    ours = one(hubspot, "contacts").id
+    theirs = hubspot.account.human_creates("contacts", {"firstname": "A. Q."}).id
+    merged = hubspot.account.human_merges(*((ours, theirs) if is_primary else (theirs, ours)))
+    office.calls("CAL2")
+    await office.sends_until_done()
+    assert holds(hubspot) == (1, 2)
+    assert {*hubspot.account.linked("contacts", merged.id, "calls")} == {
+        call.id for call in hubspot.account.all("calls")
+    }
+
+
+async def test_spam_is_not_logged_and_what_is_logged_is_marked(hubspot: FakeHubSpot, office: CrmOffice) -> None:
+    office.calls("CAL2", spam=True)
+    assert (await office.sends()).reason == "spam is not logged, and was not before"
+    office.calls()
+    await office.sends()
+    office.hears("call_modified", {**CALL, "spam": True, "changes": ["spam"]})
+    await office.sends_until_done()
+    assert one(hubspot, "calls").properties["hs_call_title"] == "Call: spam"
+
+
+async def test_a_revoked_token_and_a_scope_that_lacks_pause_the_lane(hubspot: FakeHubSpot, office: CrmOffice) -> None:
+    hubspot.account.token = None
+    office.calls()
+    outcome = await office.sends()
+    assert isinstance(outcome, AuthFailed)
+    assert outcome.reason == "HTTP 401 INVALID_AUTHENTICATION: HubSpot takes the token no longer; make another"
+    hubspot.account.token = TOKEN
+    hubspot.account.scopes.remove("crm.objects.contacts.write")
+    assert "lacks a scope" in (await office.sends()).reason
+
+
+@pytest.mark.parametrize(
+    ("policy", "after"),
+    [
+        ("DAILY", timedelta(hours=1)),
+        ("TEN_SECONDLY_ROLLING", timedelta(seconds=10)),
+        ("SECONDLY", timedelta(seconds=2)),
+    ],
+)
+async def test_a_limit_pauses_the_lane(hubspot: FakeHubSpot, office: CrmOffice, policy: str, after: timedelta) -> None:
+    hubspot.meets(faults.limited(policy))
+    office.calls()
+    outcome = await office.sends()
+    assert isinstance(outcome, Retry)
+    assert (outcome.after, outcome.whole_lane) == (after, True)
+    await office.sends_until_done()
+    assert holds(hubspot) == (1, 1)
+
+
+async def test_an_account_that_is_moved_is_waited_for(hubspot: FakeHubSpot, office: CrmOffice) -> None:
+    hubspot.meets(faults.migrating(3_600))
+    office.calls()
+    outcome = await office.sends()
+    assert isinstance(outcome, Retry)
+    assert (outcome.after, outcome.whole_lane) == (timedelta(hours=1), True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "spoil", "said"),
+    [
+        ("", "callrail_id", "make the property callrail_id; `sinks setup` makes those of ours"),
+        (", owner: '999'", "", "there is no such owner; look at owner"),
+        (
+            ", creates: [{object: deal, when: [missed], fields: {pipeline: nope, dealstage: closedwon}}]",
+            "",
+            "there is no such pipeline",
+        ),
+    ],
+)
+async def test_what_somebody_has_to_put_right_pauses_the_lane_and_burns_nothing(
+    hubspot: FakeHubSpot, database_url: str, tmp_path: Path, settings: str, spoil: str, said: str
+) -> None:
+    if spoil:
+        del hubspot.account.properties["calls"][spoil]
+    async with an_office(database_url, tmp_path, hubspot, settings) as office:
+        office.calls()
+        outcome = await office.sends()
+    assert isinstance(outcome, AuthFailed)
+    assert outcome.reason.endswith(said)
+
+
+async def test_a_property_that_the_account_requires_is_named(hubspot: FakeHubSpot, office: CrmOffice) -> None:
+    hubspot.account.require("contacts", "city")
+    office.calls()
+    outcome = await office.sends()
+    assert outcome == Rejected("HTTP 400 VALIDATION_ERROR (city)")
+
+
+async def test_a_field_of_the_settings_that_is_refused_is_left_out(
+    hubspot: FakeHubSpot, database_url: str, tmp_path: Path
+) -> None:
+    hubspot.account.define("calls", "minutes", type="number", is_unique=False)
+    hubspot.account.define("contacts", "region", options=("north", "south"), is_unique=False)
+    fields = ", contact_fields: {region: '{{ source }}'}, call_fields: {minutes: many}"
+    async with an_office(database_url, tmp_path, hubspot, fields) as office:
+        office.calls()
+        outcome = await office.sends()
+    assert outcome.reason == "logged; left out: minutes; left out: region"
+    assert holds(hubspot) == (1, 1)
+
+
+async def test_redirects_and_other_servers_pause_the_lane(hubspot: FakeHubSpot, office: CrmOffice) -> None:
+    from tests.fakes.hubspot import Answer
+
+    office.calls()
+    for status in (302, 404):
+        hubspot.meets(faults.says(Answer(status, b"<html>", {"Location": "https://evil.example"})))
+        assert isinstance(await office.sends(), Gone)
+
+
+# --- hostile and odd -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "<b>Bob</b><script>alert(1)</script>",
+        '=HYPERLINK("http://evil")',
+        "\u202eevil \U0001f600",
+        "Bob\r\nX-Evil: 1",
+        "A" * 10_000,
+    ],
+)
+async def test_names_arrive_harmless(hubspot: FakeHubSpot, office: CrmOffice, name: str) -> None:
+    office.calls(customer_name=name, note=name)
+    assert isinstance(await office.sends(), Delivered)
+    contact, call = one(hubspot, "contacts").properties, one(hubspot, "calls").properties
+    assert "<script" not in call["hs_call_body"]
+    assert len(call["hs_call_body"]) <= 65_536
+    assert not {"\r", "\n"} & {*contact["firstname"], *contact.get("lastname", "")}
+    assert max(len(contact["firstname"]), len(contact.get("lastname", ""))) <= 255
+
+
+def test_a_text_of_any_length_is_cut_within_no_character_and_no_entity() -> None:
+    body = body_of(["&" * 40_000, "\U0001f600" * 40_000])
+    assert len(body) <= 65_536
+    assert body.replace("&amp;", "").replace("<br>", "").strip("\U0001f600") == ""
+    assert json.loads(json.dumps(body)) == body
+    assert body_of(["a", "", "<b>"]) == "a<br><br>&lt;b&gt;"
+
+
+# --- what else is made -----------------------------------------------------------------------------------------------
+
+
+async def test_a_task_a_lead_and_a_deal_are_made_once_of_whom_they_are_wanted(
+    hubspot: FakeHubSpot, database_url: str, tmp_path: Path
+) -> None:
+    creates = (
+        f", owner: '{OWNER}', creates: [{{object: task, when: [missed, voicemail], due_in: 1h}},"
+        "{object: lead, when: [missed], who: new},"
+        "{object: deal, when: [missed], who: known, fields: "
+        "{dealname: '{{ now.customer_name }} again', pipeline: default, dealstage: closedwon}}]"
+    )
+    async with an_office(database_url, tmp_path, hubspot, creates) as office:
+        office.calls()
+        office.calls("CAL2")
+        office.calls("CAL3", answered=True, call_type="answered")
+        await office.sends()
+        office.repeats()
+        await office.sends_until_done()
+
+    tasks, (lead,), (deal,) = (hubspot.account.all(kind) for kind in ("tasks", "leads", "deals"))
+    assert [task.properties["callrail_id"] for task in tasks] == ["CAL1-1", "CAL2-1"]
+    assert tasks[0].properties["hs_timestamp"] == "1773152100000"
+    assert tasks[0].properties["hubspot_owner_id"] == OWNER
+    assert (lead.properties["callrail_id"], deal.properties["callrail_id"]) == ("CAL1-2", "CAL2-3")
+    assert deal.properties["dealname"] == "Avery Quill again"
+    contact = one(hubspot, "contacts").id
+    assert all(
+        hubspot.account.linked(each.kind.name, each.id, "contacts") == [contact] for each in (*tasks, lead, deal)
+    )
+
+
+async def test_at_the_published_limit_nothing_is_refused(
+    hubspot: FakeHubSpot, database_url: str, tmp_path: Path
+) -> None:
+    """Sixty new callers at once: at the pace of the lane, HubSpot's limit for free accounts is never reached."""
+    from routers.sinks.hubspot import HubSpotConfig
+
+    rate = HubSpotConfig.model_fields["rate"].default
+    hubspot.api.limits = Limits.of_free()
+    async with an_office(database_url, tmp_path, hubspot) as office:
+        for n in range(60):
+            office.calls(f"CAL{n}", customer_phone_number=f"+140455501{n:02}")
+        for n, delivery in enumerate(office.claims()):
+            if n % rate.count == 0:
+                hubspot.account.clock.advance(rate.per)  # type: ignore[attr-defined]
+            assert isinstance(await office.tries(delivery), Delivered)
+    assert holds(hubspot) == (60, 60)
+
+
+# --- setting up ------------------------------------------------------------------------------------------------------
+
+
+async def test_set_up_makes_what_is_missing_once(tmp_path: Path, database_url: str) -> None:
+    async with running_hubspot() as hubspot, an_office(database_url, tmp_path, hubspot) as office:
+        before = [check for check in await office.sink.check() if not check.ok]
+        assert [check.what for check in before] == [
+            "contacts have the property callrail_phone",
+            "calls have the property callrail_id",
+            "communications have the property callrail_id",
+            "tasks have the property callrail_id",
+        ]
+        sink = cast(NeedsSetUp, office.sink)
+        planned = await sink.plan_setup()
+        assert planned[:2] == [
+            "the group callrail of properties of contacts",
+            "the property callrail_phone of contacts, with unique values",
+        ]
+        assert len(planned) == 8
+        assert hubspot.count("properties.create") == 0
+        assert all(check.ok for check in await sink.set_up())
+        assert hubspot.count("properties.create") == 4
+        assert await sink.plan_setup() == []
+        assert all(check.ok for check in await office.sink.check())
+        office.calls()
+        assert isinstance(await office.sends(), Delivered)
