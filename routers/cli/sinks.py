@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,10 +141,7 @@ def test(names: tuple[str, ...], config: Path, output: str) -> int:
 
     configuration = read_config(config)
     configs = configuration.sink_configs
-    for name in names:
-        if name not in configs:
-            hint = did_you_mean(name, configs) or f"there are: {', '.join(sorted(configs)[:20])}"
-            raise click.UsageError(f"{config} has no sink '{name}'; {hint}")
+    _require_sinks(names, configs, config)
     tested: dict[str, Sequence[Check]] = {}
 
     async def run() -> None:
@@ -159,6 +156,13 @@ def test(names: tuple[str, ...], config: Path, output: str) -> int:
         ]
         print_rows(rows, output=output, empty="")
     return 0 if all(check.ok for checks in tested.values() for check in checks) else 1
+
+
+def _require_sinks(names: Iterable[str], configs: Mapping[str, AnySinkConfig], config: Path) -> None:
+    for name in names:
+        if name not in configs:
+            hint = did_you_mean(name, configs) or f"there are: {', '.join(sorted(configs)[:20])}"
+            raise click.UsageError(f"{config} has no sink '{name}'; {hint}")
 
 
 async def _test_all(
@@ -218,6 +222,49 @@ def _show(name: str, config: AnySinkConfig, checks: Sequence[Check]) -> None:
         click.echo(f"  {mark} {plain(check.what)}")
         if not check.ok and check.remedy:
             click.echo(f"    {plain(check.remedy)}")
+
+
+# --- setup -----------------------------------------------------------------------------------------------------------
+
+
+@sinks.command()
+@click.argument("name")
+@click.option("--plan", "is_plan", is_flag=True, help="Say what would be made, and make nothing.")
+@config_option
+def setup(name: str, is_plan: bool, config: Path) -> int:
+    """Make at NAME what it needs of ours, like properties of a CRM; what is there already stays as it is.
+
+    Exit code 1: something is not as it should be; what to do stands below it.
+    """
+    from routers.cli.serving import run_on_fast_loop
+    from routers.config import read_config
+    from routers.sinks.sink import NeedsSetUp
+
+    configs = read_config(config).sink_configs
+    _require_sinks([name], configs, config)
+    code: list[int] = []
+
+    async def run() -> None:
+        try:
+            sink = configs[name].build()
+        except ValueError as error:
+            raise click.ClickException(str(error)) from None
+        try:
+            if not isinstance(sink, NeedsSetUp):
+                click.echo(f"{name} ({configs[name].type}) needs nothing to be made.", err=True)
+                return
+            steps = await sink.plan_setup() if is_plan else ()
+            for step in steps:
+                click.echo(f"would make {plain(step)}")
+            if not steps:
+                checks = await sink.check() if is_plan else await sink.set_up()
+                _show(name, configs[name], checks)
+                code.append(0 if all(check.ok for check in checks) else 1)
+        finally:
+            await sink.aclose()
+
+    run_on_fast_loop(run())
+    return max(code, default=0)
 
 
 # --- pause and resume ------------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ def missing(kind: str, properties: Mapping[str, Any], groups: Mapping[str, Any])
 
 
 async def steps(api: Api, kinds: Sequence[str]) -> list[Step]:
-    """What there is to be made; what cannot be looked at counts as there, and `check_account` tells why."""
+    """What there is to be made; of what cannot be looked at nothing, and `check_account` tells why."""
     found: list[Step] = []
     for kind in (CONTACTS, *kinds):
         properties, groups = await api.properties(kind), await api.groups(kind)

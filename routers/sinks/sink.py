@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from routers.messages import Message
 from routers.outcomes import Outcome
@@ -19,6 +19,7 @@ class Check:
     remedy: str = ""
 
 
+@runtime_checkable
 class NeedsSetUp(Protocol):
     """A destination in which something of ours has to be made before anything is sent."""
 

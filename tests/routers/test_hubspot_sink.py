@@ -18,6 +18,7 @@ from routers.sinks.sink import NeedsSetUp
 from tests.contract.hubspot_schema import hubspot_contract_if_any
 from tests.fakes.hubspot import OWNER, TOKEN, FakeHubSpot, Limits, Record, faults, running_hubspot
 from tests.routers.crm_office import CALL, PHONE, CrmOffice, a_crm_office
+from tests.routers.running import Ran, run
 
 pytestmark = pytest.mark.anyio
 
@@ -526,6 +527,41 @@ async def test_at_the_published_limit_nothing_is_refused(
 
 
 # --- setting up ------------------------------------------------------------------------------------------------------
+
+
+async def setup_by_hand(hubspot: FakeHubSpot, config: Path, *more: str) -> Ran:
+    environ = {"HUBSPOT_TOKEN": TOKEN, "ACME_KEY": "0f1e2d3c"}
+    return await asyncio.to_thread(run, "sinks", "setup", "crm", *more, "--config", str(config), environ=environ)
+
+
+async def test_an_operator_sees_what_would_be_made_and_has_it_made(tmp_path: Path) -> None:
+    config = tmp_path / "router.yaml"
+    async with running_hubspot() as hubspot:
+        settings = f"type: hubspot, token: env:HUBSPOT_TOKEN, base_url: '{hubspot.base_url}', allow_hosts: [127.0.0.1]"
+        config.write_text(
+            "companies:\n  acme: {signing_keys: [env:ACME_KEY]}\n"
+            f"sinks:\n  crm: {{{settings}}}\n  terminal: {{type: stdout}}\n"
+            "rules:\n  - {id: all, when: [call.missed], send: [{to: crm}, {to: terminal}]}\n"
+        )
+        planned = await setup_by_hand(hubspot, config, "--plan")
+        assert (planned.code, planned.out.count("would make")) == (0, 8)
+        made = await setup_by_hand(hubspot, config)
+        assert (made.code, made.out.count("✓"), made.out.count("✗")) == (0, 4, 0)
+        again = await setup_by_hand(hubspot, config, "--plan")
+        assert (again.code, again.out.count("✓"), "would make" in again.out) == (0, 4, False)
+
+        hubspot.account.scopes.remove("crm.objects.contacts.read")
+        lacking = await setup_by_hand(hubspot, config)
+        assert (lacking.code, "give the token the scopes crm.objects.contacts.read" in lacking.out) == (1, True)
+        hubspot.account.token = None
+        revoked = await setup_by_hand(hubspot, config, "--plan")
+        assert (revoked.code, "it is revoked or mistyped" in revoked.out) == (1, True)
+
+
+async def test_a_property_whose_values_are_not_unique_is_told(hubspot: FakeHubSpot, office: CrmOffice) -> None:
+    hubspot.account.define("calls", "callrail_id", is_unique=False)
+    (wrong,) = [check for check in await office.sink.check() if not check.ok]
+    assert "which cannot be changed: delete it in HubSpot" in wrong.remedy
 
 
 async def test_set_up_makes_what_is_missing_once(tmp_path: Path, database_url: str) -> None:
