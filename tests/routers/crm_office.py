@@ -15,6 +15,7 @@ from receiver.database import Database, open_database
 from receiver.events import insert_events
 from receiver.writer import Writer
 from routers.config import Configuration, read_config
+from routers.lanes import open_lane
 from routers.leases import Delivery, claim_due
 from routers.ordering import Pair, promote
 from routers.outcomes import Delivered, Outcome
@@ -146,6 +147,7 @@ async def a_crm_office(
     writer.start()
     try:
         sinks = build_sinks(configuration, memories=memories_of(configuration, writer, clock))
+        await writer.run(lambda conn: open_lane(conn, "crm"))
         with opened(database_url) as database:
             yield CrmOffice(database, configuration, writer, clock, sinks["crm"][0])
         await sinks["crm"][0].aclose()
