@@ -145,7 +145,7 @@ _LOCKED = (
 _WAITS = f"SELECT 1 FROM transitions AS t WHERE t.object_id = o.id AND t.state = '{TransitionState.WAITING}'"  # noqa: S608
 # CROSS JOIN, in which SQLite keeps the order: each key is one search of the index.
 _lock_objects = BulkQuery(
-    f"""SELECT {", ".join(f"o.{name}" for name in _LOCKED)}, v.fields, EXISTS ({_WAITS}) AS waits
+    f"""SELECT {", ".join(f"o.{name}" for name in _LOCKED)}, v.fields, ({_WAITS} LIMIT 1) IS NOT NULL AS waits
     FROM {{given}} CROSS JOIN objects AS o CROSS JOIN versions AS v
     WHERE o.company = given.company AND o.type = given.type AND o.object_id = given.object_id
     AND v.object_id = o.id AND v.version = o.version
