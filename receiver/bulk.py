@@ -73,11 +73,16 @@ class BulkUpdate:
 
 
 class BulkQuery:
-    """Asks *sql* about many rows at once; `{given}` in it is a table of them with the names and types of *columns*."""
+    """Asks *sql* about many rows at once; `{given}` in it is a table of them with the names and types of *columns*.
 
-    def __init__(self, sql: str, *columns: Column[Any]) -> None:
+    Args:
+        locks: The table whose rows it locks, in the order in which it answers; SQLite has one writer and needs no lock.
+    """
+
+    def __init__(self, sql: str, *columns: Column[Any], locks: str | None = None) -> None:
         self._text = sql
         self._columns = columns
+        self._locks = locks
         self._prepared: dict[str, _Prepared] = {}
 
     def __call__(self, conn: Connection, rows: Sequence[Row]) -> list[Any]:
@@ -96,7 +101,8 @@ class BulkQuery:
         else:
             named = ", ".join(f"column{n} AS {name}" for n, name in enumerate(names, 1))
             given = f"(SELECT {named} FROM ({_values(len(names), rows)})) AS given"  # noqa: S608  (names of our own)
-        return self._text.format(given=given)
+        lock = f" FOR UPDATE OF {self._locks}" if self._locks and dialect.name == "postgresql" else ""
+        return self._text.format(given=given) + lock
 
 
 def _values(columns: int, rows: int) -> str:

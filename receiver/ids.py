@@ -17,7 +17,7 @@ _LENGTH = 26
 _DIGITS = "0123456789abcdefghijklmnopqrstuv"
 # Two digits at a time, because every event needs half a dozen ids and the standard library's encoder is slow.
 _PAIRS = [first + second for first in _DIGITS for second in _DIGITS]
-_SHIFTS = range(120, -1, -10)
+_LOW = (1 << 68) - 1
 
 
 class Prefix(StrEnum):
@@ -53,8 +53,15 @@ def first_id(prefix: Prefix, moment: datetime) -> str:
 
 
 def _written(prefix: Prefix, uuid: int) -> str:
-    bits = uuid << 2  # 128 bits fill 26 digits of five but for the last two
-    return f"{prefix}_{''.join([_PAIRS[bits >> shift & 1023] for shift in _SHIFTS])}"
+    high, low = uuid >> 68, (uuid & _LOW) << 2  # 128 bits fill 26 digits of five but for the last two
+    # Written out, and in halves because small numbers are quick to shift: 0.7 us instead of 1.8 as a loop.
+    return (
+        f"{prefix}_"
+        f"{_PAIRS[high >> 50]}{_PAIRS[high >> 40 & 1023]}{_PAIRS[high >> 30 & 1023]}"
+        f"{_PAIRS[high >> 20 & 1023]}{_PAIRS[high >> 10 & 1023]}{_PAIRS[high & 1023]}"
+        f"{_PAIRS[low >> 60]}{_PAIRS[low >> 50 & 1023]}{_PAIRS[low >> 40 & 1023]}{_PAIRS[low >> 30 & 1023]}"
+        f"{_PAIRS[low >> 20 & 1023]}{_PAIRS[low >> 10 & 1023]}{_PAIRS[low & 1023]}"
+    )
 
 
 def id_range(prefix: Prefix, written: str) -> tuple[str, str]:

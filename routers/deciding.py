@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -117,23 +117,30 @@ class Decider:
         Args:
             waits: Whether an earlier transition of the object waits; then these wait behind it.
         """
-        happened_at = own_time(self._facts(occasion)) or occasion.received_at
+        facts = self._facts(occasion)
+        happened_at = own_time(facts) or occasion.received_at
         waits = waits or self._held_up(occasion.order_key)
-        return self.ask(occasion, [_transition(occasion, item, happened_at) for item in happened], waits=waits)
+        rows = [_transition(occasion, item, happened_at) for item in happened]
+        return self._ask_of(occasion, rows, facts, waits=waits)
 
     def ask(self, occasion: Occasion, rows: Sequence[TransitionRow], *, waits: bool = False) -> Decided:
         """Whom to tell of transitions of one event, whose rows are completed; or all of them wait for look-ups.
 
         They are decided together: a correction, and a rule that speaks once, concern more than one of them.
         """
-        facts = self._facts(occasion)
+        return self._ask_of(occasion, rows, self._facts(occasion), waits=waits)
+
+    def _ask_of(
+        self, occasion: Occasion, rows: Sequence[TransitionRow], facts: dict[str, Any], *, waits: bool
+    ) -> Decided:
         decided = Decided(occasion.is_matched, waits, list(rows))
         news = [row for row in rows if row.state is not TransitionState.SUPERSEDED]
         for transition in rows:
             if transition.state is TransitionState.SUPERSEDED:
                 is_echo = occasion.is_echo and transition.name in _ECHOED
                 transition.reason = (Reason.OWN_ECHO if is_echo else Reason.SUPERSEDED).value
-        missing = {} if waits else {row.id: self._missing(occasion, row, facts) for row in news}
+        is_looked_up = self._looking is not None and not waits
+        missing = {row.id: self._missing(occasion, row, facts) for row in news} if is_looked_up else {}
         if waits or any(missing.values()):
             decided.waits = True
             for transition in news:
@@ -245,8 +252,8 @@ class Decider:
         if send is None:
             return None
         expires_at = transition.occurred_at + DEFAULT_MAX_AGE if send.sink in self._rules.for_people else None
-        unmatched = self._delivery(occasion, transition, UNMATCHED, send, expires_at)
-        return replace(unmatched, key=f"{transition.object_id}:{UNMATCHED}:{send.id}:0")
+        key = f"{transition.object_id}:{UNMATCHED}:{send.id}:0"
+        return self._delivery(occasion, transition, UNMATCHED, send, expires_at, key)
 
     def _correction(
         self, occasion: Occasion, transition: TransitionRow, facts: dict[str, Any], decided: Decided
@@ -296,16 +303,16 @@ class Decider:
             expires_at = self._expires_at(fired.rule, send, transition.occurred_at)
             if expires_at is not None and expires_at <= occasion.now:
                 continue
-            new = self._delivery(occasion, transition, fired.rule.id, send, expires_at)
             if not (fired.rule.speaks_once and self._has_spoken(occasion, decided, fired.rule, send)):
                 key = _keys(transition, fired.rule, send)[0]
-                decided.deliveries[key] = replace(new, key=key)
+                decided.deliveries[key] = self._delivery(occasion, transition, fired.rule.id, send, expires_at, key)
                 made += 1
                 continue
             how = self._rules.amending(send.sink, send.amend)
             if how.mode is Amend.SILENT:
                 silent = Reason.ALREADY_TOLD
                 continue
+            new = self._delivery(occasion, transition, fired.rule.id, send, expires_at)
             decided.amendments.append(Amendment(new, (fired.rule.id, *fired.rule.previous), how))
             amended += 1
         if made:
@@ -320,11 +327,12 @@ class Decider:
         rule: str,
         send: Send,
         expires_at: datetime | None,
+        key: str | None = None,
     ) -> NewDelivery:
-        """A delivery under a key of the transition's own."""
+        """A delivery under *key*, or under one of the transition's own."""
         how = self._rules.amending(send.sink, send.amend)
         return NewDelivery(
-            key=f"{transition.id}:{rule}:{send.id}:0",
+            key=key or f"{transition.id}:{rule}:{send.id}:0",
             transition_id=transition.id,
             object_id=transition.object_id,
             company=transition.company,

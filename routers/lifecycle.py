@@ -356,7 +356,9 @@ def _merge(obj: Object, event: Event) -> Object:
     source = Source(event.id, event.kind.value)
     still_going_on = stage_of(event) in (Stage.RINGING, Stage.ROUTED)
     left_out = PLACEHOLDERS if still_going_on else _OF_THE_EVENT
-    news = {name: value for name, value in event.fields.items() if name not in left_out}
+    news = event.fields
+    if not news.keys().isdisjoint(left_out):
+        news = {name: value for name, value in news.items() if name not in left_out}
     fields, sources = obj.fields, obj.sources
     if sources:
         news = {
@@ -367,8 +369,8 @@ def _merge(obj: Object, event: Event) -> Object:
             or _precedence(name, value, source) > _precedence(name, fields.get(name), sources[name])
         }
     return obj._replace(
-        fields={**fields, **news},
-        sources={**sources, **dict.fromkeys(news, source)},
+        fields={**fields, **news} if fields else news,
+        sources={**sources, **dict.fromkeys(news, source)} if sources else dict.fromkeys(news, source),
         newest=_with_newest(obj.newest, event),
         version=obj.version + 1,
     )

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, event, select, update
 
 from receiver.database import Database
 from receiver.ids import Prefix, new_id
@@ -19,7 +19,7 @@ from routers.corrections import Correction, correct
 from routers.dispatcher import Limits
 from routers.leases import Delivery, Tried, claim_due, record
 from routers.messages import Amend, Message
-from routers.ordering import Pair, let_pass, promote, promote_forgotten
+from routers.ordering import Pair, held_back, let_pass, promote, promote_forgotten
 from routers.outbox import NewDelivery, insert_deliveries
 from routers.outcomes import AuthFailed, Delivered, Outcome, Retry
 from routers.retries import Policy
@@ -69,6 +69,25 @@ def test_only_the_first_of_a_person_may_go_and_other_people_and_sinks_do_not_wai
             put_deliveries(conn, count=2)
 
         assert states(database) == ["pending", "blocked", "blocked", "pending", "pending", "pending", "pending"]
+
+
+def test_postgresql_looks_for_those_of_one_person_and_does_not_read_all_that_wait(postgresql_url: str) -> None:
+    """It made a hash of all blocked deliveries for each batch that was routed, which cost more the more waited."""
+    with opened(postgresql_url) as database, database.writing.begin() as conn:
+        put_deliveries(conn, count=50, order_key=ANN)
+        asked: list[tuple[str, Any]] = []
+
+        def listen(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
+            asked.append((statement, parameters))
+
+        event.listen(database.writing, "before_cursor_execute", listen)
+        held_back(conn, [Pair("crm", ANN), Pair("crm", BOB)])
+        promote(conn, [Pair("crm", ANN), Pair("crm", BOB)])
+        event.remove(database.writing, "before_cursor_execute", listen)
+        plans = [conn.exec_driver_sql(f"EXPLAIN {statement}", bound).scalars().all() for statement, bound in asked]
+
+    assert len(plans) == 2
+    assert [line for plan in plans for line in plan if "hashed" in line] == []
 
 
 def test_one_that_was_made_before_holds_nobody_back_when_it_is_made_again(database_url: str) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from receiver.database import Database
 from receiver.events import insert_events
@@ -482,6 +482,25 @@ def test_an_object_is_locked_until_its_transaction_ends(postgresql_url: str) -> 
             assert not waiting.done()
             conn.execute(update(objects).values(stage="ringing"))
         assert waiting.result(timeout=30) == "ringing"
+
+
+def test_on_sqlite_each_object_is_found_by_one_search(sqlite_url: str) -> None:
+    """Asked for lists of companies and ids, it searched for each company with each id; asked for both, it read all."""
+    with opened(sqlite_url) as database, database.writing.begin() as conn:
+        asked: list[tuple[str, Any]] = []
+
+        def listen(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
+            asked.append((statement, parameters))
+
+        event.listen(database.writing, "before_cursor_execute", listen)
+        lock_objects(conn, [ObjectKey("acme", "call", "CAL1"), ObjectKey("globex", "call", "CAL2")])
+        event.remove(database.writing, "before_cursor_execute", listen)
+        [(statement, bound)] = asked
+        plan = [row[3] for row in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", bound)]
+
+    [search] = [step for step in plan if step.split()[1] == "o"]
+    assert search.startswith("SEARCH")
+    assert search.endswith("(company=? AND type=? AND object_id=?)")
 
 
 def somebody_waits_for_a_lock(database: Database) -> bool:
