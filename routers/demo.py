@@ -1,7 +1,7 @@
 """What `make run` shows: everything in one process, and simulated CallRail calls posted to its own URL.
 
-Nobody else is told: Slack and mail go to stand-ins, and what all other sinks would send is printed. What is looked up
-is asked of a stand-in of CallRail's API.
+Nobody else is told: Slack, mail and HubSpot are stand-ins, and what all other sinks would send is printed. What is
+looked up is asked of a stand-in of CallRail's API.
 """
 
 from __future__ import annotations
@@ -31,18 +31,23 @@ from routers.config import Configuration
 from routers.demo_world import DemoWorld
 from routers.fake_callrail.serving import serving
 from routers.outbox import UNSENT
+from routers.rules.ruleset import Amending
 from routers.schema import DeliveryState, TransitionState, deliveries, transitions
 from routers.serve import Plan, serve
 from routers.simulator import Announce, Sent, SimulatedCompany, Tally, play
 from routers.sinks import AnySinkConfig
 from routers.sinks.email import EmailConfig
+from routers.sinks.hubspot import HubSpotConfig
 from routers.sinks.slack import SlackConfig
 from routers.sinks.smtp import Tls
 from routers.sinks.stdout import StdoutConfig
+from routers.standins.hubspot import Card, HubSpotStandIn
 from routers.standins.mailbox import Mail, running_mailbox
-from routers.standins.slack import Post, SlackStandIn, running_slack
+from routers.standins.serving import running_app
+from routers.standins.slack import Post, SlackStandIn
 
 _LOOKS_AT_CALLS_EVERY = timedelta(seconds=0.5)  # as fast as all the rest
+_EDITS_APART = timedelta(seconds=5)
 _LOOK_EVERY = 0.2  # seconds between looks at what is still to be told
 _NOT_AFTER = 30.0  # seconds; what a failed sink tries again later is not waited for
 # Whoever simulates names the URL, so every address is allowed.
@@ -88,6 +93,8 @@ class Screen(Protocol):
     def posted(self, post: Post) -> None: ...
 
     def mailed(self, mail: Mail) -> None: ...
+
+    def logged(self, card: Card) -> None: ...
 
 
 async def demo(
@@ -143,25 +150,36 @@ async def standing_in(
     token = os.environ.setdefault(_TOKEN.name, secrets.token_hex(16))
     fake = world.fake
     async with (
-        running_slack(SlackStandIn(token, screen.posted)) as slack,
+        running_app(SlackStandIn(token, screen.posted).app) as slack,
+        running_app(HubSpotStandIn(token, screen.logged).app) as hubspot,
         running_mailbox(screen.mailed) as mailbox,
         serving(fake) as api,
     ):
         os.environ[_API_KEY.name] = fake.world.key
         sinks = configuration.sink_configs.items()
-        told_here = {name: _told_here(name, config, slack=slack, mailbox=mailbox) for name, config in sinks}
+        told_here = {
+            name: _told_here(name, config, slack=slack, hubspot=hubspot, mailbox=mailbox) for name, config in sinks
+        }
         account = AccountConfig(account_id=world.account.id, api_key=_API_KEY, base_url=api, early_outcomes=True)
         accounts = dict.fromkeys(configuration.accounts, account)
-        yield replace(configuration, sink_configs=told_here, accounts=accounts)
+        rules = replace(configuration.rules, amends=_soon(configuration.rules.amends))
+        yield replace(configuration, sink_configs=told_here, accounts=accounts, rules=rules)
 
 
-def _told_here(name: str, config: AnySinkConfig, *, slack: str, mailbox: int) -> AnySinkConfig:
+def _soon(amends: Mapping[str, Amending]) -> Mapping[str, Amending]:
+    """How later news amends what was sent, with no edit later than people who look on would wait."""
+    return {name: replace(how, apart=min(how.apart, _EDITS_APART)) for name, how in amends.items()}
+
+
+def _told_here(name: str, config: AnySinkConfig, *, slack: str, hubspot: str, mailbox: int) -> AnySinkConfig:
     """*config* of the sink *name* as it is in a demo. How it amends is decided by its rules, which stay as they are."""
     here = {"allow_hosts": (_LOOPBACK,), "ca_file": None}
     match config:
         case SlackConfig():
             bot = {"token": _TOKEN, "channel": config.channel or _A_CHANNEL, "webhook_url": None}
             return config.model_copy(update={**here, **bot, "base_url": f"{slack}/{name}"})
+        case HubSpotConfig():
+            return config.model_copy(update={**here, "token": _TOKEN, "base_url": hubspot})
         case EmailConfig():
             server = {"host": _LOOPBACK, "port": mailbox, "tls": Tls.NONE, "user": None, "password": None}
             return config.model_copy(update={**here, **server})

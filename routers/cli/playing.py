@@ -32,6 +32,7 @@ _DEMO_STORIES = [
     "late_voicemail",
     "held_back",  # the API tells of it before its post-call comes
     *(Story.TEXT, Story.MISSED, Story.ANSWERED, Story.FORM, Story.VOICEMAIL, Story.ABANDONED),
+    "repeat_caller",  # one contact at HubSpot, with two calls
 ]
 
 
@@ -204,7 +205,7 @@ def _answers(sent: Sequence[Sent]) -> list[dict[str, object]]:
 def demo(config: Path | None, database_url: str, port: int, speed: float, once: bool) -> None:
     """Start everything in one process and play calls to it. Needs no account, no key and no other server.
 
-    Nobody is told: what Slack and mail would show is shown here, and what other sinks would send is printed.
+    Nobody is told: what Slack, mail and HubSpot would show is shown here, and what other sinks would send is printed.
     """
     from routers.cli.showing import Screen
     from routers.config import read_config

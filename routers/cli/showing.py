@@ -1,4 +1,4 @@
-"""Messages on the terminal as people would see them in Slack and in their mail."""
+"""Messages on the terminal as people would see them in Slack, in their mail and at HubSpot."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, TextIO
 
 from routers.escapes import plain
+from routers.standins.hubspot import Card
 from routers.standins.mailbox import Mail
 from routers.standins.mrkdwn import Run, read_mrkdwn
 from routers.standins.slack import Line, Post
@@ -50,6 +51,13 @@ class Screen:
             self._line("  ", *self._runs((Run(_cut(plain(line))),)))
         if len(told) > _FIRST_LINES:
             self._line("  ", *self._runs((Run("…"),), "dim"))
+        self._console.print()
+
+    def logged(self, card: Card) -> None:
+        """Show a contact at HubSpot, with its calls, texts and forms."""
+        self._head("HubSpot", "yellow", f"{plain(card.name)} {plain(card.phone)}", card.what)
+        for entry in card.entries:
+            self._line("  ", *self._runs((Run(f"{entry.at:%d %b %H:%M} UTC  {plain(entry.title)}"),)))
         self._console.print()
 
     def _head(self, kind: str, color: str, where: str, what: str = "") -> None:

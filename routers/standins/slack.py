@@ -5,23 +5,17 @@ Of the Web API it has the three methods that are needed to post: `auth.test`, `c
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import socket
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from json import JSONDecodeError
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
-
-from routers.listening import PromptServer
 
 _Told = dict[str, Any]
 
@@ -131,18 +125,3 @@ def _lines_of(block: Mapping[str, Any]) -> list[Line]:
     if block["type"] == "section":
         return [Line(text) for text in block["text"]["text"].splitlines()]
     return [Line(text, is_quiet=True) for element in block["elements"] for text in element["text"].splitlines()]
-
-
-@contextlib.asynccontextmanager
-async def running_slack(slack: SlackStandIn) -> AsyncIterator[str]:
-    """Serve *slack* on a free port of 127.0.0.1 while the block runs; the URL, without a slash at its end."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = PromptServer(
-        uvicorn.Config(slack.app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
-    )
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.end()
-        await task

@@ -22,6 +22,7 @@ from routers.outcomes import Delivered
 from routers.scenarios import Posting
 from routers.serve import Plan, Role, serve
 from routers.simulator import Sent, headers_of, life_cycle
+from routers.standins.hubspot import Card
 from routers.standins.mailbox import Mail
 from routers.standins.slack import Post
 from routers.starting import Refused
@@ -42,6 +43,7 @@ class Onlooker:
 
     posts: list[Post] = field(default_factory=list)
     mails: list[Mail] = field(default_factory=list)
+    cards: list[Card] = field(default_factory=list)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def posted(self, post: Post) -> None:
@@ -50,6 +52,10 @@ class Onlooker:
 
     def mailed(self, mail: Mail) -> None:
         self.mails.append(mail)
+        self._changed.set()
+
+    def logged(self, card: Card) -> None:
+        self.cards.append(card)
         self._changed.set()
 
     async def sees(self, *lines: str) -> None:
@@ -91,6 +97,27 @@ async def test_messages_show_what_is_looked_up_of_a_caller_and_the_number(
 
     shown = [line for mail in screen.mails for line in mail.lines]
     assert any(line.startswith("1 of 2 earlier calls missed · number ") for line in shown), shown
+
+
+async def test_who_calls_again_is_one_contact_with_two_calls(
+    example: Configuration, sqlite_url: str, spool: Path
+) -> None:
+    """At HubSpot's stand-in, which a sink takes for the real one."""
+    screen, listener = Onlooker(), bind("127.0.0.1", 0)
+    await demo(
+        Plan(example, sqlite_url, Role.ALL, listener, spool),
+        f"http://127.0.0.1:{listener.getsockname()[1]}",
+        show_of("repeat_caller"),
+        screen=screen,
+        stop=asyncio.Event(),
+        on_sent=lambda _: None,
+        on_played=lambda: None,
+        once=True,
+    )
+
+    last = screen.cards[-1]
+    assert sorted(entry.title for entry in last.entries) == ["Call: answered", "Call: missed"]
+    assert {(card.name, card.phone) for card in screen.cards} == {(last.name, last.phone)}
 
 
 @pytest.fixture

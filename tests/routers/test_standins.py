@@ -20,7 +20,8 @@ from routers.sinks.email import EmailConfig
 from routers.sinks.slack import SlackBot, SlackConfig
 from routers.standins.mailbox import Mail, running_mailbox
 from routers.standins.mrkdwn import Run, read_mrkdwn
-from routers.standins.slack import Line, Post, SlackStandIn, running_slack
+from routers.standins.serving import running_app
+from routers.standins.slack import Line, Post, SlackStandIn
 from routers.transitions import Transition
 from tests.client import post
 from tests.routers.stories import CALL_URL, message_of, story
@@ -48,7 +49,7 @@ class Slack:
 async def slack(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Slack]:
     monkeypatch.setenv("SLACK_TOKEN", "xoxb-right")
     posts: list[Post] = []
-    async with running_slack(SlackStandIn("xoxb-right", posts.append)) as url:
+    async with running_app(SlackStandIn("xoxb-right", posts.append).app) as url:
         bot = bot_of(url)
         yield Slack(url, bot, posts)
         await bot.aclose()
