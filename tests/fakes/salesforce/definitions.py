@@ -93,6 +93,8 @@ _OF_ALL = (
     _read_only("IsDeleted", "boolean"),
     _read_only("CreatedDate", "datetime"),
     _read_only("LastModifiedDate", "datetime"),
+    _read_only("CreatedById", "reference"),
+    _read_only("LastModifiedById", "reference"),
     Field("OwnerId", "reference"),
     Field("Description", "textarea", 32_000),
 )

@@ -18,6 +18,7 @@ CLIENT_ID = "client-of-the-fake"
 CLIENT_SECRET = "secret-of-the-fake"
 USERNAME = "router@acme.example"
 OWNER = "005000000000001AAA"
+USER, HUMAN = "005000000000002AAA", "005000000000003AAA"  # of the app, and somebody else
 KEY = "CallRail_Key__c"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 Values = dict[str, Any]
@@ -44,6 +45,8 @@ class Record:
     id: str
     created_at: datetime
     versions: list[tuple[datetime, Values | None]]
+    created_by: str = USER
+    changed_by: str = USER
 
     @property
     def is_deleted(self) -> bool:
@@ -62,6 +65,7 @@ class Record:
     def told(self, values: Values | None = None) -> Values:
         own: Values = {"Id": self.id, "IsDeleted": self.is_deleted, "CreatedDate": iso(self.created_at)}
         own["LastModifiedDate"] = iso(self.versions[-1][0])
+        own |= {"CreatedById": self.created_by, "LastModifiedById": self.changed_by}
         if self.kind == "Lead":
             own["IsConverted"] = False
         return {**own, **(self.values if values is None else values)}
@@ -143,10 +147,14 @@ class Org:
 
     def human_creates(self, kind: str, values: Values, *, since: datetime = LONG_AGO) -> Record:
         """A record from before us, which search knows already."""
-        return self._add(kind, values, since)
+        record = self._add(kind, values, since)
+        record.created_by = record.changed_by = HUMAN
+        return record
 
     def human_edits(self, record_id: str, **values: Any) -> None:
-        self._write(self.find(record_id), values)
+        record = self.find(record_id)
+        self._write(record, values)
+        record.changed_by = HUMAN
 
     def human_deletes(self, record_id: str) -> None:
         """Into the recycle bin, and a person's tasks with it (assumed)."""
@@ -320,6 +328,7 @@ class Org:
         changed = {**record.values, **values}
         kept = {name: value for name, value in changed.items() if value not in (None, "")}
         record.versions.append((self.clock(), kept))
+        record.changed_by = USER
 
     def _rehang(self, gone: str, heir: str) -> None:
         for task in self.records["Task"].values():
