@@ -170,6 +170,8 @@ def outcome_of_refusal(refusal: Refusal) -> Outcome:
         return Retry(said, _LOCKED if refusal.code == "UNABLE_TO_LOCK_ROW" else None)
     if refusal.code in _AUTH_FAILED:
         return AuthFailed(f"{said}: {_AUTH_FAILED[refusal.code]}")
+    if refusal.status == 300:
+        return Rejected("HTTP 300: more than one record has this CallRail_Key__c")
     if "OwnerId" in refusal.fields:
         return AuthFailed(f"{said}: there is no such owner; look at the owner that is set")
     return Rejected(said)
