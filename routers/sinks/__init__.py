@@ -8,11 +8,14 @@ from __future__ import annotations
 from routers.sinks.callrail import CallRailConfig
 from routers.sinks.email import EmailConfig
 from routers.sinks.http import HttpConfig
+from routers.sinks.salesforce import SalesforceConfig
 from routers.sinks.slack import SlackConfig
 from routers.sinks.stdout import StdoutConfig
 from routers.sinks.webhook import WebhookConfig
 
-AnySinkConfig = StdoutConfig | SlackConfig | EmailConfig | WebhookConfig | HttpConfig | CallRailConfig
+AnySinkConfig = (
+    StdoutConfig | SlackConfig | EmailConfig | WebhookConfig | HttpConfig | CallRailConfig | SalesforceConfig
+)
 
 SINK_TYPES: dict[str, type[AnySinkConfig]] = {
     "stdout": StdoutConfig,
@@ -21,4 +24,5 @@ SINK_TYPES: dict[str, type[AnySinkConfig]] = {
     "webhook": WebhookConfig,
     "http": HttpConfig,
     "callrail": CallRailConfig,
+    "salesforce": SalesforceConfig,
 }

@@ -10,8 +10,6 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import phonenumbers
-
 from callrail.phones import e164
 from routers.sinks.crm import Lead
 from routers.sinks.salesforce_queries import cut, is_, is_one_of, select
@@ -100,6 +98,8 @@ def by_number(lead: Lead) -> str | None:
 
 
 def _words(phone: str) -> tuple[str, ...]:
+    import phonenumbers  # on first use: its tables cost start time
+
     number = phonenumbers.parse(phone)
     national = phonenumbers.national_significant_number(number)
     return (national, f"{number.country_code}{national}", f"0{national}")
@@ -160,6 +160,8 @@ def _is_alike(person: Person, lead: Lead) -> bool:
 
 def _region(phone: str) -> str:
     """In which country a number without a country code would be the lead's."""
+    import phonenumbers
+
     return phonenumbers.region_code_for_number(phonenumbers.parse(phone)) or "US"
 
 
@@ -190,7 +192,7 @@ def gaps(person: Person, lead: Lead, told: Told) -> dict[str, Any]:
         wanted["Email"] = lead.emails[0]
     if lead.phones and not any(person.get(name) for name in _PHONES[person.kind]):
         wanted["Phone"] = lead.phone or lead.phones[0]
-    if person.get("LastName") == NAMELESS and not person.get("FirstName") and told.name:
+    if person.kind == LEAD and person.get("LastName") == NAMELESS and not person.get("FirstName") and told.name:
         wanted = {**_name(told.name), **wanted}
         return {name: value for name, value in wanted.items() if value and (name == "LastName" or not person.get(name))}
     return {name: value for name, value in wanted.items() if value and not person.get(name)}

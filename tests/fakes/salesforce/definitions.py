@@ -38,6 +38,8 @@ class Field:
         if value is None:
             return
         wanted = _OF_JSON.get(self.type, (str,))
+        if self.type in ("int", "double") and isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?", value):
+            return  # assumed: a text that is a number is one
         if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
             # Observed: the parser's own sentence, which names no field.
             said = f"Cannot deserialize instance of {self.type} from VALUE_STRING value {value} or request may be"
