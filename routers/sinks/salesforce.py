@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from receiver.positioned_yaml import Loc
 from receiver.secrets import SecretRef
 from routers.audience import Audience
+from routers.durations import Duration
 from routers.escapes import plain
 from routers.messages import Amend, Message
 from routers.outcomes import Outcome, Retry
 from routers.sinks.config import HttpSinkConfig, resolved, written_or_reference
 from routers.sinks.crm import CrmMemory
 from routers.sinks.filling import OWN_NAMES, compiled, texts_in
-from routers.sinks.salesforce_checking import check_org, steps
-from routers.sinks.salesforce_log import Log, Wanted
+from routers.sinks.salesforce_checking import check_org, needed, steps
+from routers.sinks.salesforce_log import Log
 from routers.sinks.salesforce_people import LEAD
-from routers.sinks.salesforce_reading import Mapped, wanted_of
+from routers.sinks.salesforce_plan import Wanted
+from routers.sinks.salesforce_reading import Mapped, Opens, wanted_of
 from routers.sinks.salesforce_session import BySecret, BySignature, Login, Session
 from routers.sinks.salesforce_tasks import TASK
 from routers.sinks.sink import Check
@@ -51,6 +54,17 @@ def _field_names(written: dict[str, Any]) -> dict[str, Any]:
 MappedFields = Annotated[dict[str, str | int | float | bool], AfterValidator(_field_names)]
 
 
+class OpportunityConfig(BaseModel):
+    """What opportunities are opened as."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    stage: Annotated[str, Field(min_length=1, max_length=255)]
+    """The stage, by the API name of its value, like Prospecting."""
+    closes_in: Annotated[Duration, Field(gt=timedelta(0), le=timedelta(days=3660))] = timedelta(days=30)
+    """How long after it the close date is."""
+
+
 class SalesforceConfig(HttpSinkConfig):
     """Logs what happens as tasks of Salesforce, each of one contact or lead."""
 
@@ -76,6 +90,8 @@ class SalesforceConfig(HttpSinkConfig):
     """Where a duplicate rule finds somebody: use takes that one; allow makes the lead, if the rule permits it."""
     log_spam: bool = False
     """Whether what is marked as spam is logged. A task that is there already is marked either way."""
+    opportunity: OpportunityConfig | None = None
+    """What is opened when a contact calls, texts or writes who has none of ours open; nothing if not written."""
     lead_fields: MappedFields = Field(default={})
     """Further fields of a lead that is made, by API name; texts may be templates: {LeadSource: "{{ source }}"}."""
     task_fields: MappedFields = Field(default={})
@@ -164,6 +180,7 @@ class SalesforceConfig(HttpSinkConfig):
             creates_leads=self.create_leads,
             allows_duplicates=self.duplicates == "allow",
             logs_spam=self.log_spam,
+            opens=Opens(self.opportunity.stage, self.opportunity.closes_in) if self.opportunity is not None else None,
             of_leads=compiled(self.lead_fields, plain, has_references=False),
             of_tasks=compiled(self.task_fields, plain, has_references=False),
         )
@@ -194,7 +211,8 @@ class SalesforceSink:
         self._login = login
         self._session = Session(client, base_url, api_version, login)
         self._mapped = mapped
-        self._more: Mapping[str, Sequence[str]] = {LEAD: [*mapped.of_leads], TASK: [*mapped.of_tasks]}
+        more: Mapping[str, Iterable[str]] = {LEAD: mapped.of_leads, TASK: mapped.of_tasks}
+        self._needed = needed(more, opens=mapped.opens is not None)
         self._log = Log(self._session, memory, base_url) if memory is not None else None
 
     async def deliver(self, message: Message) -> Outcome:
@@ -206,11 +224,11 @@ class SalesforceSink:
 
     def plan(self) -> Sequence[str]:
         """What an administrator has to do in the org, step by step."""
-        return steps(self._base_url, self._more, by_signature=isinstance(self._login, BySignature))
+        return steps(self._base_url, self._needed, by_signature=isinstance(self._login, BySignature))
 
     async def check(self) -> Sequence[Check]:
         """Whether the app has a session, and its user the rights and fields that it needs. Nothing is written."""
-        return await check_org(self._session, self._more)
+        return await check_org(self._session, self._needed)
 
     async def aclose(self) -> None:
         await self._client.aclose()

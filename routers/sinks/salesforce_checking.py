@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from callrail.answer import Answer
 from routers.sinks.salesforce_answers import json_of, outcome_of_answer
+from routers.sinks.salesforce_deals import DEAL
 from routers.sinks.salesforce_people import CONTACT, KEY, LEAD
 from routers.sinks.salesforce_session import Session
 from routers.sinks.salesforce_tasks import TASK
@@ -24,15 +25,17 @@ class Needed:
     Attributes:
         creates: Whether it creates some.
         read, written: The fields it reads, and those it writes.
+        more: Those that the settings name, which it does both with.
     """
 
     kind: str
     creates: bool
     read: tuple[str, ...]
     written: tuple[str, ...]
+    more: tuple[str, ...] = ()
 
 
-NEEDED = (
+_ALWAYS = (
     Needed(
         CONTACT,
         creates=False,
@@ -55,17 +58,25 @@ NEEDED = (
         ),
     ),
 )
+_DEALS = Needed(
+    DEAL,
+    creates=True,
+    read=("IsClosed", "Amount", KEY),
+    written=("Name", "StageName", "CloseDate", "Amount", KEY),
+)
 _SEEN_AS = {TASK: "Activity"}  # where a field of tasks is made
 
 
-async def check_org(session: Session, more: Mapping[str, Sequence[str]]) -> list[Check]:
-    """Whether there is a session, the rights to each kind of objects, our field, and room in the allowance.
+def needed(more: Mapping[str, Iterable[str]], *, opens: bool) -> list[Needed]:
+    """What is needed with the settings' *more* fields by kind, and with opportunities if it *opens* some."""
+    always = [replace(each, more=tuple(more.get(each.kind, ()))) for each in _ALWAYS]
+    return [*always, _DEALS] if opens else always
 
-    Args:
-        more: By kind, the fields that the settings name beside those that every org has.
-    """
+
+async def check_org(session: Session, all_needed: Sequence[Needed]) -> list[Check]:
+    """Whether there is a session, the rights to each kind of objects, our field, and room in the allowance."""
     checks: list[Check] = []
-    for needed in NEEDED:
+    for needed in all_needed:
         answer = await session.ask("GET", f"/sobjects/{needed.kind}/describe")
         if not isinstance(answer, Answer):
             return [*checks, Check("Salesforce gives the app a session", ok=False, remedy=answer.reason)]
@@ -81,7 +92,7 @@ async def check_org(session: Session, more: Mapping[str, Sequence[str]]) -> list
             remedy = outcome_of_answer(answer, now=datetime.now(UTC)).reason
             checks.append(Check(f"Salesforce describes {needed.kind}", ok=False, remedy=remedy))
         else:
-            checks += _of_kind(needed, told, more.get(needed.kind, ()))
+            checks += _of_kind(needed, told)
     return [*checks, *_of_allowance(session)]
 
 
@@ -92,12 +103,12 @@ def _access(needed: Needed) -> str:
     return f"read, create and edit {needed.kind}" if needed.creates else f"read and edit {needed.kind}"
 
 
-def _of_kind(needed: Needed, told: Mapping[str, Any], more: Sequence[str]) -> Iterator[Check]:
+def _of_kind(needed: Needed, told: Mapping[str, Any]) -> Iterator[Check]:
     fields = {field["name"]: field for field in _fields(told)}
     is_allowed = told.get("updateable") is True and (told.get("createable") is True or not needed.creates)
     remedy = f"let the app's user {_access(needed)}"
     yield Check(f"the app's user may do what it has to with {needed.kind}", ok=is_allowed, remedy=remedy)
-    unseen = [name for name in dict.fromkeys((*needed.read, *needed.written, *more)) if name not in fields]
+    unseen = [name for name in dict.fromkeys((*needed.read, *needed.written, *needed.more)) if name not in fields]
     if KEY in unseen:
         yield Check(f"{needed.kind} has the field {KEY}", ok=False, remedy=_make(needed.kind))
     elif needed.kind == TASK and fields[KEY].get("externalId") is not True:
@@ -108,7 +119,11 @@ def _of_kind(needed: Needed, told: Mapping[str, Any], more: Sequence[str]) -> It
         is_right = is_right and (fields[KEY].get("unique") is True or needed.kind == TASK)
         yield Check(f"{needed.kind}.{KEY} is an external id", ok=is_right, remedy=_make(needed.kind))
     others = [name for name in unseen if name != KEY]
-    fixed = [name for name in (*needed.written, *more) if name in fields and fields[name].get("updateable") is not True]
+    fixed = [
+        name
+        for name in (*needed.written, *needed.more)
+        if name in fields and fields[name].get("updateable") is not True
+    ]
     remedy = "; ".join(
         [
             *([f"make {', '.join(others)}, or let the app's user see what is there"] if others else []),
@@ -146,16 +161,16 @@ def _make(kind: str) -> str:
 # --- what a person does ----------------------------------------------------------------------------------------------
 
 
-def steps(base_url: str, more: Mapping[str, Sequence[str]], *, by_signature: bool) -> list[str]:
+def steps(base_url: str, all_needed: Sequence[Needed], *, by_signature: bool) -> list[str]:
     """What an administrator does once. None of it is done here: who may make fields may do far more than log calls."""
     setup = f"{base_url}/lightning/setup"
     flow = "JWT Bearer Flow, with the certificate of private_key" if by_signature else "Client Credentials Flow"
     run_as = "pre-authorised by a permission set" if by_signature else "as Run As"
-    further = [f"{name} of {_SEEN_AS.get(kind, kind)}" for kind, names in more.items() for name in names]
+    further = [f"{name} of {_SEEN_AS.get(each.kind, each.kind)}" for each in all_needed for name in each.more]
     return [
-        *(f"{setup}/ObjectManager/{_SEEN_AS.get(each.kind, each.kind)}: {_make(each.kind)}" for each in NEEDED),
+        *(f"{setup}/ObjectManager/{_SEEN_AS.get(each.kind, each.kind)}: {_make(each.kind)}" for each in all_needed),
         *([f"see that there are the fields {', '.join(further)}"] if further else []),
-        f"{setup}/PermSets: a permission set with API Enabled; {'; '.join(map(_rights, NEEDED))}",
+        f"{setup}/PermSets: a permission set with API Enabled; {'; '.join(map(_rights, all_needed))}",
         f"{setup}/ManageUsers: a user for the router, with that permission set, who sees the contacts and leads",
         f"{setup}/ManageExternalClientApplication: an app with the scope api and the {flow}; that user {run_as}",
     ]
@@ -164,4 +179,4 @@ def steps(base_url: str, more: Mapping[str, Sequence[str]], *, by_signature: boo
 def _rights(needed: Needed) -> str:
     only_read = [name for name in needed.read if name not in needed.written]
     read = f" read {', '.join(only_read)};" if only_read else ""
-    return f"{_access(needed)}:{read} edit {', '.join(needed.written)}"
+    return f"{_access(needed)}:{read} edit {', '.join((*needed.written, *needed.more))}"

@@ -7,90 +7,36 @@ for, and search lags. What is created is created by an upsert on that key, so th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
-from urllib.parse import quote
 
 from receiver.exceptions import DatabaseUnavailable
 from routers.messages import Message
-from routers.outcomes import Delivered, Outcome, Postponed, Retry, Uncertain
-from routers.sinks.crm import CrmMemory, Known, Lead, Of, Turn, TurnLost, TurnTaken
-from routers.sinks.salesforce_answers import (
-    DUPLICATES,
-    MOVED_ON,
-    UNREADABLE,
-    WRONG_VALUE,
-    Part,
-    Refusal,
-    outcome_of_refusal,
+from routers.outcomes import AuthFailed, Delivered, Outcome, Postponed, Retry, Uncertain
+from routers.sinks.crm import CrmMemory, Known, Of, Turn, TurnLost, TurnTaken
+from routers.sinks.salesforce_answers import DUPLICATES, MOVED_ON, Part, outcome_of_refusal
+from routers.sinks.salesforce_deals import SeenDeal, seen_deal
+from routers.sinks.salesforce_people import CONTACT, KEY, Found, Person, choose, kind_of
+from routers.sinks.salesforce_plan import (
+    ACTIVITY,
+    OPENED,
+    PERSON,
+    Kept,
+    Seen,
+    Wanted,
+    created_by,
+    fewer,
+    questions,
+    writes_of,
+    written_after,
 )
-from routers.sinks.salesforce_people import (
-    CONTACT,
-    KEY,
-    LEAD,
-    Found,
-    Person,
-    Told,
-    by_id,
-    by_key,
-    by_number,
-    choose,
-    gaps,
-    key_of,
-    kind_of,
-    new_lead,
-)
-from routers.sinks.salesforce_requests import Question, Write, look, write
+from routers.sinks.salesforce_requests import look, write
 from routers.sinks.salesforce_session import Session
-from routers.sinks.salesforce_tasks import (
-    TASK,
-    Activity,
-    changes,
-    digest_of,
-    is_as_written,
-    new_task,
-    task_by_id,
-    task_by_key,
-)
 
-# What is remembered, by words of Salesforce's.
-PERSON, ACTIVITY = "person", "task"
 # Where somebody merges, converts or deletes a record between our look and our write, it takes another look.
 _LOOKS = 4
 _SOON = timedelta(seconds=10)
-_ALLOW = {"Sforce-Duplicate-Rule-Header": "allowSave=true"}
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is to be there in the end.
-
-    Attributes:
-        only_changes: Whether nothing is made where there is no task of it yet, as of spam.
-        left_out: The fields that Salesforce did not take, with its word.
-    """
-
-    activity: Activity
-    told: Told = field(default_factory=Told)
-    creates_leads: bool = True
-    allows_duplicates: bool = False
-    only_changes: bool = False
-    left_out: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What there is before anything is written.
-
-    Attributes:
-        task: The task's fields; None where there is none yet.
-        written: The digest of the words that we wrote last; None if that is not known.
-    """
-
-    found: Found
-    task: Mapping[str, Any] | None = None
-    written: str | None = None
 
 
 class Log:
@@ -132,20 +78,23 @@ class Log:
 
     async def _look(self, turn: Turn, wanted: Wanted, gone: set[str]) -> Seen | Outcome | None:
         """What there is; None where the person that we knew is *gone*, and another look finds who is there instead."""
-        person = await turn.known(PERSON, Of.LEAD) if turn.lead is not None else None
-        task = await turn.known(ACTIVITY, Of.THING)
-        parts = await look(self._session, questions(turn.lead, person, task, wanted.activity))
+        kept = await _kept(turn)
+        parts = await look(self._session, questions(turn.lead, kept, wanted))
         if not isinstance(parts, dict):
             return parts
         rows = parts.pop(ACTIVITY).rows
-        living = next((row for row in rows if row.get("IsDeleted") is not True), None)
-        if living is None and (rows or task is not None):
-            task_id = task.remote_id if task is not None else rows[0]["Id"]
+        deal = seen_deal(parts.pop(OPENED).rows, wanted.activity.key) if OPENED in parts else SeenDeal()
+        task = next((row for row in rows if row.get("IsDeleted") is not True), None)
+        if task is None and (rows or kept.task is not None):
+            task_id = kept.task.remote_id if kept.task is not None else rows[0]["Id"]
             return self._delivered("its task was deleted there, and is not written again", task_id)
-        if living is not None and task is None:
-            await turn.keep(ACTIVITY, Of.THING, living["Id"])
-        found = await self._person(turn, person, [row for part in parts.values() for row in part.rows], gone)
-        return None if found is None else Seen(found, living, task.written if task is not None else None)
+        if task is not None and kept.task is None:
+            await turn.keep(ACTIVITY, Of.THING, task["Id"])
+        found = await self._person(turn, kept.person, [row for part in parts.values() for row in part.rows], gone)
+        if found is None:
+            return None
+        opens = task is None or (turn.lead is not None and await turn.intended_at(OPENED, Of.LEAD) is not None)
+        return Seen(found, task, kept.task.written if kept.task is not None else None, deal, opens)
 
     async def _person(
         self, turn: Turn, known: Known | None, rows: Sequence[Mapping[str, Any]], gone: set[str]
@@ -176,7 +125,7 @@ class Log:
         writes = writes_of(turn.lead, wanted, seen, upserts_tasks=self._upserts_tasks)
         if not writes:
             return self._delivered("it was so already", seen.task["Id"] if seen.task is not None else None)
-        created = [_KEPT_AS[each.name] for each in writes if _creates(each, seen)]
+        created = created_by(writes, seen)
         for kind, of in created:
             await turn.intend(kind, of)
         parts = await write(self._session, writes)
@@ -195,13 +144,16 @@ class Log:
             if ACTIVITY in parts and seen.task is None:  # it names the lead, so it was not done either
                 await turn.forget(ACTIVITY, Of.THING)
             return ends
-        left_out = wanted.left_out
-        if (part := parts.get("gaps")) is not None and not part.is_done:
-            left_out = (*left_out, part.refusal.said)
-        if (part := parts.get(ACTIVITY)) is not None:
-            ends = await self._task(turn, wanted, seen, part)
-            if ends is not None:
-                return ends
+        left_out = [
+            *wanted.left_out,
+            *(parts[name].refusal.said for name in _OPTIONAL & parts.keys() if not parts[name].is_done),
+        ]
+        # Both first, so that each id is kept.
+        task = await self._task(turn, wanted, seen, parts[ACTIVITY]) if ACTIVITY in parts else None
+        deal = await self._deal(turn, parts[OPENED]) if OPENED in parts else None
+        if (ends := task if task is not None else deal) is not None:
+            return ends
+        part = parts.get(ACTIVITY)
         task_id = part.record_id if part is not None else None
         how = "logged" if seen.task is None else "updated"
         said = "; ".join([how, *_others(seen.found), *(f"left out: {name}" for name in left_out)])
@@ -216,16 +168,16 @@ class Log:
             await turn.keep(PERSON, Of.LEAD, part.record_id)
             return None
         refusal = part.refusal
-        if refusal.code == DUPLICATES and refusal.matches:
-            match = min(refusal.matches, key=lambda found: kind_of(found) != CONTACT)
-            await turn.keep(PERSON, Of.LEAD, match)
+        matches = [match for match in refusal.matches if kind_of(match)]
+        if refusal.code == DUPLICATES and matches:
+            await turn.keep(PERSON, Of.LEAD, min(matches, key=lambda match: kind_of(match) != CONTACT))
             return wanted
         await turn.forget(PERSON, Of.LEAD)
         if refusal.code in MOVED_ON and not refusal.fields:
             return wanted
-        fewer = _fewer(wanted.told.more, refusal)
-        if fewer is not None:
-            told = replace(wanted.told, more=fewer)
+        more = fewer(wanted.told.more, refusal)
+        if more is not None:
+            told = replace(wanted.told, more=more)
             return replace(wanted, told=told, left_out=(*wanted.left_out, refusal.said))
         return outcome_of_refusal(refusal)
 
@@ -246,83 +198,38 @@ class Log:
                 return wanted
         if (refusal.code in MOVED_ON and "OwnerId" not in refusal.fields) or refusal.fields == ("TaskSubtype",):
             return wanted
-        fewer = _fewer(wanted.activity.more, refusal)
-        if fewer is not None:
-            activity = replace(wanted.activity, more=fewer)
+        more = fewer(wanted.activity.more, refusal)
+        if more is not None:
+            activity = replace(wanted.activity, more=more)
             return replace(wanted, activity=activity, left_out=(*wanted.left_out, refusal.said))
         return outcome_of_refusal(refusal)
+
+    async def _deal(self, turn: Turn, part: Part) -> Outcome | None:
+        """Keep the new opportunity; None if it is there. What was refused may be opened once it can be."""
+        if not part.is_done and "StageName" in part.refusal.fields:
+            return AuthFailed(f"{part.refusal.said}: there is no such stage; look at opportunity.stage")
+        if not part.is_done:
+            return outcome_of_refusal(part.refusal)
+        if part.record_id is None:
+            turn.may_still_act()
+            return Uncertain("the opportunity was written, and Salesforce did not say which it is")
+        await turn.keep(OPENED, Of.LEAD, part.record_id)
+        return None
 
     def _delivered(self, reason: str, task_id: str | None) -> Delivered:
         return Delivered(reason, task_id, f"{self._base_url}/{task_id}" if task_id is not None else None)
 
 
-# --- pure ------------------------------------------------------------------------------------------------------------
+# What may be refused without the call not being logged.
+_OPTIONAL = {"gaps", "worth"}
 
 
-def questions(lead: Lead | None, person: Known | None, task: Known | None, activity: Activity) -> list[Question]:
-    """What has to be known before anything is written."""
-    more = tuple(activity.more)
-    about_task = task_by_id(task.remote_id, more) if task is not None else task_by_key(activity.key, more)
-    asked = [Question(ACTIVITY, "queryAll", about_task)]
-    if person is not None:
-        return [*asked, Question("person", "queryAll", by_id(person.remote_id))]
-    if lead is None or key_of(lead) is None:
-        return asked
-    asked += [Question("contacts", "query", by_key(CONTACT, lead)), Question("leads", "query", by_key(LEAD, lead))]
-    number = by_number(lead)
-    return [*asked, Question("search", "search", number)] if number is not None else asked
-
-
-def writes_of(lead: Lead | None, wanted: Wanted, seen: Seen, *, upserts_tasks: bool) -> list[Write]:
-    """What is to be written, so that all is there as *wanted*; nothing where it is."""
-    writes, who = [], None
-    person, key = seen.found.person, key_of(lead) if lead is not None else None
-    if person is not None and lead is not None:
-        who = person.id
-        if missing := gaps(person, lead, wanted.told):
-            writes.append(Write("gaps", "PATCH", f"/sobjects/{person.kind}/{person.id}", missing))
-    elif key is not None and lead is not None and wanted.creates_leads and not wanted.only_changes:
-        who = "@{lead.id}"
-        headers = _ALLOW if wanted.allows_duplicates else {}
-        path = _by_key(LEAD, f"{key}{seen.found.suffix}")
-        writes.append(Write("lead", "PATCH", path, new_lead(lead, wanted.told), headers))
-    if seen.task is not None:
-        if changed := changes(seen.task, wanted.activity, written=seen.written, who=who):
-            writes.append(Write(ACTIVITY, "PATCH", f"/sobjects/{TASK}/{seen.task['Id']}", changed))
-        return writes
-    task = {**new_task(wanted.activity), **({"WhoId": who} if who is not None else {})}
-    if upserts_tasks:
-        return [*writes, Write(ACTIVITY, "PATCH", _by_key(TASK, wanted.activity.key), task)]
-    return [*writes, Write(ACTIVITY, "POST", f"/sobjects/{TASK}", {**task, KEY: wanted.activity.key})]
-
-
-def written_after(activity: Activity, seen: Seen) -> str:
-    """The digest to be kept: that of our words, or one that fits no words where somebody has put others there."""
-    if seen.task is None or is_as_written(seen.task, seen.written):
-        return digest_of(activity)
-    return seen.written or _THEIRS
-
-
-_THEIRS = "-"
-_KEPT_AS = {"lead": (PERSON, Of.LEAD), ACTIVITY: (ACTIVITY, Of.THING)}
-
-
-def _creates(each: Write, seen: Seen) -> bool:
-    return each.name == "lead" or (each.name == ACTIVITY and seen.task is None)
-
-
-def _by_key(kind: str, key: str) -> str:
-    return f"/sobjects/{kind}/{KEY}/{quote(key, safe='')}"
-
-
-def _fewer(more: Mapping[str, Any], refusal: Refusal) -> Mapping[str, Any] | None:
-    """*more* without the fields that were refused for their values; None where the refusal is about others."""
-    if refusal.code not in WRONG_VALUE or not more:
-        return None
-    if refusal.code == UNREADABLE:  # it names no field
-        return {}
-    fewer = {name: value for name, value in more.items() if name not in refusal.fields}
-    return fewer if len(fewer) < len(more) else None
+async def _kept(turn: Turn) -> Kept:
+    if turn.lead is None:
+        return Kept(task=await turn.known(ACTIVITY, Of.THING))
+    return Kept(
+        await turn.known(PERSON, Of.LEAD), await turn.known(ACTIVITY, Of.THING), await turn.known(OPENED, Of.LEAD)
+    )
 
 
 def _others(found: Found) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from routers.escapes import plain
@@ -11,8 +13,9 @@ from routers.messages import Message
 from routers.outcomes import Delivered, Outcome, Rejected
 from routers.sandbox import TemplateFailed, View
 from routers.sinks.filling import Values, filled
-from routers.sinks.salesforce_log import Wanted
-from routers.sinks.salesforce_people import Told
+from routers.sinks.salesforce_deals import Deal
+from routers.sinks.salesforce_people import NAMELESS, Told
+from routers.sinks.salesforce_plan import Wanted
 from routers.sinks.salesforce_tasks import Activity
 from routers.transitions import Transition
 
@@ -40,6 +43,14 @@ _PRESENT = {
 
 
 @dataclass(frozen=True, slots=True)
+class Opens:
+    """What opportunities are opened as."""
+
+    stage: str
+    closes_in: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class Mapped:
     """What the settings say of how a message becomes records. *of_leads*, *of_tasks*: further fields, as templates."""
 
@@ -47,6 +58,7 @@ class Mapped:
     creates_leads: bool = True
     allows_duplicates: bool = False
     logs_spam: bool = False
+    opens: Opens | None = None
     of_leads: Mapping[str, Any] = field(default_factory=dict)
     of_tasks: Mapping[str, Any] = field(default_factory=dict)
 
@@ -67,6 +79,7 @@ def wanted_of(message: Message, mapped: Mapped) -> Wanted | Outcome:
     return Wanted(
         _activity(message, present, mapped.owner, of_tasks),
         Told(_name(present), {**of_leads, **owned}),
+        _deal(message, present, mapped) if mapped.opens is not None else None,
         creates_leads=mapped.creates_leads,
         allows_duplicates=mapped.allows_duplicates,
         only_changes=message.is_spam and not mapped.logs_spam,
@@ -89,6 +102,24 @@ def _activity(message: Message, present: Mapping[str, Any], owner: str | None, m
         owner,
         more,
     )
+
+
+def _deal(message: Message, present: Mapping[str, Any], mapped: Mapped) -> Deal | None:
+    """What an inbound thing opens."""
+    if mapped.opens is None or message.is_spam or _is_outbound(message, present):
+        return None
+    on = message.occurred_at.astimezone(message.zone).date()
+    name = f"{_name(present) or NAMELESS}, {message.object_type} of {on.isoformat()}"
+    stage, closes_on = mapped.opens.stage, on + mapped.opens.closes_in
+    return Deal(message.callrail_id, name, stage, closes_on, _amount(present.get("value")), mapped.owner)
+
+
+def _amount(told: object) -> float | None:
+    """A value as CallRail tells it, perhaps as a text with a currency; None for none, and for what is none."""
+    if isinstance(told, str):
+        told = re.sub(r"[^0-9.]", "", told)
+        told = float(told) if re.fullmatch(r"\d{1,12}(\.\d*)?", told) else None
+    return float(told) if isinstance(told, int | float) and not isinstance(told, bool) and told > 0 else None
 
 
 _RESULTS = {

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from callrail.http import HttpClient
-from routers.sinks.salesforce_checking import check_org
+from routers.sinks.salesforce_checking import check_org, needed
 from routers.sinks.salesforce_people import KEY
 from routers.sinks.salesforce_session import BySecret, Session
 from routers.sinks.sink import Check
@@ -25,11 +25,11 @@ async def salesforce() -> AsyncIterator[FakeSalesforce]:
         yield running
 
 
-async def checked(salesforce: FakeSalesforce, **more: tuple[str, ...]) -> list[Check]:
+async def checked(salesforce: FakeSalesforce, *, opens: bool = False, **more: tuple[str, ...]) -> list[Check]:
     client = HttpClient(timeout=timedelta(seconds=2), allow_hosts=["127.0.0.1"], max_answer=2**22)
     session = Session(client, salesforce.base_url, "66.0", BySecret(CLIENT_ID, CLIENT_SECRET))
     try:
-        return await check_org(session, more)
+        return await check_org(session, needed(more, opens=opens))
     finally:
         await client.aclose()
 
@@ -47,12 +47,12 @@ async def test_an_org_that_is_set_up_is_found_right(salesforce: FakeSalesforce) 
     assert any("of the org's 15,000 requests" in check.what for check in checks)
 
 
-@pytest.mark.parametrize("kind", ["Contact", "Lead", "Task"])
+@pytest.mark.parametrize("kind", ["Contact", "Lead", "Task", "Opportunity"])
 async def test_a_field_that_is_missing_or_hidden_is_named(salesforce: FakeSalesforce, kind: str) -> None:
-    """With what to make of it, and of tasks where."""
+    """With what to make of it, and of tasks where; opportunities need one where some are opened."""
     salesforce.org.hidden[kind] = {KEY}
 
-    ((what, remedy),) = wrong(await checked(salesforce))
+    ((what, remedy),) = wrong(await checked(salesforce, opens=True))
 
     assert what == f"{kind} has the field {KEY}"
     assert remedy.startswith(f"make the field {KEY} of {'Activity' if kind == 'Task' else kind}")

@@ -17,8 +17,9 @@ from routers.messages import Amend, Message
 from routers.outcomes import Delivered, Outcome, Rejected, Retry
 from routers.sandbox import View
 from routers.sinks.salesforce import SalesforceConfig
-from routers.sinks.salesforce_log import Wanted
+from routers.sinks.salesforce_deals import Deal
 from routers.sinks.salesforce_people import KEY
+from routers.sinks.salesforce_plan import Wanted
 from routers.sinks.salesforce_reading import Mapped, wanted_of
 from routers.transitions import Transition
 from routers.uncertain import OnUncertain
@@ -237,6 +238,19 @@ def test_fields_of_the_settings_are_filled_and_empty_ones_left_out() -> None:
     assert found.activity.more == {"Tags__c": "Quote;Emergency", "Fixed__c": 3}
     assert found.told.more == {"LeadSource": "Google Ads", "OwnerId": OWNER}
     assert found.activity.owner == OWNER
+
+
+@pytest.mark.parametrize(("value", "amount"), [("$1,250.00", 1250.0), (800, 800.0), ("soon", None), (None, None)])
+def test_an_inbound_call_opens_an_opportunity_where_that_is_set(value: object, amount: float | None) -> None:
+    """With its stage, a close date and what the call is worth; an outbound one and spam open none."""
+    mapped = config_of(opportunity={"stage": "Prospecting", "closes_in": "30d"}).mapped()
+    found = wanted_of(told(Transition.CALL_MISSED, value=value), mapped)
+    outbound = wanted_of(told(Transition.OUTBOUND_ANSWERED), mapped)
+    spam = wanted_of(told(Transition.CALL_SPAM), mapped)
+
+    assert isinstance(found, Wanted)
+    assert found.deal == Deal("CAL1", "AVERY QUILL, call of 2026-03-10", "Prospecting", date(2026, 4, 9), amount)
+    assert [each.deal for each in (outbound, spam) if isinstance(each, Wanted)] == [None, None]
 
 
 def test_a_template_that_fails_is_a_dead_letter() -> None:

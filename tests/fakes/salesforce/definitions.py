@@ -144,6 +144,7 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         Field("Name", length=120, is_required=True),
         Field("StageName", values=("Prospecting", "Closed Won", "Closed Lost"), is_required=True),
         Field("CloseDate", "date", is_required=True),
+        _read_only("IsClosed", "boolean"),
         Field("Amount", "double"),
         Field("ContactId", "reference", is_updateable=False),
         Field("LeadSource"),

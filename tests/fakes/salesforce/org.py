@@ -66,9 +66,12 @@ class Record:
         own: Values = {"Id": self.id, "IsDeleted": self.is_deleted, "CreatedDate": iso(self.created_at)}
         own["LastModifiedDate"] = iso(self.versions[-1][0])
         own |= {"CreatedById": self.created_by, "LastModifiedById": self.changed_by}
+        told = {**own, **(self.values if values is None else values)}
         if self.kind == "Lead":
-            own["IsConverted"] = False
-        return {**own, **(self.values if values is None else values)}
+            told.setdefault("IsConverted", False)
+        if self.kind == "Opportunity":
+            told["IsClosed"] = str(told.get("StageName")).startswith("Closed")
+        return told
 
 
 def iso(moment: datetime) -> str:
