@@ -7,7 +7,7 @@ COPY . .
 # The environment gets no pip of its own: nothing in the image installs anything.
 RUN python -m pip wheel --no-cache-dir --no-deps --wheel-dir /dist . \
  && python -m venv --without-pip /app \
- && python -m pip --python /app/bin/python install --no-cache-dir /dist/*.whl
+ && python -m pip --python /app/bin/python install --no-cache-dir "$(echo /dist/*.whl)[salesforce]"
 
 FROM python:3.13-slim
 LABEL org.opencontainers.image.title="callrail-router" \

@@ -255,7 +255,7 @@ def setup(name: str, is_plan: bool, config: Path) -> int:
                 return
             steps = await sink.plan_setup() if is_plan else ()
             for step in steps:
-                click.echo(f"would make {plain(step)}")
+                click.echo(plain(step))
             if not steps:
                 checks = await sink.check() if is_plan else await sink.set_up()
                 _show(name, configs[name], checks)

@@ -9,11 +9,21 @@ from routers.sinks.callrail import CallRailConfig
 from routers.sinks.email import EmailConfig
 from routers.sinks.http import HttpConfig
 from routers.sinks.hubspot import HubSpotConfig
+from routers.sinks.salesforce import SalesforceConfig
 from routers.sinks.slack import SlackConfig
 from routers.sinks.stdout import StdoutConfig
 from routers.sinks.webhook import WebhookConfig
 
-AnySinkConfig = StdoutConfig | SlackConfig | EmailConfig | WebhookConfig | HttpConfig | CallRailConfig | HubSpotConfig
+AnySinkConfig = (
+    StdoutConfig
+    | SlackConfig
+    | EmailConfig
+    | WebhookConfig
+    | HttpConfig
+    | CallRailConfig
+    | HubSpotConfig
+    | SalesforceConfig
+)
 
 SINK_TYPES: dict[str, type[AnySinkConfig]] = {
     "stdout": StdoutConfig,
@@ -23,4 +33,5 @@ SINK_TYPES: dict[str, type[AnySinkConfig]] = {
     "http": HttpConfig,
     "callrail": CallRailConfig,
     "hubspot": HubSpotConfig,
+    "salesforce": SalesforceConfig,
 }

@@ -178,7 +178,7 @@ class HubSpotSink:
 
     async def plan_setup(self) -> Sequence[str]:
         """What `set_up` would make. Nothing is written."""
-        return [step.what for step in await steps(self._api, self._kinds)]
+        return [f"would make {step.what}" for step in await steps(self._api, self._kinds)]
 
     async def set_up(self) -> Sequence[Check]:
         """Make what is missing; what came of each step."""

@@ -24,7 +24,7 @@ class NeedsSetUp(Protocol):
     """A destination in which something of ours has to be made before anything is sent."""
 
     async def plan_setup(self) -> Sequence[str]:
-        """What `set_up` would make, in words for an operator; nothing is made."""
+        """What there is to be made, in sentences for an operator; nothing is made."""
         ...
 
     async def set_up(self) -> Sequence[Check]:

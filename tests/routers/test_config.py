@@ -342,6 +342,7 @@ def test_the_example_is_right() -> None:
         "plumbing-calls": "slack",
         "heating-calls": "slack",
         "office-mail": "email",
+        "crm": "hubspot",
     }
 
 

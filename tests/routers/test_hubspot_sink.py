@@ -576,8 +576,8 @@ async def test_set_up_makes_what_is_missing_once(tmp_path: Path, database_url: s
         sink = cast(NeedsSetUp, office.sink)
         planned = await sink.plan_setup()
         assert planned[:2] == [
-            "the group callrail of properties of contacts",
-            "the property callrail_phone of contacts, with unique values",
+            "would make the group callrail of properties of contacts",
+            "would make the property callrail_phone of contacts, with unique values",
         ]
         assert len(planned) == 8
         assert hubspot.count("properties.create") == 0

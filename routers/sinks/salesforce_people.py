@@ -1,0 +1,207 @@
+"""Whose record it is at Salesforce: how it is asked for, which of those found is it, and what may be filled in.
+
+A person is a contact, else a lead that is not converted. Our own key finds first, for a query sees what was written a
+moment ago; then the e-mail address and the number, which search finds however people have typed it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from callrail.phones import e164
+from routers.sinks.crm import Lead
+from routers.sinks.salesforce_queries import cut, is_, is_one_of, select
+
+KEY = "CallRail_Key__c"
+CONTACT, LEAD = "Contact", "Lead"
+# Salesforce creates no lead without them.
+NAMELESS, NO_COMPANY = "Unknown caller", "[not provided]"
+_PREFIXES = {"003": CONTACT, "00Q": LEAD}
+_PHONES = {CONTACT: ("Phone", "MobilePhone", "HomePhone", "OtherPhone"), LEAD: ("Phone", "MobilePhone")}
+_OF_BOTH = ("Id", "IsDeleted", "MasterRecordId", "LastModifiedDate", "FirstName", "LastName", "Email", KEY)
+_FIELDS = {
+    CONTACT: (*_OF_BOTH, *_PHONES[CONTACT]),
+    LEAD: (*_OF_BOTH, *_PHONES[LEAD], "IsConverted", "ConvertedContactId"),
+}
+_MOST = 20  # of people with one number
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A contact or a lead. *told* is what it holds; None where only its id is known, through another record."""
+
+    id: str
+    told: Mapping[str, Any] | None = None
+
+    @property
+    def kind(self) -> str:
+        return kind_of(self.id)
+
+    def get(self, name: str) -> Any:
+        return (self.told or {}).get(name)
+
+    @property
+    def heir(self) -> str | None:
+        """Id of the record that it was converted to, or merged into."""
+        found = self.get("ConvertedContactId") if self.get("IsConverted") is True else self.get("MasterRecordId")
+        return found if isinstance(found, str) and found else None
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether somebody has deleted it, or it lives on as its heir."""
+        return self.get("IsDeleted") is True or self.get("IsConverted") is True
+
+
+def kind_of(record_id: str) -> str:
+    """What an id is of, by its first letters (documented)."""
+    return _PREFIXES.get(record_id[:3], "")
+
+
+def key_of(lead: Lead) -> str | None:
+    """By what a person is one record for ever: the number, else the e-mail address; None where neither is known."""
+    if lead.phone is not None or lead.phones:
+        return lead.phone or lead.phones[0]
+    return lead.emails[0].lower() if lead.emails else None
+
+
+# --- asking ----------------------------------------------------------------------------------------------------------
+
+
+def by_id(record_id: str) -> str:
+    """The query for a record that we know, whatever has become of it."""
+    kind = kind_of(record_id)
+    return select(_FIELDS[kind], kind, is_("Id", record_id))
+
+
+def by_key(kind: str, lead: Lead) -> str:
+    """The query for the person by our key, and by the e-mail address."""
+    where = is_one_of(KEY, (*lead.phones, *(email.lower() for email in lead.emails)))
+    if lead.emails:
+        where += f" OR {is_one_of('Email', lead.emails)}"
+    return select(_FIELDS[kind], kind, where)
+
+
+def by_number(lead: Lead) -> str | None:
+    """The search for the person by number, in the ways in which one is written; None where there is no number.
+
+    What was typed is compared in E.164 afterwards. In the index a number is one word, without punctuation (assumed).
+    """
+    if not lead.phones:
+        return None
+    words = dict.fromkeys(word for phone in lead.phones for word in _words(phone))
+    places = ", ".join(
+        f"{kind}({', '.join(_FIELDS[kind])} ORDER BY LastModifiedDate DESC LIMIT {_MOST})" for kind in (CONTACT, LEAD)
+    )
+    return f"FIND {{{' OR '.join(words)}}} IN PHONE FIELDS RETURNING {places}"
+
+
+def _words(phone: str) -> tuple[str, ...]:
+    import phonenumbers  # on first use: its tables cost start time
+
+    number = phonenumbers.parse(phone)
+    national = phonenumbers.national_significant_number(number)
+    return (national, f"{number.country_code}{national}", f"0{national}")
+
+
+# --- choosing --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found of a person.
+
+    Attributes:
+        others: How many others would have fitted as well.
+        suffix: What a new lead's key ends in, where the key itself belongs to one whose contact was deleted: converted
+            leads stay, and can be written to no longer.
+    """
+
+    person: Person | None = None
+    others: int = 0
+    suffix: str = ""
+
+
+def choose(rows: Iterable[Mapping[str, Any]], lead: Lead, gone: Collection[str] = ()) -> Found:
+    """The person's record among *rows*, and nobody else's: by our key, else a contact, else a lead; the newest of each.
+
+    A lead that was converted stands for its contact, unless that is *gone*.
+    """
+    people = {row["Id"]: Person(row["Id"], row) for row in rows if kind_of(row["Id"])}
+    keys = {*lead.phones, *(email.lower() for email in lead.emails)}
+    own = [person for person in people.values() if str(person.get(KEY) or "").lower() in keys]
+    alike = [person for person in people.values() if _is_alike(person, lead)]
+    for fitting in (own, alike):
+        living = sorted((person for person in fitting if not person.is_gone), key=_newest)
+        if living:
+            best = next((person for person in reversed(living) if person.kind == CONTACT), living[-1])
+            return Found(best, len(living) - 1)
+        heirs = [person.heir for person in fitting if person.heir is not None and person.heir not in gone]
+        if heirs:
+            return Found(people.get(heirs[0], Person(heirs[0])))
+    return Found(suffix=f" {own[0].id}" if own else "")
+
+
+def _newest(person: Person) -> str:
+    return str(person.get("LastModifiedDate") or "")
+
+
+def _is_alike(person: Person, lead: Lead) -> bool:
+    emails = {email.lower() for email in lead.emails}
+    if str(person.get("Email") or "").lower() in emails:
+        return True
+    return any(
+        e164(str(person.get(name) or ""), _region(phone)) == phone
+        for phone in lead.phones
+        for name in _PHONES[person.kind]
+    )
+
+
+def _region(phone: str) -> str:
+    """In which country a number without a country code would be the lead's."""
+    import phonenumbers
+
+    return phonenumbers.region_code_for_number(phonenumbers.parse(phone)) or "US"
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What we know of a person beside the keys. *more*: fields that the settings give a new lead."""
+
+    name: str | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+def new_lead(lead: Lead, told: Told) -> dict[str, Any]:
+    """What a lead is created with; the key stands in the address."""
+    phone = {"Phone": lead.phone or lead.phones[0]} if lead.phone or lead.phones else {}
+    email = {"Email": lead.emails[0]} if lead.emails else {}
+    return {**_name(told.name), "Company": NO_COMPANY, **phone, **email, **told.more}
+
+
+def gaps(person: Person, lead: Lead, told: Told) -> dict[str, Any]:
+    """What is filled in where nothing stands. What a person has typed is never overwritten."""
+    if person.told is None:
+        return {}
+    wanted: dict[str, Any] = {KEY: key_of(lead)}
+    if lead.emails:
+        wanted["Email"] = lead.emails[0]
+    if lead.phones and not any(person.get(name) for name in _PHONES[person.kind]):
+        wanted["Phone"] = lead.phone or lead.phones[0]
+    if person.kind == LEAD and person.get("LastName") == NAMELESS and not person.get("FirstName") and told.name:
+        wanted = {**_name(told.name), **wanted}
+        return {name: value for name, value in wanted.items() if value and (name == "LastName" or not person.get(name))}
+    return {name: value for name, value in wanted.items() if value and not person.get(name)}
+
+
+def _name(name: str | None) -> dict[str, Any]:
+    """A name as first and last; of one word it is the last."""
+    words = (name or "").split()
+    if not words:
+        return {"LastName": NAMELESS}
+    first = {"FirstName": cut(" ".join(words[:-1]), 40)} if len(words) > 1 else {}
+    return {**first, "LastName": cut(words[-1], 80)}

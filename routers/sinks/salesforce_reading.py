@@ -1,0 +1,107 @@
+"""What a message wants to be there at Salesforce: its task, in the words of now and of the whole story, and whose."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from routers.messages import Message
+from routers.outcomes import Delivered, Outcome, Rejected
+from routers.sandbox import TemplateFailed
+from routers.sinks.crm_reading import (
+    is_outbound,
+    lines_of,
+    name_of,
+    nothing_to_log,
+    present_of,
+    result_of,
+    title_of,
+)
+from routers.sinks.filling import Values, filled
+from routers.sinks.salesforce_deals import Deal
+from routers.sinks.salesforce_people import NAMELESS, Told
+from routers.sinks.salesforce_plan import Wanted
+from routers.sinks.salesforce_tasks import Activity
+
+
+@dataclass(frozen=True, slots=True)
+class Opens:
+    """What opportunities are opened as."""
+
+    stage: str
+    closes_in: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """What the settings say of how a message becomes records. *of_leads*, *of_tasks*: further fields, as templates."""
+
+    owner: str | None = None
+    creates_leads: bool = True
+    allows_duplicates: bool = False
+    logs_spam: bool = False
+    opens: Opens | None = None
+    of_leads: Mapping[str, Any] = field(default_factory=dict)
+    of_tasks: Mapping[str, Any] = field(default_factory=dict)
+
+
+def wanted_of(message: Message, mapped: Mapped) -> Wanted | Outcome:
+    """What *message* wants to be there; an outcome where it wants nothing."""
+    if (nothing := nothing_to_log(message)) is not None:
+        return Delivered(nothing)
+    present = present_of(message)
+    try:
+        values = Values(message)
+        of_tasks, of_leads = (_told(filled(laid_out, values)) for laid_out in (mapped.of_tasks, mapped.of_leads))
+    except TemplateFailed as error:
+        return Rejected(f"a template of the sink cannot be written: {error}")
+    owned = {"OwnerId": mapped.owner} if mapped.owner is not None else {}
+    return Wanted(
+        _activity(message, present, mapped.owner, of_tasks),
+        Told(name_of(present), {**of_leads, **owned}),
+        _deal(message, present, mapped) if mapped.opens is not None else None,
+        creates_leads=mapped.creates_leads,
+        allows_duplicates=mapped.allows_duplicates,
+        only_changes=message.is_spam and not mapped.logs_spam,
+    )
+
+
+def _activity(message: Message, present: Mapping[str, Any], owner: str | None, more: Mapping[str, Any]) -> Activity:
+    is_call, duration = message.object_type == "call", present.get("duration")
+    return Activity(
+        message.callrail_id,
+        title_of(message, present),
+        "\n".join(lines_of(message, present)),
+        message.occurred_at.astimezone(message.zone).date(),
+        ("Outbound" if is_outbound(message, present) else "Inbound") if is_call else None,
+        duration if is_call and isinstance(duration, int) and not isinstance(duration, bool) else None,
+        result_of(message, present),
+        owner,
+        more,
+    )
+
+
+def _deal(message: Message, present: Mapping[str, Any], mapped: Mapped) -> Deal | None:
+    """What an inbound thing opens."""
+    if mapped.opens is None or message.is_spam or is_outbound(message, present):
+        return None
+    on = message.occurred_at.astimezone(message.zone).date()
+    name = f"{name_of(present) or NAMELESS}, {message.object_type} of {on.isoformat()}"
+    stage, closes_on = mapped.opens.stage, on + mapped.opens.closes_in
+    return Deal(message.callrail_id, name, stage, closes_on, _amount(present.get("value")), mapped.owner)
+
+
+def _amount(told: object) -> float | None:
+    """A value as CallRail tells it, perhaps as a text with a currency; None for none, and for what is none."""
+    if isinstance(told, str):
+        told = re.sub(r"[^0-9.]", "", told)
+        told = float(told) if re.fullmatch(r"\d{1,12}(\.\d*)?", told) else None
+    return float(told) if isinstance(told, int | float) and not isinstance(told, bool) and told > 0 else None
+
+
+def _told(more: Mapping[str, Any]) -> dict[str, Any]:
+    """*more* without what a template left empty: that would clear what stands there."""
+    return {name: value for name, value in more.items() if value != ""}
