@@ -31,7 +31,9 @@ class ConfigProblem:
     hint: str = ""
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.problem}" + (f"; {self.hint}" if self.hint else "")
+        said = f"{self.where}: {self.problem}" + (f"; {self.hint}" if self.hint else "")
+        # On one line, whatever names the file gives.
+        return said if said.isprintable() else "".join(char if char.isprintable() else " " for char in said)
 
 
 class ConfigError(ReceiverError):

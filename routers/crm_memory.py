@@ -169,9 +169,18 @@ class SqlTurn:
         found: datetime | None = await self._during(lambda conn, _: conn.execute(newest).scalar())
         return found
 
-    async def intend(self, kind: str, of: Of) -> None:
+    async def intend(self, kind: str, of: Of, written: str | None = None) -> None:
         """See `Turn`."""
-        await self._during(lambda conn, now: self._put(conn, kind, of, intended_at=now))
+
+        def intend(conn: Connection, now: datetime) -> None:
+            both = " ".join(filter(None, (self._noted(conn, kind, of), written)))
+            self._put(conn, kind, of, intended_at=now, written=both or None)
+
+        await self._during(intend)
+
+    async def noted(self, kind: str, of: Of) -> str | None:
+        """See `Turn`."""
+        return await self._during(lambda conn, _: self._noted(conn, kind, of))
 
     async def keep(self, kind: str, of: Of, remote_id: str, written: str | None = None) -> None:
         """See `Turn`."""
@@ -227,6 +236,11 @@ class SqlTurn:
         """What is known; of several of the family, the oldest lead's."""
         known = select(remote_ids).where(self._of(kind, of), remote_ids.c.remote_id.is_not(None))
         return conn.execute(known.order_by(remote_ids.c.subject).limit(1)).one_or_none()
+
+    def _noted(self, conn: Connection, kind: str, of: Of) -> str | None:
+        noted = select(remote_ids.c.written).where(self._of(kind, of), remote_ids.c.written.is_not(None))
+        found: str | None = conn.execute(noted.order_by(remote_ids.c.subject).limit(1)).scalar()
+        return found
 
     def _put(self, conn: Connection, kind: str, of: Of, **values: Any) -> None:
         one = {"sink": self._sink, "subject": self._taken.subjects(of)[0], "kind": kind}

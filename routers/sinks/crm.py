@@ -107,8 +107,16 @@ class Turn(Protocol):
         """Since when there is a creation of which nobody knows the end; None without one."""
         ...
 
-    async def intend(self, kind: str, of: Of) -> None:
-        """A record is about to be created. Until `keep` or `forget`, whoever comes next has to search first."""
+    async def intend(self, kind: str, of: Of, written: str | None = None) -> None:
+        """A record is about to be created. Until `keep` or `forget`, whoever comes next has to search first.
+
+        Args:
+            written: What is noted of what is about to be written, beside what was noted before.
+        """
+        ...
+
+    async def noted(self, kind: str, of: Of) -> str | None:
+        """What was noted of what was written last, or was about to be."""
         ...
 
     async def keep(self, kind: str, of: Of, remote_id: str, written: str | None = None) -> None:

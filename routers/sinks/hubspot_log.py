@@ -196,7 +196,7 @@ class _Logging:
             _ContactGone: So that nothing was created.
         """
         thing = self._wanted.thing.without(self._left_out)
-        await self._turn.intend(thing.kind, Of.THING)
+        await self._turn.intend(thing.kind, Of.THING, digest_of(thing.words, thing))
         to = (TO_CONTACT[thing.kind], contact) if contact is not None else None
         made = await self._api.create(thing.kind, thing.new, contact=to)
         if isinstance(made, Refused):
@@ -219,14 +219,14 @@ class _Logging:
         thing = self._wanted.thing
         told = self._told(await self._api.read(thing.kind, thing.key, names_of(thing), by=KEY))
         record_id, held = _id_of(told), told.get("properties") or {}
-        # As it was when it was written, if nobody has touched it.
-        ours = digest_of(held, thing) == digest_of(thing.words, thing)
-        await self._turn.keep(thing.kind, Of.THING, record_id, digest_of(held, thing) if ours else None)
+        # Of whoever's memory was lost, at least the words that would be written now are known to be ours.
+        written = await self._turn.noted(thing.kind, Of.THING) or digest_of(thing.words, thing)
+        await self._turn.keep(thing.kind, Of.THING, record_id, written)
         if contact is not None:
             self._told(await self._api.associate(thing.kind, record_id, contact))
         for extra in self._wanted.extras:
             await self._make(extra, contact)
-        return await self._change(record_id, held, None)
+        return await self._change(record_id, held, written)
 
     async def _bring_up_to_date(self, known: Known) -> Outcome:
         """Write what later news changed, and what is ours to change."""
@@ -241,12 +241,16 @@ class _Logging:
         changed = changes(thing, held, written)
         if not changed:
             return self._delivered("it was so already", record_id)
+        changes_words = bool(thing.words.keys() & changed.keys())
+        if changes_words:  # if the answer is lost, both may stand there, and both are ours
+            both = f"{digest_of(held, thing)} {digest_of(thing.words, thing)}"
+            await self._turn.keep(thing.kind, Of.THING, record_id, both)
         done = await self._api.change(thing.kind, record_id, changed)
         if isinstance(done, Refused) and (optional := done.refusal.names & thing.more):
             self._left_out |= optional
             return await self._change(record_id, held, written)
         self._told(done)
-        if thing.words.keys() & changed.keys():
+        if changes_words:
             await self._turn.keep(thing.kind, Of.THING, record_id, digest_of(thing.words, thing))
         return self._delivered("updated", record_id)
 

@@ -169,10 +169,11 @@ def changes(thing: Thing, held: Mapping[str, Any], written: str | None) -> dict[
     """What of the record is otherwise than it should be, and may be changed.
 
     Args:
-        written: The digest of the words that we wrote last; None if that is not known, and then they are left alone.
+        written: The digests of words that are ours: those that we wrote last, and those of writes of which nobody knows
+            the end. None if none is known, and then the words are left alone.
     """
     wanted = dict(thing.truth)
-    if written is not None and digest_of(held, thing) == written:
+    if digest_of(held, thing) in (written or "").split():
         wanted |= thing.words
     return {name: value for name, value in wanted.items() if not _is_same(held.get(name), value)}
 

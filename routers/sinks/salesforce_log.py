@@ -30,6 +30,7 @@ from routers.sinks.salesforce_plan import (
     questions,
     writes_of,
     written_after,
+    written_meanwhile,
 )
 from routers.sinks.salesforce_requests import look, write
 from routers.sinks.salesforce_session import Session
@@ -128,6 +129,8 @@ class Log:
         created = created_by(writes, seen)
         for kind, of in created:
             await turn.intend(kind, of)
+        if seen.task is not None and (both := written_meanwhile(writes, wanted.activity, seen)) is not None:
+            await turn.keep(ACTIVITY, Of.THING, seen.task["Id"], both)
         parts = await write(self._session, writes)
         if not isinstance(parts, dict):
             if isinstance(parts, Uncertain | Retry):

@@ -28,6 +28,7 @@ from routers.sinks.salesforce_tasks import (
     TASK,
     Activity,
     changes,
+    digest,
     digest_of,
     is_as_written,
     new_task,
@@ -66,7 +67,8 @@ class Seen:
 
     Attributes:
         task: The task's fields; None where there is none yet.
-        written: The digest of the words that we wrote last; None if that is not known.
+        written: The digests of words that are ours: those that we wrote last, and those of writes of which nobody knows
+            the end; None if none is known.
         opens: Whether the deal may be opened, if there is none: when the thing is logged, and until that is done.
     """
 
@@ -144,6 +146,14 @@ def created_by(writes: list[Write], seen: Seen) -> list[tuple[str, Of]]:
     if seen.task is None:
         of[ACTIVITY] = (ACTIVITY, Of.THING)
     return [of[each.name] for each in writes if each.name in of]
+
+
+def written_meanwhile(writes: list[Write], activity: Activity, seen: Seen) -> str | None:
+    """The digests to keep before *writes* change the words of a task: if the answer is lost, both may stand there."""
+    changed = next((each.body for each in writes if each.name == ACTIVITY), {})
+    if seen.task is None or not {"Subject", "Description"} & changed.keys():
+        return None
+    return f"{digest(seen.task.get('Subject'), seen.task.get('Description'))} {digest_of(activity)}"
 
 
 def written_after(activity: Activity, seen: Seen) -> str:

@@ -71,7 +71,7 @@ def changes(row: Mapping[str, Any], activity: Activity, *, written: str | None, 
     """What of the task *row* is otherwise than it should be, and may be changed.
 
     Args:
-        written: The digest of the words that we wrote last; None if that is not known.
+        written: The digests of words that are ours; None if none is known.
         who: Id of the person, for a task that has none yet.
     """
     wanted = _truth(activity)
@@ -87,7 +87,7 @@ def changes(row: Mapping[str, Any], activity: Activity, *, written: str | None, 
 def is_as_written(row: Mapping[str, Any], written: str | None) -> bool:
     """Whether nobody else has changed the words. Where it is not known what we wrote, whoever changed it last tells."""
     if written is not None:
-        return digest(row.get("Subject"), row.get("Description")) == written
+        return digest(row.get("Subject"), row.get("Description")) in written.split()
     return row.get("CreatedById") == row.get("LastModifiedById")
 
 

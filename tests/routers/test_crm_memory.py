@@ -92,6 +92,16 @@ async def test_what_is_kept_is_known_in_the_next_turn(office: Office) -> None:
         assert await turn.known("contact", Of.LEAD) is None
 
 
+async def test_what_was_about_to_be_written_is_noted_beside_what_was_before(office: Office) -> None:
+    async with office.turn() as turn:
+        await turn.intend("contact", Of.LEAD, "one")
+        await turn.intend("contact", Of.LEAD, "two")
+        assert await turn.noted("contact", Of.LEAD) == "one two"
+        await turn.keep("contact", Of.LEAD, "501", "three")
+        assert await turn.noted("contact", Of.LEAD) == "three"
+        assert await turn.noted("call", Of.THING) is None
+
+
 async def test_one_at_a_time_has_its_turn(office: Office) -> None:
     async with office.turn():
         with pytest.raises(TurnTaken) as taken:

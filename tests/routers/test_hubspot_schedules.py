@@ -31,6 +31,7 @@ from tests.routers.store import FixedClock
 
 SCHEDULES = int(os.environ.get("CALLRAIL_ROUTER_TEST_SCHEDULES", "200"))
 DISPATCHERS = 4
+HOW_MANY = (*[2] * 24, *[5] * 24, 50)  # calls of one person, the last once in a while: it is as much as all the others
 _MOST_STEPS = 300  # of the event loop, in which a delivery is stopped
 _LATER = timedelta(seconds=40)  # longer than a turn lasts
 _numbers = count(2_000_000)
@@ -115,7 +116,7 @@ async def happens(world: World, seed: int) -> None:
     world.begin(seed)
     number, rng, office = next(_numbers), world.rng, world.office
     phone = f"+1404{number}"
-    calls = {f"CAL{number}-{n}": rng.choice((True, True, False)) for n in range(rng.choice((2, 2, 5, 5, 5, 50)))}
+    calls = {f"CAL{number}-{n}": rng.choice((True, True, False)) for n in range(rng.choice(HOW_MANY))}
     for call, tells_number in calls.items():
         who = {"customer_phone_number": phone if tells_number else None, "person_resource_id": f"PER{number}"}
         told = {**CALL, **who, "resource_id": call}
@@ -127,11 +128,11 @@ async def happens(world: World, seed: int) -> None:
         if changed and rng.random() < 0.5:
             office.hears("call_modified", late_truth(office, changed.pop(), number, phone))
     account = world.hubspot.account
-    assert len(account.all("contacts")) == (1 if any(calls.values()) else 0)
+    assert len(account.all("contacts")) <= 1  # none, where only CallRail's id of the person was told
     assert sorted(each.properties["callrail_id"] for each in account.all("calls")) == sorted(calls)
     for record in account.all("calls"):
         if calls[record.properties["callrail_id"]]:
-            assert account.linked("calls", record.id, "contacts") == [account.all("contacts")[0].id]
+            assert account.linked("calls", record.id, "contacts") == [each.id for each in account.all("contacts")] != []
 
 
 def late_truth(office: CrmOffice, call: str, number: int, phone: str) -> dict[str, object]:

@@ -298,6 +298,25 @@ async def test_whatever_answer_is_lost_there_is_one_contact_and_one_call(
     assert hubspot.account.linked("calls", one(hubspot, "calls").id, "contacts") == [one(hubspot, "contacts").id]
 
 
+@pytest.mark.parametrize("operation", ["calls.create", "calls.update"])
+@pytest.mark.parametrize("fault", [faults.lost, faults.closed_before], ids=["done", "not done"])
+async def test_words_whose_fate_is_not_known_stay_ours(
+    hubspot: FakeHubSpot, office: CrmOffice, operation: str, fault: faults.Fault
+) -> None:
+    """What is told next is written over them, and not taken for something that a person has typed."""
+    office.calls()
+    if operation == "calls.update":
+        await office.sends()
+        office.hears("call_modified", {**CALL, "note": "first", "changes": ["note"]})
+        office.clock.moment += timedelta(minutes=1)
+    hubspot.meets(fault, to=operation)
+    assert isinstance(await office.sends(), Uncertain)
+    office.hears("call_modified", {**CALL, "note": "second", "changes": ["note"]})
+    await office.sends_until_done()
+    assert "Note: second" in one(hubspot, "calls").properties["hs_call_body"]
+    assert holds(hubspot) == (1, 1)
+
+
 async def test_what_is_done_too_late_makes_no_second(hubspot: FakeHubSpot, office: CrmOffice) -> None:
     """As long as a request may act, nobody else has the lead's turn."""
     gate = asyncio.Event()

@@ -1,0 +1,736 @@
+"""Logging at a Salesforce of our own: one lead, one task of each call, whatever is lost and whoever works there too."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from callrail.http import HttpClient
+from routers.messages import Message
+from routers.outcomes import AuthFailed, Delivered, Outcome, Postponed, Rejected, Retry, Uncertain
+from routers.sinks.crm import Lead
+from routers.sinks.salesforce_deals import Deal
+from routers.sinks.salesforce_log import Log
+from routers.sinks.salesforce_people import KEY, NAMELESS, Told
+from routers.sinks.salesforce_plan import Wanted
+from routers.sinks.salesforce_session import BySecret, Session
+from routers.sinks.salesforce_tasks import Activity
+from routers.transitions import Transition
+from tests.fakes.salesforce import (
+    CLIENT_ID,
+    CLIENT_SECRET,
+    OWNER,
+    Clock,
+    FakeSalesforce,
+    Limits,
+    faults,
+    running_salesforce,
+)
+from tests.fakes.salesforce.org import DuplicateRule, Record
+from tests.routers.remembering import Memory
+from tests.routers.stories import message_of, story
+
+pytestmark = pytest.mark.anyio
+
+PHONE = "+14045550123"
+AVERY = Lead("ld_avery", PHONE, (PHONE,))
+CALL = Activity("CAL1", "Missed call", "Avery Quill\nvia Google Ads", date(2026, 3, 10), "Inbound", 75, "Missed")
+FIRST = Wanted(CALL, Told("Avery Quill"))
+ANSWERED = replace(FIRST, activity=replace(CALL, title="Call answered", duration=80, result="Answered"))
+
+
+def of_call(key: str, wanted: Wanted = FIRST) -> Wanted:
+    return replace(wanted, activity=replace(wanted.activity, key=key))
+
+
+class Org:
+    """The org, and us who log there."""
+
+    def __init__(self, salesforce: FakeSalesforce, client: HttpClient) -> None:
+        self.salesforce = salesforce
+        self.session = Session(client, salesforce.base_url, "66.0", BySecret(CLIENT_ID, CLIENT_SECRET))
+        self.memory = Memory(AVERY)
+        self.log_to = Log(self.session, self.memory, salesforce.base_url)
+
+    async def log(self, *wanted: Wanted) -> Outcome:
+        """The outcome of the last of *wanted*; what was asked before is forgotten."""
+        for each in wanted or (FIRST,):
+            self.salesforce.exchanges.clear()
+            self.memory.run_out()
+            outcome = await self.log_to.log(message(each.activity.key), each)
+        return outcome
+
+    def restarted(self) -> None:
+        """As another process, that remembers nothing but what was kept."""
+        self.log_to = Log(self.session, self.memory, self.salesforce.base_url)
+
+    def forgetful(self, lead: Lead | None = AVERY) -> None:
+        """As one whose memory is lost, or another company's."""
+        self.memory = Memory(lead)
+        self.restarted()
+
+    @property
+    def lead(self) -> Record:
+        (found,) = self.salesforce.org.all("Lead")
+        return found
+
+    @property
+    def task(self) -> Record:
+        (found,) = self.salesforce.org.all("Task")
+        return found
+
+    @property
+    def holds(self) -> tuple[int, int, int]:
+        """How many contacts, leads and tasks there are."""
+        contacts, leads, tasks = (len(self.salesforce.org.all(kind)) for kind in ("Contact", "Lead", "Task"))
+        return contacts, leads, tasks
+
+
+def message(key: str) -> Message:
+    return message_of(*story(Transition.CALL_MISSED), callrail_id=key)
+
+
+@pytest.fixture
+async def org() -> AsyncIterator[Org]:
+    client = HttpClient(timeout=timedelta(seconds=1), allow_hosts=["127.0.0.1"], max_answer=2**22)
+    async with running_salesforce() as salesforce:
+        salesforce.org.define_keys()
+        yield Org(salesforce, client)
+    await client.aclose()
+
+
+# --- one call --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_first_call_makes_a_lead_and_its_task_by_two_requests(org: Org) -> None:
+    """One that looks and one that writes; the session is another, once in a while."""
+    outcome = await org.log()
+
+    assert outcome == Delivered("logged", org.task.id, f"{org.salesforce.base_url}/{org.task.id}")
+    assert org.salesforce.operations == ["batch", "composite"]
+    assert org.task.values["WhoId"] == org.lead.id
+    assert (org.lead.values["FirstName"], org.lead.values["LastName"]) == ("Avery", "Quill")
+    assert (org.lead.values[KEY], org.task.values[KEY]) == (PHONE, "CAL1")
+    assert (org.task.values["TaskSubtype"], org.task.values["Status"]) == ("Call", "Completed")
+
+
+async def test_a_later_call_makes_a_task_by_two_requests_that_count_as_two(org: Org) -> None:
+    """No search is needed for whom we know."""
+    await org.log()
+    before = org.salesforce.api.limits.used
+
+    await org.log(of_call("CAL2"))
+
+    assert org.salesforce.operations == ["composite", "composite"]
+    assert org.salesforce.api.limits.used == before + 2
+    assert org.holds == (0, 1, 2)
+
+
+async def test_what_was_delivered_and_comes_again_writes_nothing(org: Org) -> None:
+    """One request that looks; also where nobody remembers."""
+    await org.log()
+    again = await org.log()
+    operations = org.salesforce.operations
+    org.forgetful()
+    anew = await org.log()
+
+    assert (again.reason, anew.reason) == ("it was so already", "it was so already")
+    assert operations == ["composite"]
+    assert org.salesforce.operations == ["batch"]
+    assert org.holds == (0, 1, 1)
+
+
+async def test_late_truth_changes_the_same_task(org: Org) -> None:
+    """Ten pieces of news, one task, and the last values stand there."""
+    news = [replace(ANSWERED, activity=replace(ANSWERED.activity, text=f"summary {n}")) for n in range(10)]
+
+    outcome = await org.log(FIRST, *news)
+
+    assert outcome.reason == "updated"
+    assert org.holds == (0, 1, 1)
+    shown = org.task.values
+    assert (shown["Subject"], shown["Description"]) == ("Call answered", "summary 9")
+    assert (shown["CallDisposition"], shown["CallDurationInSeconds"]) == ("Answered", 80)
+
+
+async def test_a_caller_who_cannot_be_known_has_a_task_of_nobody(org: Org) -> None:
+    """A withheld number: no search, and no lead of nothing."""
+    org.forgetful(None)
+    await org.log()
+    org.forgetful(Lead("ld_1", None))
+    await org.log(of_call("CAL2"))
+
+    assert org.holds == (0, 0, 2)
+    assert all("WhoId" not in task.values for task in org.salesforce.org.all("Task"))
+
+
+async def test_a_form_without_a_number_is_known_by_its_address(org: Org) -> None:
+    """In any case of letters, and at once: no search is needed for an address."""
+    org.salesforce.org.index_lag = timedelta(minutes=5)
+    org.forgetful(Lead("ld_1", None, (), ("Avery@Example.com",)))
+    await org.log()
+    org.forgetful(Lead("ld_2", None, (), ("avery@example.com",)))
+    await org.log(of_call("FRM2"))
+
+    assert org.lead.values[KEY] == "avery@example.com"
+    assert org.holds == (0, 1, 2)
+
+
+async def test_two_companies_find_the_same_lead(org: Org) -> None:
+    """The key is the number, and a query does not lag."""
+    org.salesforce.org.index_lag = timedelta(minutes=5)
+    await org.log()
+    org.forgetful(Lead("ld_other_company", PHONE, (PHONE,)))
+    await org.log(of_call("CAL2"))
+
+    assert org.holds == (0, 1, 2)
+
+
+async def test_no_lead_is_made_where_that_is_not_wanted(org: Org) -> None:
+    """A task of nobody, and once the person is there, of the person."""
+    quiet = replace(FIRST, creates_leads=False)
+    await org.log(quiet)
+    contact = org.salesforce.org.human_creates("Contact", {"LastName": "Quill", "Phone": "404-555-0123"})
+    await org.log(quiet)
+
+    assert org.holds == (1, 0, 1)
+    assert org.task.values["WhoId"] == contact.id
+
+
+# --- who works there -------------------------------------------------------------------------------------------------
+
+
+async def test_a_contact_that_people_have_typed_is_found_and_left_as_it_is(org: Org) -> None:
+    """Only our key is filled in; two with the number are told of."""
+    people = [{"LastName": "Typed", "Phone": "(404) 555-0123", "Email": "typed@example.com"}, {"LastName": "Twin"}]
+    for values in people:
+        org.salesforce.org.human_creates("Contact", {"MobilePhone": "404.555.0123", **values})
+    org.salesforce.org.human_creates("Lead", {"LastName": "Old", "Company": "X", "Phone": PHONE})
+
+    outcome = await org.log()
+
+    chosen = org.salesforce.org.records["Contact"][org.task.values["WhoId"]]
+    assert outcome.reason == "logged; 2 others fitted as well"
+    assert chosen.values[KEY] == PHONE
+    assert {record.values["LastName"] for record in org.salesforce.org.all("Contact")} == {"Typed", "Twin"}
+    assert org.holds == (2, 1, 1)
+
+
+async def test_a_name_that_a_person_has_given_stays(org: Org) -> None:
+    """Also where another call tells another name; our own word for nobody gives way."""
+    nameless = replace(FIRST, told=Told())
+    await org.log(nameless)
+    assert org.lead.values["LastName"] == NAMELESS
+
+    await org.log(of_call("CAL2"))
+    assert org.lead.values["LastName"] == "Quill"
+
+    org.salesforce.org.human_edits(org.lead.id, LastName="Quill-Jones", OwnerId=OWNER)
+    await org.log(of_call("CAL3", replace(FIRST, told=Told("Somebody Else"))))
+    assert (org.lead.values["FirstName"], org.lead.values["LastName"]) == ("Avery", "Quill-Jones")
+
+
+@pytest.mark.parametrize("is_remembered", [True, False])
+async def test_words_that_a_person_has_changed_stay(org: Org, *, is_remembered: bool) -> None:
+    """The truth goes on beside them, time and again; also where it is not remembered what we wrote."""
+    await org.log()
+    org.salesforce.org.human_edits(org.task.id, Description="Spoke to her, wants a quote")
+    if not is_remembered:
+        org.forgetful()
+
+    await org.log(ANSWERED)
+    await org.log(replace(ANSWERED, activity=replace(ANSWERED.activity, title="Corrected", duration=90)))
+
+    shown = org.task.values
+    assert (shown["Subject"], shown["Description"]) == ("Missed call", "Spoke to her, wants a quote")
+    assert (shown["CallDisposition"], shown["CallDurationInSeconds"]) == ("Answered", 90)
+
+
+async def test_a_converted_lead_s_calls_are_its_contact_s(org: Org) -> None:
+    """By no more than two requests; also where nobody remembers the lead."""
+    await org.log()
+    contact = org.salesforce.org.human_converts(org.lead.id)
+
+    await org.log(of_call("CAL2"))
+    operations = org.salesforce.operations
+    org.forgetful()
+    await org.log(of_call("CAL3"))
+
+    assert operations == ["composite", "composite"]
+    assert {task.values["WhoId"] for task in org.salesforce.org.all("Task")} == {contact.id}
+    assert org.holds == (1, 0, 3)
+
+
+async def test_a_merged_contact_s_calls_are_its_master_s(org: Org) -> None:
+    """The master is named in the recycle bin."""
+    typed = org.salesforce.org.human_creates("Contact", {"LastName": "Typed", "Phone": PHONE})
+    await org.log()
+    master = org.salesforce.org.human_creates("Contact", {"LastName": "Master"})
+    org.salesforce.org.human_merges(master.id, typed.id)
+
+    await org.log(of_call("CAL2"))
+
+    assert {task.values["WhoId"] for task in org.salesforce.org.all("Task")} == {master.id}
+    assert org.holds == (1, 0, 2)
+
+
+async def test_a_lead_that_a_person_deletes_is_made_again_when_it_calls_again(org: Org) -> None:
+    """The key is free then."""
+    await org.log()
+    org.salesforce.org.human_deletes(org.lead.id)
+
+    await org.log(of_call("CAL2"))
+
+    assert org.holds == (0, 1, 1)
+    assert org.task.values["WhoId"] == org.lead.id
+
+
+async def test_a_deleted_contact_of_a_converted_lead_does_not_hold_its_calls_up(org: Org) -> None:
+    """The converted lead has the key for ever, so the new lead has one that is made of it; and only one."""
+    await org.log()
+    contact = org.salesforce.org.human_converts(org.lead.id)
+    org.salesforce.org.human_deletes(contact.id)
+    org.salesforce.meets(faults.nothing_wrong, faults.lost, to="composite")
+
+    lost = await org.log(of_call("CAL2"))
+    await org.log(of_call("CAL2"))
+
+    assert isinstance(lost, Uncertain)
+    assert org.holds == (0, 1, 1)
+    assert org.task.values["WhoId"] == org.lead.id
+
+
+async def test_a_task_that_a_person_deletes_stays_deleted(org: Org) -> None:
+    """Late news of it is delivered to nobody."""
+    await org.log()
+    org.salesforce.org.human_deletes(org.task.id)
+
+    outcome = await org.log(ANSWERED)
+    org.forgetful()
+    anew = await org.log(ANSWERED)
+
+    assert outcome.reason == anew.reason == "its task was deleted there, and is not written again"
+    assert org.holds == (0, 1, 0)
+
+
+async def test_a_person_who_is_converted_between_look_and_write_is_looked_for_again(org: Org) -> None:
+    """The task is refused, and another look finds the contact."""
+    await org.log()
+    lead, real = org.lead.id, org.salesforce.org.find
+
+    async def converts_first(conversation: Any, act: faults.Act) -> None:
+        org.salesforce.org.human_converts(lead)
+        await faults.nothing_wrong(conversation, act)
+
+    org.salesforce.meets(faults.nothing_wrong, converts_first, to="composite")
+    await org.log(of_call("CAL2"))
+
+    assert real(lead).values["IsConverted"] is True
+    assert org.salesforce.operations == ["composite"] * 4
+    assert org.holds == (1, 0, 2)
+
+
+# --- what is lost ----------------------------------------------------------------------------------------------------
+
+LOST = [faults.lost, faults.lost_by_reset, faults.cut_short, faults.closed_before, faults.reset_before]
+
+
+@pytest.mark.parametrize("fault", LOST, ids=lambda fault: fault.__name__)
+async def test_a_lost_answer_to_a_write_makes_nothing_twice(org: Org, fault: faults.Fault) -> None:
+    """Whether it was done or not: the next try looks first."""
+    org.salesforce.meets(fault, to="composite")
+
+    lost = await org.log()
+    org.restarted()
+    again = await org.log()
+
+    assert isinstance(lost, Uncertain)
+    assert isinstance(again, Delivered)
+    assert org.holds == (0, 1, 1)
+    assert org.task.values["WhoId"] == org.lead.id
+
+
+@pytest.mark.parametrize("fault", [*LOST, faults.html(), faults.wrong_types()], ids=lambda fault: fault.__qualname__)
+async def test_a_lost_answer_to_a_look_is_no_matter_of_doubt(org: Org, fault: faults.Fault) -> None:
+    """Nothing was written."""
+    org.salesforce.meets(fault, to="batch")
+
+    assert isinstance(await org.log(), Retry)
+    assert isinstance(await org.log(), Delivered)
+    assert org.holds == (0, 1, 1)
+
+
+async def test_late_truth_after_a_lost_answer_is_told(org: Org) -> None:
+    """The task is there, nobody else has touched it, so its words are ours to change."""
+    org.salesforce.meets(faults.lost, to="composite")
+    await org.log()
+
+    await org.log(ANSWERED)
+
+    assert org.task.values["Subject"] == "Call answered"
+    assert org.holds == (0, 1, 1)
+
+
+@pytest.mark.parametrize("task_is_external", [True, False], ids=["external id", "no external id"])
+async def test_a_write_that_acts_too_late_makes_nothing_twice(org: Org, *, task_is_external: bool) -> None:
+    """It acts while the turn is not given back; whoever comes next looks first."""
+    org.salesforce.org.define_keys(task_is_external=task_is_external)
+    gate = asyncio.Event()
+    org.salesforce.meets(faults.too_late(gate), to="composite")
+
+    lost = await org.log()
+    gate.set()
+    await org.salesforce.settled()
+    await org.log()
+    await org.log(of_call("CAL2"))
+
+    assert isinstance(lost, Uncertain)
+    assert org.holds == (0, 1, 2)
+
+
+@pytest.mark.parametrize("fault", [faults.html(), faults.wrong_types()], ids=["a page", "odd types"])
+async def test_an_answer_to_a_write_that_cannot_be_read_is_a_matter_of_doubt(org: Org, fault: faults.Fault) -> None:
+    """And no exception."""
+    org.salesforce.meets(fault, to="composite")
+
+    assert isinstance(await org.log(), Uncertain)
+
+
+@pytest.mark.parametrize(
+    ("fault", "is_given_back"), [(faults.lost, False), (faults.failing_after(502), False), (faults.expired(), True)]
+)
+async def test_a_turn_is_given_back_unless_something_may_still_act(
+    org: Org, fault: faults.Fault, *, is_given_back: bool
+) -> None:
+    """Whoever comes next waits until it can act no more."""
+    org.salesforce.meets(fault, to="composite")
+    await org.log()
+
+    outcome = await org.log_to.log(message("CAL2"), of_call("CAL2"))
+
+    assert isinstance(outcome, Delivered if is_given_back else Postponed)
+
+
+async def test_a_gateway_that_fails_after_the_org_has_written_makes_nothing_twice(org: Org) -> None:
+    """A 502, and both records are there."""
+    org.salesforce.meets(faults.failing_after(502), to="composite")
+
+    first = await org.log()
+    await org.log()
+
+    assert isinstance(first, Retry)
+    assert org.holds == (0, 1, 1)
+
+
+# --- tasks without an external id ------------------------------------------------------------------------------------
+
+
+async def test_where_the_key_of_tasks_is_no_external_id_they_are_looked_up(org: Org) -> None:
+    """That is learned once, by one more look and write; a lost answer makes no second task."""
+    org.salesforce.org.define_keys(task_is_external=False)
+    await org.log()
+    learning = len(org.salesforce.operations)
+    org.salesforce.meets(faults.nothing_wrong, faults.lost, to="composite")
+
+    lost = await org.log(of_call("CAL2"))
+    await org.log(of_call("CAL2"))
+    await org.log(of_call("CAL3"))
+
+    assert (learning, isinstance(lost, Uncertain)) == (4, True)
+    assert org.salesforce.operations == ["composite", "composite"]
+    assert org.holds == (0, 1, 3)
+
+
+# --- rules of the org ------------------------------------------------------------------------------------------------
+
+
+async def test_a_duplicate_rule_s_match_is_the_person(org: Org) -> None:
+    """The org says that they are one; a contact before a lead."""
+    org.salesforce.org.human_creates("Lead", {"LastName": "Quill", "Company": "X"})
+    contact = org.salesforce.org.human_creates("Contact", {"LastName": "Quill"})
+    org.salesforce.org.rules.append(DuplicateRule())
+
+    outcome = await org.log()
+
+    assert isinstance(outcome, Delivered)
+    assert (org.task.values["WhoId"], contact.values[KEY]) == (contact.id, PHONE)
+    assert org.holds == (1, 1, 1)
+
+
+@pytest.mark.parametrize(("may_be_saved", "leads"), [(True, 1), (False, 0)])
+async def test_a_duplicate_may_be_saved_where_rule_and_settings_allow_it(
+    org: Org, *, may_be_saved: bool, leads: int
+) -> None:
+    """A rule that blocks prevails."""
+    org.salesforce.org.human_creates("Contact", {"LastName": "Quill"})
+    org.salesforce.org.rules.append(DuplicateRule(may_be_saved=may_be_saved))
+
+    await org.log(replace(FIRST, allows_duplicates=True))
+
+    assert org.holds == (1, leads, 1)
+
+
+async def test_a_required_field_is_named_and_nothing_is_left_open(org: Org) -> None:
+    """Never its value; once the administrator has seen to it, the same is delivered."""
+    org.salesforce.org.require("Lead", "Region__c")
+    refused = await org.log()
+    org.salesforce.org.define("Lead", "Region__c")
+    delivered = await org.log()
+
+    assert refused == Rejected("REQUIRED_FIELD_MISSING (Region__c)")
+    assert isinstance(delivered, Delivered)
+    assert org.holds == (0, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ({"type": "double"}, "a lot", "JSON_PARSER_ERROR"),
+        ({"length": 5}, "much too long", "STRING_TOO_LONG (Score__c)"),
+        ({"values": ("A", "B")}, "C", "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST (Score__c)"),
+    ],
+    ids=["wrong type", "too long", "no choice"],
+)
+async def test_a_field_of_the_settings_that_does_not_take_its_value_is_left_out(
+    org: Org, field: dict[str, Any], value: str, said: str
+) -> None:
+    """The call is logged all the same, and the reason says which field; never its value."""
+    org.salesforce.org.define("Task", "Score__c", **field)
+
+    outcome = await org.log(replace(FIRST, activity=replace(CALL, more={"Score__c": value})))
+
+    assert outcome.reason == f"logged; left out: {said}"
+    assert org.holds == (0, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("owner", "code"),
+    [("005000000000009AAA", "INVALID_CROSS_REFERENCE_KEY (OwnerId)"), (OWNER, "INACTIVE_OWNER_OR_USER")],
+)
+async def test_a_wrong_owner_pauses_the_lane(org: Org, owner: str, code: str) -> None:
+    """Nothing is burnt: somebody has to look at the setting."""
+    org.salesforce.org.inactive_owners.add(OWNER)
+
+    outcome = await org.log(replace(FIRST, activity=replace(CALL, owner=owner)))
+
+    assert isinstance(outcome, AuthFailed)
+    assert outcome.reason.startswith(code)
+    assert org.holds == (0, 1, 0)
+
+
+@pytest.mark.parametrize("kind", ["Contact", "Lead", "Task"])
+async def test_a_field_that_is_not_there_pauses_the_lane(org: Org, kind: str) -> None:
+    """And is named; nothing is written."""
+    org.salesforce.org.hidden[kind] = {KEY}
+
+    outcome = await org.log()
+
+    assert isinstance(outcome, AuthFailed)
+    assert outcome.reason.startswith(f"INVALID_FIELD ({KEY})")
+    assert org.holds == (0, 0, 0)
+
+
+@pytest.mark.parametrize(("missing", "kind"), [("forbidden", "Contact"), ("read_only", "Lead"), ("read_only", "Task")])
+async def test_a_missing_right_pauses_the_lane(org: Org, missing: str, kind: str) -> None:
+    """To see a kind of objects, or to create one."""
+    getattr(org.salesforce.org, missing).add(kind)
+
+    assert isinstance(await org.log(), AuthFailed)
+
+
+async def test_more_than_one_record_with_a_key_that_is_ours_alone_is_rejected(org: Org) -> None:
+    """Where the field was made without being unique, and two were made while we looked."""
+
+    async def makes_two(conversation: Any, act: faults.Act) -> None:
+        for _ in range(2):
+            org.salesforce.org.human_creates("Lead", {"LastName": "Twin", "Company": "X", KEY: PHONE})
+        await faults.nothing_wrong(conversation, act)
+
+    org.salesforce.meets(makes_two, to="composite")
+
+    outcome = await org.log()
+
+    assert outcome == Rejected(f"HTTP 300: more than one record has this {KEY}")
+
+
+# --- opportunities ---------------------------------------------------------------------------------------------------
+
+OPENS = replace(FIRST, deal=Deal("CAL1", "Avery Quill, call", "Prospecting", date(2026, 4, 9)))
+
+
+def opening(key: str, **deal: Any) -> Wanted:
+    assert OPENS.deal is not None
+    return replace(of_call(key), deal=replace(OPENS.deal, key=key, **deal))
+
+
+def deals_of(org: Org) -> list[dict[str, Any]]:
+    return [record.values for record in org.salesforce.org.all("Opportunity")]
+
+
+async def test_a_contact_s_call_opens_one_opportunity(org: Org) -> None:
+    """In the same two requests; the next one is opened when that one is closed, and a replay opens none."""
+    contact = org.salesforce.org.human_creates("Contact", {"LastName": "Quill", "Phone": PHONE})
+    await org.log(OPENS)
+    operations = org.salesforce.operations
+    await org.log(opening("CAL2"))
+    (first,) = org.salesforce.org.all("Opportunity")
+    org.salesforce.org.human_edits(first.id, StageName="Closed Won")
+    await org.log(OPENS, opening("CAL2"), opening("CAL3"))
+
+    assert operations == ["batch", "composite"]
+    assert (first.values["ContactId"], first.values["CloseDate"]) == (contact.id, "2026-04-09")
+    assert [deal[KEY] for deal in deals_of(org)] == ["CAL1", "CAL3"]
+
+
+async def test_a_lead_s_call_opens_none(org: Org) -> None:
+    """Salesforce makes one when the lead is converted."""
+    await org.log(OPENS)
+
+    assert deals_of(org) == []
+
+
+async def test_what_it_is_worth_is_filled_in_once(org: Org) -> None:
+    """What a person has put there stays."""
+    org.salesforce.org.human_creates("Contact", {"LastName": "Quill", "Phone": PHONE})
+    await org.log(OPENS, opening("CAL1", amount=1250.0))
+    (deal,) = org.salesforce.org.all("Opportunity")
+    filled = deal.values["Amount"]
+    org.salesforce.org.human_edits(deal.id, Amount=900)
+    await org.log(opening("CAL1", amount=2000.0))
+
+    assert (filled, deal.values["Amount"]) == (1250.0, 900)
+
+
+async def test_an_unknown_stage_pauses_the_lane_and_is_made_up_for(org: Org) -> None:
+    """The task is logged; once the setting is right, the opportunity is opened."""
+    org.salesforce.org.human_creates("Contact", {"LastName": "Quill", "Phone": PHONE})
+    refused = await org.log(opening("CAL1", stage="Nowhere"))
+    org.restarted()
+    delivered = await org.log(OPENS)
+
+    assert isinstance(refused, AuthFailed)
+    assert refused.reason.startswith("INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST (StageName)")
+    assert isinstance(delivered, Delivered)
+    assert (org.holds, len(deals_of(org))) == ((1, 0, 1), 1)
+
+
+async def test_a_lost_answer_opens_nothing_twice(org: Org) -> None:
+    """Neither the task nor the opportunity."""
+    org.salesforce.org.human_creates("Contact", {"LastName": "Quill", "Phone": PHONE})
+    org.salesforce.meets(faults.lost, to="composite")
+
+    await org.log(OPENS)
+    await org.log(OPENS)
+
+    assert (org.holds, len(deals_of(org))) == ((1, 0, 1), 1)
+
+
+# --- sessions and limits ---------------------------------------------------------------------------------------------
+
+
+async def test_a_session_that_ends_in_the_middle_is_renewed(org: Org) -> None:
+    """Between the look and the write."""
+    org.salesforce.meets(faults.expired(), to="composite")
+
+    assert isinstance(await org.log(), Delivered)
+    assert org.holds == (0, 1, 1)
+
+
+async def test_a_revoked_app_pauses_the_lane(org: Org) -> None:
+    """Whatever it was in the middle of."""
+    await org.log()
+    org.salesforce.org.has_app = False
+    org.salesforce.org.expire_sessions()
+
+    outcome = await org.log(of_call("CAL2"))
+
+    assert isinstance(outcome, AuthFailed)
+    assert outcome.reason.startswith("no session: invalid_client_id")
+
+
+async def test_a_day_s_allowance_that_is_used_up_makes_all_wait(org: Org) -> None:
+    """For an hour, and again until there is some."""
+    clock = Clock()
+    org.salesforce.org.clock, org.salesforce.api.limits = clock, Limits(per_day=5)
+    await org.log()
+
+    waits = await org.log(of_call("CAL2"))
+    clock.advance(timedelta(hours=24))
+    later = await org.log(of_call("CAL2"))
+
+    assert isinstance(waits, Retry)
+    assert (waits.after, waits.whole_lane) == (timedelta(hours=1), True)
+    assert isinstance(later, Delivered)
+
+
+@pytest.mark.parametrize(
+    ("fault", "whole_lane"), [(faults.concurrent_limit(), True), (faults.locked(), False), (faults.failing(), False)]
+)
+async def test_what_passes_is_tried_again(org: Org, fault: faults.Fault, *, whole_lane: bool) -> None:
+    """Too many requests at once, a locked row, a server that is too busy."""
+    org.salesforce.meets(fault, to="composite")
+
+    outcome = await org.log()
+
+    assert isinstance(outcome, Retry)
+    assert outcome.whole_lane is whole_lane
+    assert isinstance(await org.log(), Delivered)
+    assert org.holds == (0, 1, 1)
+
+
+async def test_a_locked_row_of_one_part_is_tried_again(org: Org) -> None:
+    """The lead is made, its task met a lock: the next try has the lead."""
+    locked = {"body": [{"message": "locked", "errorCode": "UNABLE_TO_LOCK_ROW"}], "httpStatusCode": 400}
+
+    async def locks_the_task(conversation: Any, act: faults.Act) -> None:
+        answer = act()
+        for task in org.salesforce.org.all("Task"):
+            del org.salesforce.org.records["Task"][task.id]
+        rows = answer.body["compositeResponse"]
+        told = {"compositeResponse": [rows[0], {**rows[1], **locked}]}
+        await faults.send(conversation, replace(answer, body=told))
+
+    org.salesforce.meets(locks_the_task, to="composite")
+    first = await org.log()
+    await org.log()
+
+    assert isinstance(first, Retry)
+    assert org.salesforce.operations == ["composite", "composite"]
+    assert org.holds == (0, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Zoë 😀 O'Brien-Smith",
+        "محمد عبد الله",
+        "A" * 10_000,
+        "<script>alert(1)</script>",
+        '=HYPERLINK("http://x")',
+        "a\r\nb",
+    ],
+    ids=["emoji", "right to left", "10 kB", "HTML", "formula", "line break"],
+)
+async def test_names_of_any_sort_arrive_harmless(org: Org, name: str) -> None:
+    """As text, in their length, and in the same request."""
+    outcome = await org.log(replace(FIRST, told=Told(name), activity=replace(CALL, title=name, text=name * 5)))
+
+    assert isinstance(outcome, Delivered)
+    assert len(org.lead.values["LastName"]) <= 80
+    assert len(org.task.values["Subject"]) <= 255
+    assert "\n" not in org.lead.values["LastName"]
+
+
+async def test_a_turn_that_another_has_is_waited_for(org: Org) -> None:
+    """Nothing is asked; one that was not given back runs out."""
+    async with org.memory.turn(message("CAL2")):
+        outcome = await org.log()
+
+    assert isinstance(outcome, Postponed)
+    assert org.salesforce.exchanges == []
+    assert isinstance(await org.log(), Delivered)
