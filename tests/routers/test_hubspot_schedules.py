@@ -30,6 +30,7 @@ from tests.routers.crm_office import CALL, CrmOffice, a_crm_office
 from tests.routers.store import FixedClock
 
 SCHEDULES = int(os.environ.get("CALLRAIL_ROUTER_TEST_SCHEDULES", "200"))
+PARTS = 4
 DISPATCHERS = 4
 HOW_MANY = (*[2] * 24, *[5] * 24, 50)  # calls of one person, the last once in a while: it is as much as all the others
 _MOST_STEPS = 300  # of the event loop, in which a delivery is stopped
@@ -141,16 +142,18 @@ def late_truth(office: CrmOffice, call: str, number: int, phone: str) -> dict[st
     return {**CALL, **who, "resource_id": call, "note": "late", "changes": ["note"]}
 
 
+@pytest.mark.parametrize("part", range(PARTS))
 def test_one_caller_is_one_contact_and_one_call_one_record(
-    postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: int
 ) -> None:
+    """In parts, which several may work on at once."""
     monkeypatch.setenv("ACME_KEY", "0f1e2d3c")
     monkeypatch.setenv("HUBSPOT_TOKEN", TOKEN)
 
-    @settings(max_examples=SCHEDULES, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=SCHEDULES // PARTS, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.integers(min_value=0, max_value=2**32))
     def each(seed: int) -> None:
-        runner.run(happens(world, seed))
+        runner.run(happens(world, PARTS * seed + part))
 
     with asyncio.Runner() as runner:
         context = a_world(postgresql_url, tmp_path)

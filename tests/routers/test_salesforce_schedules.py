@@ -101,7 +101,7 @@ async def happens(seed: int) -> None:
         assert (tasks[key]["Subject"], tasks[key]["CallDisposition"]) == (last[key].title, last[key].result)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(min_value=0, max_value=2**32))
 def test_one_caller_is_one_lead_and_one_call_one_task(seed: int) -> None:
     """Two, five and ten calls of a new caller, four dispatchers, search five minutes late, a fifth of answers lost."""
