@@ -219,6 +219,43 @@ async def test_a_sink_with_a_bug_is_uncertain_and_its_lane_goes_on(world: World)
     assert world.outcomes() == ["uncertain", "delivered"]
 
 
+async def test_what_comes_back_together_is_recorded_together(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One transaction for all of it, and the last does not wait for others that are not on the way."""
+    monkeypatch.setattr("routers.dispatcher._GATHER", HOUR)
+
+    class OneAfterAnother:
+        calls = 0
+
+        async def check(self) -> Sequence[Check]:
+            return []
+
+        async def deliver(self, message: Message) -> Outcome:
+            self.calls += 1
+            await asyncio.sleep(0.01 * self.calls)
+            return Delivered()
+
+        async def aclose(self) -> None:
+            pass
+
+    await world.put(count=5)
+
+    async with world.dispatching({"crm": (OneAfterAnother(), Limits(8, HOUR, Policy(AT_ONCE)))}):
+        await world.all_are(DeliveryState.DELIVERED)
+
+    assert len({row.finished_at for row in world.deliveries()}) == 1
+
+
+async def test_one_that_hangs_holds_up_no_other_of_its_lane(world: World, destination: Destination) -> None:
+    """What came back does not wait for it, nor do those that wait for a slot."""
+    destination.behaves(hang, answer(200))
+    await world.put(count=20)
+
+    async with world.dispatching({"crm": to(destination, concurrency=2, timeout=timedelta(seconds=5))}):
+        await until(lambda: world.states().count(DeliveryState.DELIVERED) == 19)
+        assert world.states().count(DeliveryState.SENDING) == 1
+        await destination._end()  # its connection breaks, so that the lane need not wait for its timeout
+
+
 # --- one lane among others -------------------------------------------------------------------------------------------
 
 
