@@ -198,20 +198,26 @@ def render(
     """
     facts = delivery.facts
     now = facts if present is None else present
-    write = partial(_write, templates=templates, present=present, zone=zone)
+
+    def told(of: Delivery, facts: Mapping[str, Any]) -> Callable[[], Mapping[str, Any]]:
+        """Made when the first template asks, and once: the message's own template is followed by those of its sink."""
+        return cache(partial(_values_in_zone, of, facts, present, zone))
+
+    values = told(delivery, facts)
     return Message(
         key=delivery.id,
         transition=delivery.transition,
         company=delivery.company,
         occurred_at=delivery.occurred_at,
         data=_data(delivery, facts),
-        write=partial(write, delivery, facts),
+        write=partial(_write, delivery, values, templates),
         object_type=delivery.object_type,
         callrail_id=delivery.callrail_id,
         links=_links(now),
         is_spam=now.get("spam") is True,
         story=tuple(
-            Chapter(item.transition, item.occurred_at, partial(write, item, item.facts)) for item in delivery.story
+            Chapter(item.transition, item.occurred_at, partial(_write, item, told(item, item.facts), templates))
+            for item in delivery.story
         ),
         first=First(delivery.amends, delivery.remote_id) if delivery.amends is not None else None,
         amend=delivery.amend or Amend.NEW,
@@ -219,7 +225,7 @@ def render(
         was_without_access=delivery.cause == NO_ACCESS,
         is_replayed=delivery.replay is not None,
         done=delivery.done,
-        values=partial(_values_in_zone, delivery, facts, present, zone),
+        values=values,
         zone=zone or _told_zone(facts),
     )
 
@@ -239,21 +245,12 @@ def _values_in_zone(
     return {**values_of(delivery, facts, present), ZONE: zone or _told_zone(facts)}
 
 
-def _write(
-    delivery: Delivery,
-    facts: Mapping[str, Any],
-    escape: Escape,
-    *,
-    templates: Templates,
-    present: Mapping[str, Any] | None,
-    zone: tzinfo | None,
-) -> Text:
+def _write(delivery: Delivery, values: Callable[[], Mapping[str, Any]], templates: Templates, escape: Escape) -> Text:
     """The text. A template that fails costs its words, never the message: the built-in one speaks instead."""
     built_in = template_name(delivery.transition)
     for source, name in ((templates, delivery.template or built_in), (built_in_templates(), built_in)):
         try:
-            told_zone = zone or _told_zone(facts)
-            return source.render(name, values_of(delivery, facts, present), escape, zone=told_zone)
+            return source.render(name, values(), escape, zone=values()[ZONE])
         except Exception as error:
             problem = str(error) if isinstance(error, TemplateFailed) else type(error).__name__
             _log.error("template.failed", template=name, id=delivery.id, problem=problem)
