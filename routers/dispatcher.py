@@ -12,7 +12,7 @@ import contextlib
 import random
 import time
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -40,6 +40,7 @@ from routers.templates import Templates, built_in_templates, render
 _log = get_logger(__name__)
 
 POLL = timedelta(seconds=1)
+_IDLE = timedelta(minutes=1)  # of a lane in which nothing waits: the dispatcher looks for all of those at once
 RETURN_EVERY = timedelta(seconds=5)
 LOOK_FOR_FORGOTTEN_EVERY = timedelta(minutes=1)
 DRAIN_WITHIN = timedelta(seconds=5)
@@ -118,6 +119,7 @@ class Dispatcher:
         async with asyncio.TaskGroup() as group:
             for lane in self._lanes:
                 group.create_task(lane.run())
+            group.create_task(self._look_for_idle_lanes())
             group.create_task(self._keep_tidy())
 
     def stop(self) -> None:
@@ -143,12 +145,28 @@ class Dispatcher:
                 _log.warning("dispatcher.forgotten_promoted", deliveries=forgotten)
         return expired == outbox.MOST_EXPIRED
 
+    async def _look_for_idle_lanes(self) -> None:
+        """Wake those in which something is due that nobody has told of: another process made it."""
+        while not await self._is_stopped_within(POLL):
+            idle = [lane.name for lane in self._lanes if lane.is_idle]
+            try:
+                self.hint(await self._writer.run(partial(self._due_of, idle)) if idle else ())
+            except DatabaseUnavailable:
+                pass  # the writer has said so
+            except Exception:  # it must not end the lanes
+                _log.exception("dispatcher.idle_lanes_not_looked_for")
+
+    def _due_of(self, sinks: Sequence[str], conn: Connection) -> set[str]:
+        return leases.due_of(conn, sinks, now=self._clock.now(conn))
+
+    async def _is_stopped_within(self, wait: timedelta) -> bool:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), wait.total_seconds())
+        return self._stopping.is_set()
+
     async def _keep_tidy(self) -> None:
         """Return leases that ran out and end what nobody wants to hear of any more."""
-        while not self._stopping.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), RETURN_EVERY.total_seconds())
-                return
+        while not await self._is_stopped_within(RETURN_EVERY):
             try:
                 # At once again: what has expired stands before the due in its lane, and is looked at by each claim.
                 while await self._writer.run(self._tidy_up) and not self._stopping.is_set():
@@ -183,7 +201,7 @@ class _Result:
 class Lane:
     """One sink's queue and what is on the way there.
 
-    *is_alone*: no other process sends to the sink.
+    *is_alone*: no other process sends to the sink. *is_idle*: nothing waited at its last turn.
     """
 
     writer: Writer
@@ -196,6 +214,7 @@ class Lane:
     templates: Templates
     zones: Mapping[str, str]
     is_alone: bool = False
+    is_idle: bool = False
     _had_its_turn: str | None = None
     _on_the_way: set[asyncio.Task[None]] = field(default_factory=set)
     _results: deque[_Result] = field(default_factory=deque)
@@ -243,6 +262,7 @@ class Lane:
                 return POLL
             raise
         self._had_its_turn = turn.had_its_turn
+        self.is_idle = turn.wait == _IDLE
         for delivery in turn.claimed:
             task = asyncio.create_task(self._send(delivery))
             self._on_the_way.add(task)  # asyncio itself keeps only weak references to tasks
@@ -331,7 +351,7 @@ class Lane:
     def _wait(self, conn: Connection, condition: Condition, now: datetime) -> timedelta:
         due = leases.next_due(conn, self.name)
         if due is None:
-            return POLL
+            return _IDLE
         wait = max(due - now, condition.next_token(self.limits.rate))
         return min(wait, POLL) if wait > timedelta(0) else POLL  # something is due and all slots are taken
 

@@ -383,6 +383,19 @@ def next_due(conn: Connection, sink: str) -> datetime | None:
     return found
 
 
+_due_of = BulkQuery(
+    """SELECT sink FROM {given} WHERE EXISTS (SELECT 1 FROM deliveries AS d
+        WHERE d.sink = given.sink AND d.state = 'pending' AND d.due_at <= given.due_at)""",
+    deliveries.c.sink,
+    deliveries.c.due_at,
+)
+
+
+def due_of(conn: Connection, sinks: Sequence[str], *, now: datetime) -> set[str]:
+    """Those of *sinks* in whose lane something is due."""
+    return {row.sink for row in _due_of(conn, [(sink, now) for sink in sinks])}
+
+
 # --- recording -------------------------------------------------------------------------------------------------------
 
 _RECORDED = (

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import text, update
@@ -257,6 +258,29 @@ async def test_one_that_hangs_holds_up_no_other_of_its_lane(world: World, destin
 
 
 # --- one lane among others -------------------------------------------------------------------------------------------
+
+
+async def test_a_lane_without_anything_asks_for_nothing(
+    world: World, destination: Destination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred of them would each take a turn a second. What another process makes is found all the same."""
+    monkeypatch.setattr("routers.dispatcher.POLL", timedelta(milliseconds=20))
+    claims: list[str] = []
+    claim_due = leases.claim_due
+
+    def claim(*args: Any, sink: str, **options: Any) -> list[leases.Delivery]:
+        claims.append(sink)
+        return claim_due(*args, sink=sink, **options)
+
+    monkeypatch.setattr(leases, "claim_due", claim)
+
+    async with world.dispatching({"crm": to(destination), "quiet": to(destination)}):
+        for _ in range(5):
+            await world.put()
+            await world.all_are(DeliveryState.DELIVERED)
+        assert claims.count("quiet") == 1
+        await world.put(sink="quiet")
+        await world.all_are(DeliveryState.DELIVERED, "quiet")
 
 
 async def test_a_sink_that_hangs_hurts_no_other(world: World, destination: Destination) -> None:

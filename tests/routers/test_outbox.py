@@ -379,6 +379,19 @@ def test_two_claims_at_once_share_no_delivery(postgresql_url: str) -> None:
     assert [[item.id for item in share] for share in shares] == [made[:2], made[2:]]
 
 
+def test_the_lanes_in_which_something_is_due_are_found_at_once(database_url: str) -> None:
+    """What is due later, held or finished counts as nothing, nor does what nobody asked about."""
+    with opened(database_url) as database, database.writing.begin() as conn:
+        for sink, due in {"crm": NOW, "later": NOW + timedelta(seconds=1), "slack": NOW, "other": NOW}.items():
+            put_deliveries(conn, now=due, sink=sink)
+        asked = ["crm", "later", "slack", "empty"]
+
+        assert leases.due_of(conn, asked, now=NOW) == {"crm", "slack"}
+        claim(conn, NOW)
+        assert leases.due_of(conn, asked, now=NOW) == {"slack"}
+        assert leases.due_of(conn, [], now=NOW) == set()
+
+
 def test_the_next_due_time_is_that_of_the_lanes_first_pending_delivery(database_url: str) -> None:
     """What is held or finished is not waited for, nor what is another lane's."""
     with opened(database_url) as database, database.writing.begin() as conn:
