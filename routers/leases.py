@@ -210,7 +210,8 @@ def _reading(claimed: FromClause) -> Select[Any]:
 
 _claimed = _reading(deliveries).where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
 # SQLite knows no UPDATE within a SELECT, and has no round trip to save either.
-_claim_and_read = _reading(_claim_oldest.cte("claimed"))
+_claim_oldest_and_read = _reading(_claim_oldest.cte("claimed"))
+_claim_these_and_read = _reading(_claim_these.cte("claimed"))
 
 
 def claim_due(
@@ -233,12 +234,7 @@ def claim_due(
         after: Where more waits than can be sent: the company whose turn was last, so that each gets its share.
     """
     parameters = {"lane": sink, "now": now, "lease_until": lease_until, "instance": instance, "limit": limit}
-    rows: Sequence[Any]
-    if after is None and conn.dialect.name == "postgresql":
-        rows = conn.execute(_claim_and_read, parameters).all()
-    else:
-        ids = _claim(conn, parameters, after)
-        rows = conn.execute(_claimed, {"ids": ids}).all() if ids else []
+    rows = _claim(conn, parameters) if after is None else _claim_in_turn(conn, parameters, after)
     untrue = [row for row in rows if row.name in OUTCOME_TRANSITIONS and row.outcome != row.present_outcome]
     for row in rows:
         if row.name in OUTCOME_TRANSITIONS and row.fence > 1 and row not in untrue:  # corrected there and back
@@ -301,14 +297,16 @@ def _was_tried(conn: Connection, delivery: str) -> bool:
     return conn.execute(select(attempts.c.id).where(attempts.c.delivery_id == delivery).limit(1)).first() is not None
 
 
-def _claim(conn: Connection, parameters: Mapping[str, Any], after: str | None) -> Sequence[str]:
-    """Claim, and the ids of what was."""
-    if after is not None:
-        return _claim_in_turn(conn, parameters, after)
-    return conn.execute(_claim_oldest, parameters).scalars().all()
+def _claim(conn: Connection, parameters: Mapping[str, Any]) -> Sequence[Any]:
+    """Claim the oldest, or those of the *parameters* `ids`, and read them."""
+    is_told_which = "ids" in parameters
+    if conn.dialect.name == "postgresql":
+        return conn.execute(_claim_these_and_read if is_told_which else _claim_oldest_and_read, parameters).all()
+    ids = conn.execute(_claim_these if is_told_which else _claim_oldest, parameters).scalars().all()
+    return conn.execute(_claimed, {"ids": ids}).all() if ids else []
 
 
-def _claim_in_turn(conn: Connection, parameters: Mapping[str, Any], after: str) -> Sequence[str]:
+def _claim_in_turn(conn: Connection, parameters: Mapping[str, Any], after: str) -> Sequence[Any]:
     """The oldest of each company, then the next of each, those behind *after* first, until there are enough."""
     waiting = list(conn.execute(_waiting_companies, parameters).scalars())
     turn = [company for company in waiting if company > after] + [company for company in waiting if company <= after]
@@ -319,7 +317,7 @@ def _claim_in_turn(conn: Connection, parameters: Mapping[str, Any], after: str) 
     places = {company: place for place, company in enumerate(turn)}
     oldest.sort(key=lambda row: (row.nth, places[row.company]))
     ids = [row.id for row in oldest[:limit]]
-    return conn.execute(_claim_these, {**parameters, "ids": ids}).scalars().all() if ids else []
+    return _claim(conn, {**parameters, "ids": ids}) if ids else []
 
 
 @cache
