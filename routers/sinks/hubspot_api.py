@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Told = Mapping[str, Any]
 
+_ASKING = ("/search", "/batch/read")  # by POST, and yet nothing is written
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:
@@ -50,12 +52,18 @@ class Api:
         """Search records of *kind*."""
         return await self._ask("POST", f"/crm/objects/{self._version}/{kind}/search", asked)
 
-    async def read(
-        self, kind: str, record_id: str, names: list[str], *, by: str | None = None
-    ) -> Told | Refused | Lost:
-        """One record with the properties *names*, by its id or by a unique property."""
-        query = {"properties": ",".join(names), **({"idProperty": by} if by is not None else {})}
-        return await self._ask("GET", f"{self._path(kind, record_id)}?{urlencode(query)}")
+    async def read(self, kind: str, record_id: str, names: list[str]) -> Told | Refused | Lost:
+        """One record with the properties *names*."""
+        return await self._ask("GET", f"{self._path(kind, record_id)}?{urlencode({'properties': ','.join(names)})}")
+
+    async def find(self, kind: str, by: str, value: str, names: list[str]) -> Told | Refused | Lost | None:
+        """The record whose unique property *by* has *value*, which may be somebody's number and stands in no URL."""
+        asked = {"idProperty": by, "inputs": [{"id": value}], "properties": names, "propertiesWithHistory": []}
+        told = await self._ask("POST", f"/crm/objects/{self._version}/{kind}/batch/read", asked)
+        if isinstance(told, Refused | Lost):
+            return told
+        rows = told.get("results")
+        return rows[0] if isinstance(rows, list) and rows and isinstance(rows[0], dict) else None
 
     async def create(
         self, kind: str, properties: Told, *, contact: tuple[int, str] | None = None
@@ -99,7 +107,7 @@ class Api:
 
     async def _ask(self, method: str, path: str, body: Told | None = None) -> Told | Refused | Lost:
         content = orjson.dumps(body) if body is not None else None
-        url, writes = f"{self._base_url}{path}", method != "GET" and not path.endswith("/search")
+        url, writes = f"{self._base_url}{path}", method != "GET" and not path.endswith(_ASKING)
         try:
             answer = await self._client.request(method, url, content=content, headers=self._headers)
         except HttpError as error:

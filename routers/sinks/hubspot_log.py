@@ -33,7 +33,7 @@ from routers.sinks.hubspot_records import (
     search_of,
 )
 
-CONTACT = "contact"
+CONTACT, EXTRAS = "contact", "extras"  # as it is remembered
 # Where somebody merges or deletes the contact between our look and our write, it takes another look.
 _LOOKS = 3
 _SOON = timedelta(seconds=10)
@@ -120,8 +120,7 @@ class _Logging:
                 continue
             if record_id is None:  # it was there: an answer was lost, or somebody else's memory was
                 return await self._take_over(contact)
-            for extra in self._wanted.extras:
-                await self._make(extra, contact)
+            await self._make_extras(contact)
             return self._delivered("logged", record_id)
         return Retry("the contact changes while it is written to", _SOON)
 
@@ -165,8 +164,8 @@ class _Logging:
         for name, value in ways:
             if value is None:
                 continue
-            found = await self._api.read(CONTACTS, value, _OF_CONTACT, by=name)
-            if not isinstance(found, Refused):
+            found = await self._api.find(CONTACTS, name, value, _OF_CONTACT)
+            if found is not None:
                 told = self._told(found)
                 return await self._filled(_id_of(told), told.get("properties") or {}, lead)
         raise Stop(Rejected(f"{refused.refusal.said}, and who has it cannot be found"))
@@ -180,8 +179,8 @@ class _Logging:
                 self._gone.add(contact_id)
                 return await self._contact() or contact_id
             if isinstance(done, Refused) and done.refusal.is_conflict and PHONE in missing:
-                found = await self._api.read(CONTACTS, missing[PHONE], _OF_CONTACT, by=PHONE)
-                contact_id = _id_of(self._told(found))
+                found = await self._api.find(CONTACTS, PHONE, missing[PHONE], _OF_CONTACT)
+                contact_id = _id_of(self._told(found)) if found is not None else contact_id
             elif not isinstance(done, Refused) or not _is_of_values(done):
                 self._told(done)
         await self._turn.keep(CONTACT, Of.LEAD, contact_id)
@@ -196,6 +195,8 @@ class _Logging:
             _ContactGone: So that nothing was created.
         """
         thing = self._wanted.thing.without(self._left_out)
+        if self._wanted.extras:
+            await self._turn.intend(EXTRAS, Of.THING)
         await self._turn.intend(thing.kind, Of.THING, digest_of(thing.words, thing))
         to = (TO_CONTACT[thing.kind], contact) if contact is not None else None
         made = await self._api.create(thing.kind, thing.new, contact=to)
@@ -217,15 +218,17 @@ class _Logging:
     async def _take_over(self, contact: str | None) -> Outcome:
         """Go on with the record that has our key, though we do not know it."""
         thing = self._wanted.thing
-        told = self._told(await self._api.read(thing.kind, thing.key, names_of(thing), by=KEY))
+        found = await self._api.find(thing.kind, KEY, thing.key, names_of(thing))
+        if found is None:
+            raise Stop(Retry("HubSpot says that it is there, and does not find it", _SOON))
+        told = self._told(found)
         record_id, held = _id_of(told), told.get("properties") or {}
         # Of whoever's memory was lost, at least the words that would be written now are known to be ours.
         written = await self._turn.noted(thing.kind, Of.THING) or digest_of(thing.words, thing)
         await self._turn.keep(thing.kind, Of.THING, record_id, written)
         if contact is not None:
             self._told(await self._api.associate(thing.kind, record_id, contact))
-        for extra in self._wanted.extras:
-            await self._make(extra, contact)
+        await self._make_extras(contact)
         return await self._change(record_id, held, written)
 
     async def _bring_up_to_date(self, known: Known) -> Outcome:
@@ -234,6 +237,8 @@ class _Logging:
         found = await self._api.read(thing.kind, known.remote_id, names_of(thing))
         if isinstance(found, Refused) and found.refusal.status == 404:
             return self._delivered("its record was deleted there, and is not written again", known.remote_id)
+        if await self._turn.intended_at(EXTRAS, Of.THING) is not None:  # an answer was lost before all were made
+            await self._make_extras(await self._contact())
         return await self._change(known.remote_id, self._told(found).get("properties") or {}, known.written)
 
     async def _change(self, record_id: str, held: Mapping[str, Any], written: str | None) -> Outcome:
@@ -254,14 +259,16 @@ class _Logging:
             await self._turn.keep(thing.kind, Of.THING, record_id, digest_of(thing.words, thing))
         return self._delivered("updated", record_id)
 
-    async def _make(self, extra: Extra, contact: str | None) -> None:
-        """Make a task, a lead or a deal, unless it is there."""
-        if contact is None or not extra.is_of(self._turn.lead):
-            return
-        to = (TO_CONTACT[extra.kind], contact)
-        made = await self._api.create(extra.kind, {KEY: extra.key, **extra.properties}, contact=to)
-        if not (isinstance(made, Refused) and made.refusal.is_conflict):
-            self._told(made)
+    async def _make_extras(self, contact: str | None) -> None:
+        """Make the tasks, leads and deals that are wanted of the contact, those that are not there."""
+        for extra in self._wanted.extras:
+            if contact is not None and extra.is_of(self._turn.lead):
+                to = (TO_CONTACT[extra.kind], contact)
+                made = await self._api.create(extra.kind, {KEY: extra.key, **extra.properties}, contact=to)
+                if not (isinstance(made, Refused) and made.refusal.is_conflict):
+                    self._told(made)
+        if self._wanted.extras:
+            await self._turn.forget(EXTRAS, Of.THING)
 
     # --- answers -----------------------------------------------------------------------------------------------------
 

@@ -237,7 +237,7 @@ async def test_a_contact_that_search_does_not_see_yet_is_taken(
     assert hubspot.operations == [
         "contacts.search",
         "contacts.create",
-        "contacts.get",
+        "contacts.batch_read",
         "contacts.update",
         "calls.create",
     ]
@@ -525,6 +525,32 @@ async def test_a_task_a_lead_and_a_deal_are_made_once_of_whom_they_are_wanted(
     assert all(
         hubspot.account.linked(each.kind.name, each.id, "contacts") == [contact] for each in (*tasks, lead, deal)
     )
+
+
+@pytest.mark.parametrize("fault", [faults.lost, faults.closed_before], ids=["done", "not done"])
+async def test_what_else_is_made_is_made_in_the_end(
+    hubspot: FakeHubSpot, database_url: str, tmp_path: Path, fault: faults.Fault
+) -> None:
+    hubspot.meets(fault, to="tasks.create")
+    creates = ", creates: [{object: task, when: [missed]}]"
+    async with an_office(database_url, tmp_path, hubspot, creates) as office:
+        office.calls()
+        assert isinstance(await office.sends(), Uncertain)
+        await office.sends_until_done()
+        office.repeats()
+        await office.sends_until_done()
+    assert one(hubspot, "tasks").properties["callrail_id"] == "CAL1-1"
+    assert holds(hubspot) == (1, 1)
+
+
+async def test_no_number_stands_in_a_url(hubspot: FakeHubSpot, office: CrmOffice) -> None:
+    hubspot.account.index_lag = timedelta(minutes=5)
+    office.calls()
+    office.hears("post_call", {**CALL, "resource_id": "CAL2"}, company="globex")
+    await office.sends()
+    asked = [f"{exchange.asked.path}?{exchange.asked.query}" for exchange in hubspot.exchanges]
+    assert "contacts.batch_read" in hubspot.operations
+    assert not [each for each in asked if "4045550123" in each]
 
 
 async def test_at_the_published_limit_nothing_is_refused(
