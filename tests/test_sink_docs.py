@@ -82,6 +82,17 @@ def test_every_type_of_sink_has_its_place_in_the_overview(sink_type: str) -> Non
     assert f"`type: {sink_type}`" in (FOLDER / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("sink_type", SINK_TYPES)
+def test_the_overview_says_what_a_sink_does_as_the_code_has_it(sink_type: str) -> None:
+    """How it amends what it sent, and what follows a lost answer."""
+    overview = (FOLDER / "README.md").read_text(encoding="utf-8")
+    (row,) = [line.split(" | ") for line in overview.splitlines() if line.startswith(f"| `{sink_type}` |")]
+    config = SINK_TYPES[sink_type]
+    ways = config.model_construct(webhook_url=None).ways_to_amend
+    assert set(re.findall(r"\w+", row[1].partition(";")[0])) == {way.value for way in ways}
+    assert f"`{config.model_fields['on_uncertain'].default}`" in row[3]
+
+
 def test_every_page_is_in_the_overview() -> None:
     """A recipe that nobody finds is none."""
     overview = (FOLDER / "README.md").read_text(encoding="utf-8")
