@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -12,7 +13,7 @@ from routers.audit import note
 from routers.cli.groups import Commands
 from routers.cli.looking import only, opened, personal_option, reading
 from routers.cli.options import database_option, output_option
-from routers.cli.output import masked, print_one, print_rows
+from routers.cli.output import local, masked, print_one, print_rows
 from routers.lead_story import Story, stories_of_lead, stories_of_number
 from routers.leads import find_merges, undo_merge
 from routers.operating import clock_of
@@ -40,7 +41,7 @@ def show_lead(number_or_id: str, database_url: str, output: str, show_personal: 
     shown = [_shown(story, show_personal=show_personal) for story in stories]
     if output == "table":
         for story in shown:
-            print_one(story, output=output)
+            print_one(_in_lines(story), output=output)
     else:
         print_rows(shown, output=output, empty="")
 
@@ -102,6 +103,35 @@ def _shown(story: Story, *, show_personal: bool) -> dict[str, Any]:
             }
             for row in story.merges
         ],
+    }
+
+
+def _in_lines(shown: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with a line for each thing, so that a person's story fits a screen."""
+    known: dict[str, str] = {}
+    for each in shown["known_by"]:
+        kind, value = each.values()
+        known[kind] = f"{known[kind]}, {value}" if kind in known else value
+    return {
+        **shown,
+        "known_by": known,
+        "happened": {
+            each["id"]: f"{local(each['at'])}  {each['what']}" + (f"; {each['note']}" if each["note"] else "")
+            for each in shown["happened"]
+        },
+        "called": {f"{each['sink']} {each['kind']} of {each['of']}": each["id"] for each in shown["called"]},
+        "waiting": {
+            str(n): f"{each['delivery']} to {each['sink']}: {each['state']}, due {local(each['due_at'])}"
+            + (f"; {each['reason']}" if each["reason"] else "")
+            for n, each in enumerate(shown["waiting"], 1)
+        },
+        "merges": {
+            str(
+                n
+            ): f"{each['id']} at {local(each['at'])}: {each['merged']} into {each['into']}, by {each['because_of']}"
+            + (f"; undone at {local(each['undone_at'])}" if each["undone_at"] else "")
+            for n, each in enumerate(shown["merges"], 1)
+        },
     }
 
 
