@@ -167,7 +167,11 @@ class _Logging:
             found = await self._api.find(CONTACTS, name, value, _OF_CONTACT)
             if found is not None:
                 told = self._told(found)
-                return await self._filled(_id_of(told), told.get("properties") or {}, lead)
+                held = told.get("properties") or {}
+                if held.get(PHONE) != phone_of(lead):
+                    return await self._filled(_id_of(told), held, lead)
+                await self._turn.keep(CONTACT, Of.LEAD, _id_of(told))  # a first call has no request left for a name
+                return _id_of(told)
         raise Stop(Rejected(f"{refused.refusal.said}, and who has it cannot be found"))
 
     async def _filled(self, contact_id: str, held: Mapping[str, Any], lead: Lead) -> str:
@@ -227,9 +231,26 @@ class _Logging:
         written = await self._turn.noted(thing.kind, Of.THING) or digest_of(thing.words, thing)
         await self._turn.keep(thing.kind, Of.THING, record_id, written)
         if contact is not None:
-            self._told(await self._api.associate(thing.kind, record_id, contact))
+            contact = await self._associated(thing.kind, record_id, contact)
         await self._make_extras(contact)
         return await self._change(record_id, held, written)
+
+    async def _associated(self, kind: str, record_id: str, contact: str) -> str | None:
+        """Whose the record is now: the contact's, or, where that was deleted, whoever is found or made instead."""
+        done = await self._api.associate(kind, record_id, contact)
+        if not _is_gone(done):
+            self._told(done)
+            return contact
+        other = await self._instead_of(contact)
+        if other is not None:
+            self._told(await self._api.associate(kind, record_id, other))
+        return other
+
+    async def _instead_of(self, gone: str) -> str | None:
+        """The contact of the lead, after the one that we knew was deleted."""
+        await self._turn.forget(CONTACT, Of.LEAD)
+        self._gone.add(gone)
+        return await self._contact()
 
     async def _bring_up_to_date(self, known: Known) -> Outcome:
         """Write what later news changed, and what is ours to change."""
@@ -263,12 +284,17 @@ class _Logging:
         """Make the tasks, leads and deals that are wanted of the contact, those that are not there."""
         for extra in self._wanted.extras:
             if contact is not None and extra.is_of(self._turn.lead):
-                to = (TO_CONTACT[extra.kind], contact)
-                made = await self._api.create(extra.kind, {KEY: extra.key, **extra.properties}, contact=to)
-                if not (isinstance(made, Refused) and made.refusal.is_conflict):
+                made = await self._make(extra, contact)
+                if _is_gone(made) and (contact := await self._instead_of(contact)) is not None:
+                    made = await self._make(extra, contact)
+                if contact is not None and not (isinstance(made, Refused) and made.refusal.is_conflict):
                     self._told(made)
         if self._wanted.extras:
             await self._turn.forget(EXTRAS, Of.THING)
+
+    async def _make(self, extra: Extra, contact: str) -> Mapping[str, Any] | Refused | Lost:
+        properties = {KEY: extra.key, **extra.properties}
+        return await self._api.create(extra.kind, properties, contact=(TO_CONTACT[extra.kind], contact))
 
     # --- answers -----------------------------------------------------------------------------------------------------
 
@@ -311,3 +337,7 @@ def _id_of(told: Mapping[str, Any]) -> str:
 def _is_of_values(refused: Refused) -> bool:
     """Whether what was refused are values, as of a contact that has an invalid address already."""
     return isinstance(refused.outcome, Rejected)
+
+
+def _is_gone(done: object) -> bool:
+    return isinstance(done, Refused) and done.refusal.status == 404

@@ -234,13 +234,7 @@ async def test_a_contact_that_search_does_not_see_yet_is_taken(
     office.calls()
     await office.sends()
     assert holds(hubspot) == (1, 1)
-    assert hubspot.operations == [
-        "contacts.search",
-        "contacts.create",
-        "contacts.batch_read",
-        "contacts.update",
-        "calls.create",
-    ]
+    assert hubspot.operations == ["contacts.search", "contacts.create", "contacts.batch_read", "calls.create"]
 
 
 async def test_a_form_is_known_by_its_address(hubspot: FakeHubSpot, office: CrmOffice) -> None:
@@ -345,6 +339,30 @@ async def test_a_contact_that_somebody_deleted_is_made_anew_and_a_call_is_not(
     assert holds(hubspot) == (1, 1)
     assert one(hubspot, "calls").properties["callrail_id"] == "CAL2"
     assert hubspot.account.linked("calls", one(hubspot, "calls").id, "contacts") == [one(hubspot, "contacts").id]
+
+
+async def test_a_record_whose_answer_was_lost_goes_to_whoever_replaces_a_deleted_contact(
+    hubspot: FakeHubSpot, office: CrmOffice
+) -> None:
+    hubspot.meets(faults.lost, to="calls.create")
+    office.calls()
+    await office.sends()
+    hubspot.account.human_archives("contacts", one(hubspot, "contacts").id)
+    await office.sends_until_done()
+    assert holds(hubspot) == (1, 1)
+    assert one(hubspot, "contacts").id in hubspot.account.linked("calls", one(hubspot, "calls").id, "contacts")
+
+
+async def test_a_task_goes_to_whoever_replaces_a_deleted_contact(
+    hubspot: FakeHubSpot, database_url: str, tmp_path: Path
+) -> None:
+    async with an_office(database_url, tmp_path, hubspot, ", creates: [{object: task, when: [missed]}]") as office:
+        hubspot.meets(faults.closed_before, to="tasks.create")
+        office.calls()
+        await office.sends()
+        hubspot.account.human_archives("contacts", one(hubspot, "contacts").id)
+        await office.sends_until_done()
+    assert hubspot.account.linked("tasks", one(hubspot, "tasks").id, "contacts") == [one(hubspot, "contacts").id]
 
 
 @pytest.mark.parametrize("is_primary", [True, False])
