@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from receiver.positioned_yaml import Loc
 from receiver.secrets import SecretRef
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     pass
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
+# Documented are 100 requests in ten seconds; some room is left for the rare delivery that costs more.
+_REQUESTS_A_SECOND, _OF_A_DELIVERY = 8, 4
 
 
 def _property_names(written: dict[str, Any]) -> dict[str, Any]:
@@ -94,7 +96,16 @@ class HubSpotConfig(CrmSinkConfig):
     amend: Amend = Amend.EDIT
     """What later news of a thing does to its record: edit it, or nothing (silent)."""
     rate: WrittenRate | None = Rate(2, timedelta(seconds=1))
-    """How many deliveries it takes at most, over all processes; each costs four requests at most."""
+    """How many deliveries it takes at most, over all processes. Each costs four requests and one for each of `creates`;
+    if not written, it is less where `creates` has something."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stays_below_the_limit(cls, written: object) -> object:
+        if isinstance(written, dict) and "rate" not in written and isinstance(written.get("creates"), list):
+            requests = _OF_A_DELIVERY + len(written["creates"])
+            return {**written, "rate": Rate(1, timedelta(seconds=requests / _REQUESTS_A_SECOND))}
+        return written
 
     @property
     def ways_to_amend(self) -> frozenset[Amend]:

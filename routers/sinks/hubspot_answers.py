@@ -26,7 +26,6 @@ _MOVING = timedelta(minutes=15)
 
 _WORD = re.compile(r"[A-Z][A-Z0-9_]{1,79}")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
-_ID = re.compile(r"\d{1,20}")
 # Values that somebody has to put right in the settings, or in the account, and then all goes on.
 _SETTINGS = {
     "hubspot_owner_id": "there is no such owner; look at owner",
@@ -46,14 +45,12 @@ class Refusal:
     Attributes:
         category: HubSpot's word; empty if it told none.
         codes: By property that it names, what is wrong with it; empty where it does not say.
-        record_id: Of a record that has the unique value already.
         policy: Of too many requests, which limit is meant.
     """
 
     status: int
     category: str = ""
     codes: Mapping[str, str] | None = None
-    record_id: str | None = None
     policy: str = ""
 
     @property
@@ -81,7 +78,6 @@ def refusal_of(answer: Answer) -> Refusal:
         answer.status,
         _word(told.get("category")) or _word(told.get("errorType")),
         dict(_codes(told)),
-        _record_id(told),
         _word(told.get("policyName")),
     )
 
@@ -106,16 +102,6 @@ def _names(context: object) -> Iterator[str]:
         for name in listed if isinstance(listed, list) else ():
             if isinstance(name, str) and _NAME.fullmatch(name):
                 yield name
-
-
-def _record_id(told: Mapping[str, Any]) -> str | None:
-    """Of the record that has the value: in the context, or in the message ("Existing ID: 123", observed)."""
-    context = told.get("context")
-    ids = context.get("id") if isinstance(context, dict) else None
-    candidate = ids[0] if isinstance(ids, list) and ids else None
-    if candidate is None and (found := re.search(r"Existing ID: (\d+)", str(told.get("message")))):
-        candidate = found[1]
-    return candidate if isinstance(candidate, str) and _ID.fullmatch(candidate) else None
 
 
 def _rows(told: object) -> list[Mapping[str, Any]]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Told = Mapping[str, Any]
 
+_NOT_THERE = ("OBJECT_NOT_FOUND", "NOT_FOUND")
 _ASKING = ("/search", "/batch/read")  # by POST, and yet nothing is written
 
 
@@ -62,8 +63,13 @@ class Api:
         told = await self._ask("POST", f"/crm/objects/{self._version}/{kind}/batch/read", asked)
         if isinstance(told, Refused | Lost):
             return told
-        rows = told.get("results")
-        return rows[0] if isinstance(rows, list) and rows and isinstance(rows[0], dict) else None
+        rows, errors = told.get("results"), told.get("errors")
+        if isinstance(rows, list) and rows and isinstance(rows[0], dict):
+            return rows[0]
+        for error in errors if isinstance(errors, list) else ():  # which stand beside a status of success
+            if not isinstance(error, dict) or error.get("category") not in _NOT_THERE:
+                return Lost(Retry("HubSpot could not look it up"), may_act=False)
+        return None
 
     async def create(
         self, kind: str, properties: Told, *, contact: tuple[int, str] | None = None

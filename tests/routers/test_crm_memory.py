@@ -183,7 +183,7 @@ async def test_two_that_prove_to_be_one_wait_for_each_other_and_share_what_is_kn
     both = {"customer_phone_number": PHONE, "person_resource_id": "PER1"}
     async with office.turn("acme:PER1", person_resource_id="PER1") as by_person:
         await by_person.keep("contact", Of.LEAD, "502")
-        with pytest.raises(TurnTaken):  # which merges them nonetheless
+        with pytest.raises(TurnTaken):
             async with office.turn(**both):
                 pytest.fail("one of the family has its turn")
         await by_person.keep("deal", Of.LEAD, "901")

@@ -571,22 +571,23 @@ async def test_no_number_stands_in_a_url(hubspot: FakeHubSpot, office: CrmOffice
     assert not [each for each in asked if "4045550123" in each]
 
 
+@pytest.mark.parametrize("extras", [0, 4, 10])
 async def test_at_the_published_limit_nothing_is_refused(
-    hubspot: FakeHubSpot, database_url: str, tmp_path: Path
+    hubspot: FakeHubSpot, database_url: str, tmp_path: Path, extras: int
 ) -> None:
     """Sixty new callers at once: at the pace of the lane, HubSpot's limit for free accounts is never reached."""
-    from routers.sinks.hubspot import HubSpotConfig
-
-    rate = HubSpotConfig.model_fields["rate"].default
     hubspot.api.limits = Limits.of_free()
-    async with an_office(database_url, tmp_path, hubspot) as office:
+    creates = f", creates: [{', '.join(['{object: task, when: [missed]}'] * extras)}]" if extras else ""
+    async with an_office(database_url, tmp_path, hubspot, creates) as office:
+        rate = office.configuration.sink_configs["crm"].rate
+        assert rate is not None
         for n in range(60):
             office.calls(f"CAL{n}", customer_phone_number=f"+140455501{n:02}")
         for n, delivery in enumerate(office.claims()):
             if n % rate.count == 0:
                 hubspot.account.clock.advance(rate.per)  # type: ignore[attr-defined]
             assert isinstance(await office.tries(delivery), Delivered)
-    assert holds(hubspot) == (60, 60)
+    assert (*holds(hubspot), len(hubspot.account.all("tasks"))) == (60, 60, 60 * extras)
 
 
 # --- setting up ------------------------------------------------------------------------------------------------------
