@@ -83,7 +83,8 @@ class SqlMemory:
         found = lead_of(conn, row.company, keys, object_id=row.object_id, now=now) if keys else None
         subject = found.id if found is not None else row.object_id
         family = found.family if found is not None else ()
-        self._refuse_if_taken(conn, family or (subject,), now)
+        # Of the thing too: while its number was not told yet, it had a turn of its own.
+        self._refuse_if_taken(conn, (*family, row.object_id), now)
         token = new_id(Prefix.TURN)
         if not _insert_turn(conn, [(self._sink, subject, token, now + self._lease)]):  # somebody has just taken it
             raise TurnTaken(self._lease)

@@ -159,16 +159,29 @@ def _merged(conn: Connection, one: str, other: str, object_id: str, now: datetim
 
 
 def undo_merge(conn: Connection, merge_id: str, *, now: datetime) -> bool:
-    """Take a merge back, for good: the two are not merged again. Whether it stood.
+    """Take a merge back: the two are not merged again as long as both are remembered. Whether it stood.
 
     Their keys lead each to whom they were told of first, as before.
     """
     row = conn.execute(select(lead_merges).where(lead_merges.c.id == merge_id).with_for_update()).one()
     split = update(leads).where(leads.c.id == row.lead_id, leads.c.merged_into == row.into_id)
-    if row.undone_at is not None or not conn.execute(split.values(merged_into=None)).rowcount:
+    if row.undone_at is not None or not conn.execute(split.values(merged_into=None, used_at=now)).rowcount:
         return False
     conn.execute(update(lead_merges).where(lead_merges.c.id == merge_id).values(undone_at=now))
     return True
+
+
+def _locked_families(conn: Connection, ids: Collection[str]) -> set[str]:
+    """*ids* and all that belongs to their families by now; their keys are locked, then the leads, as in `lead_of`."""
+    whole = set(ids)
+    while True:
+        keys = select(lead_keys.c.value).where(lead_keys.c.lead_id.in_(whole))
+        conn.execute(keys.order_by(*lead_keys.primary_key.columns).with_for_update()).all()
+        conn.execute(select(leads.c.id).where(leads.c.id.in_(whole)).order_by(leads.c.id).with_for_update()).all()
+        grown = {member for id_ in whole for member in family_of(conn, _root(conn, id_))}
+        if grown <= whole:
+            return whole
+        whole |= grown
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -221,7 +234,11 @@ def _by_strength(key: Key) -> tuple[int, str]:
 
 
 def forget_leads(conn: Connection, ids: Collection[str], object_ids: Collection[str] = ()) -> None:
-    """Remove leads with all that is known of them, and what CRMs call them and *object_ids*."""
+    """Remove leads with their families and all that is known of them, and what CRMs call them and *object_ids*."""
+    _remove(conn, _locked_families(conn, ids), object_ids)
+
+
+def _remove(conn: Connection, ids: Collection[str], object_ids: Collection[str] = ()) -> None:
     subjects = [*ids, *object_ids]
     for table in (turns, remote_ids):
         conn.execute(delete(table).where(table.c.subject.in_(subjects)))
@@ -234,5 +251,9 @@ def forget_unused(conn: Connection, *, before: datetime, limit: int) -> bool:
     """Remove *limit* leads at most, each with its family, of whom nobody was told since; whether there may be more."""
     old = select(leads.c.id).where(leads.c.merged_into.is_(None), leads.c.used_at < before)
     ids = conn.execute(old.order_by(leads.c.used_at).limit(limit)).scalars().all()
-    forget_leads(conn, [id_ for root in ids for id_ in family_of(conn, root)])
+    for root in ids:
+        whole = _locked_families(conn, [root])  # and then: somebody may be told of one of them at this moment
+        roots = select(leads.c.used_at).where(leads.c.id.in_(whole), leads.c.merged_into.is_(None))
+        if all(used_at < before for used_at in conn.execute(roots).scalars()):
+            _remove(conn, whole)
     return len(ids) == limit

@@ -50,7 +50,7 @@ def show_lead(number_or_id: str, database_url: str, output: str, show_personal: 
 @click.argument("merge_id")
 @database_option
 def undo(merge_id: str, database_url: str) -> None:
-    """Take back a merge of two leads, for good: `lead show` lists merges with their ids.
+    """Take back a merge of two leads, so that they stay two: `lead show` lists merges with their ids.
 
     What was sent to a CRM meanwhile stays where it is there.
     """

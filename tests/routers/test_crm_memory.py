@@ -18,7 +18,7 @@ from receiver.writer import Writer
 from routers.crm_memory import SqlMemory, SqlTurn
 from routers.escapes import Escape
 from routers.messages import Message, Text
-from routers.schema import DeliveryState, deliveries, remote_ids, turns
+from routers.schema import DeliveryState, deliveries, remote_ids, turns, versions
 from routers.sinks.crm import Known, Of, TurnLost, TurnTaken
 from routers.transitions import Transition
 from tests.routers.store import NOW, FixedClock, opened, put_deliveries, rows_of
@@ -193,6 +193,16 @@ async def test_two_that_prove_to_be_one_wait_for_each_other_and_share_what_is_kn
         assert await turn.known("deal", Of.LEAD) == Known("901")
         await turn.forget("contact", Of.LEAD)
         assert await turn.known("contact", Of.LEAD) == Known("502")
+
+
+async def test_a_thing_whose_number_comes_late_has_no_second_turn(office: Office) -> None:
+    message = office.message("acme:ob", person_resource_id=None, duration=3)
+    async with office.memory.turn(message):
+        with office.database.writing.begin() as conn:
+            conn.execute(update(versions).values(fields={"customer_phone_number": PHONE}))
+        with pytest.raises(TurnTaken):
+            async with office.memory.turn(message):
+                pytest.fail("two at once")
 
 
 async def test_what_waits_under_another_key_of_the_lead_comes_behind(office: Office) -> None:

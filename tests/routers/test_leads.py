@@ -111,6 +111,33 @@ def test_who_proves_to_be_two_is_merged_into_the_older_and_can_be_split_for_good
         assert told(database, "email a@b.c").id == by_email.id
 
 
+def test_what_was_split_stays_split_when_others_are_forgotten(database_url: str) -> None:
+    """The one that was merged had not been told of for long when it was split off."""
+    with opened(database_url) as database:
+        told(database, f"phone {PHONE}")
+        told(database, "email a@b.c")
+        both = told(database, "email a@b.c", f"phone {PHONE}")
+        later = NOW + timedelta(days=30)
+        with database.writing.begin() as conn:
+            undo_merge(conn, merges_of(conn, both.family)[0].id, now=later)
+        told(database, f"phone {PHONE}")
+        with database.writing.begin() as conn:
+            forget_unused(conn, before=later, limit=5)
+            assert len(find_leads(conn, [key("email a@b.c")])) == 1
+
+
+def test_whoever_was_merged_into_a_forgotten_lead_goes_with_it(database_url: str) -> None:
+    """Also if that happened after somebody looked whom there is to forget."""
+    with opened(database_url) as database:
+        known = told(database, f"phone {PHONE}").family
+        told(database, "email a@b.c")
+        told(database, "email a@b.c", f"phone {PHONE}")
+        with database.writing.begin() as conn:
+            forget_leads(conn, known)
+        assert [rows_of(database, table) for table in TABLES] == [[], [], []]
+        assert told(database, "email a@b.c").keys == (key("email a@b.c"),)
+
+
 def test_a_chain_of_merges_ends_at_the_oldest(database_url: str) -> None:
     with opened(database_url) as database:
         one, two, three = (told(database, f"phone +1404555012{n}") for n in range(3))
