@@ -82,7 +82,9 @@ class World:
                 await asyncio.sleep(0)
             sending.cancel()
         await asyncio.wait([sending])
-        if not sending.cancelled():
+        if sending.cancelled():  # perhaps before its first step
+            self.office.put_back(delivery)
+        else:
             sending.result()
 
     async def round(self) -> bool:
