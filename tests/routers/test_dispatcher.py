@@ -306,7 +306,7 @@ async def test_a_sink_that_hangs_is_given_up_in_time_and_tried_again(world: Worl
     destination.behaves(hang, answer(200))
     (made,) = await world.put()
 
-    async with world.dispatching({"crm": to(destination, timeout=timedelta(milliseconds=300))}):
+    async with world.dispatching({"crm": to(destination, timeout=timedelta(seconds=2))}):
         await world.all_are(DeliveryState.DELIVERED)
 
     assert ids_of(destination.requests) == [made, made]
