@@ -23,7 +23,7 @@ from routers.sinks.salesforce_plan import Wanted
 from routers.sinks.salesforce_reading import Mapped, wanted_of
 from routers.transitions import Transition
 from routers.uncertain import OnUncertain
-from tests.fakes.salesforce import CLIENT_ID, CLIENT_SECRET, OWNER
+from tests.fakes.salesforce import CLIENT_ID, CLIENT_SECRET, OWNER, running_salesforce
 from tests.routers.facts import facts_of
 from tests.routers.stories import CALL_URL, LINKS, message_of, story
 
@@ -129,6 +129,19 @@ async def test_the_steps_of_a_set_up_name_all_that_is_needed() -> None:
     for word in (KEY, "Activity", "Score__c", "Client Credentials Flow", "API Enabled", "HomePhone"):
         assert word in text
     assert CLIENT_SECRET not in text
+
+
+async def test_setting_up_looks_and_makes_nothing() -> None:
+    """What is missing is named as `sinks test` names it; the org is asked to describe, and to do nothing else."""
+    async with running_salesforce() as salesforce:
+        sink = config_of(base_url=salesforce.base_url, allow_hosts=["127.0.0.1"]).build()
+        set_up, checked = await sink.set_up(), await sink.check()
+        await sink.aclose()
+
+    missing = [check.what for check in set_up if not check.ok]
+    assert missing == [f"{kind} has the field {KEY}" for kind in ("Contact", "Lead", "Task")]
+    assert [check.what for check in checked if not check.ok] == missing
+    assert set(salesforce.operations) == {"describe"}
 
 
 # --- what a message wants --------------------------------------------------------------------------------------------
