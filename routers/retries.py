@@ -32,7 +32,7 @@ class Step:
     Attributes:
         attempts: Real tries.
         pause_lane: For how long nothing else is sent; None if that goes on.
-        shuts_lane: Whether nothing at all will arrive there before somebody acts: after the pause one probe is sent.
+        shuts_lane: Whether nothing at all will arrive there for long, or before somebody acts: then one probe is sent.
         blames_sink: Whether the sink is what failed: after several of those in a row it is left alone, too.
         is_silent: Whether it says nothing of how the sink is doing.
         may_repeat: Whether this try may have arrived.
@@ -134,7 +134,9 @@ def _again(outcome: Retry, tried: int, now: datetime, policy: Policy, rng: rando
         return Step(DeliveryState.DEAD, given_up, tried, now, pause_lane=pause, blames_sink=True, cause=cause)
     wait = max(scheduled, after or timedelta(0))
     due_at = now + wait * (1 + _JITTER * rng.random())
-    return Step(DeliveryState.PENDING, reason, tried, due_at, pause_lane=pause, blames_sink=True)
+    # Nothing arrives for long, as where a day's requests are used up: that is told at once, not after five such rests.
+    shuts = pause is not None and pause > LONGEST_UNASKED_PAUSE
+    return Step(DeliveryState.PENDING, reason, tried, due_at, pause_lane=pause, shuts_lane=shuts, blames_sink=True)
 
 
 def _cause(how: str, reason: str) -> str:

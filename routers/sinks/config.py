@@ -21,12 +21,14 @@ from pydantic import (
 )
 
 from callrail.addresses import AllowList
+from callrail.fields import FIELDS
 from receiver.positioned_yaml import Loc
 from receiver.secrets import SecretRef
 from routers.audience import Audience
 from routers.durations import Duration
 from routers.messages import Amend
 from routers.rates import WrittenRate
+from routers.rules.fields import did_you_mean, own_fields
 from routers.rules.ruleset import Amending
 from routers.uncertain import OnUncertain
 
@@ -140,6 +142,18 @@ class HttpSinkConfig(RemoteSinkConfig):
         )
 
 
+def _field(written: str) -> str:
+    known = {*FIELDS, *own_fields()}
+    if written not in known:
+        hint = did_you_mean(written, known) or "docs/reference/fields.md lists them"
+        raise ValueError(f"unknown field '{written}'; {hint}")
+    return written
+
+
+# An allow-list of what leaves of a message.
+FieldNames = Annotated[tuple[Annotated[str, AfterValidator(_field)], ...], Field(min_length=1)]
+
+
 # --- what is written or referred to ----------------------------------------------------------------------------------
 
 
@@ -196,6 +210,17 @@ def _refuse_what_leads_nowhere(url: str) -> None:
             "webhook.office.com is the old connector of Teams, which Microsoft has retired; make a webhook with "
             "Workflows in Teams and use its URL"
         )
+
+
+def _base_url(written: str) -> str:
+    if not written.startswith(("https://", "http://")):
+        raise ValueError("a URL begins with https://")
+    _refuse_what_leads_nowhere(written)
+    return written.rstrip("/")
+
+
+# Where an API is; its paths follow.
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
 
 
 def host_of(url: str) -> str:

@@ -15,7 +15,7 @@ from typing import Protocol
 from routers.durations import Duration
 from routers.messages import Amend, Message
 from routers.rules.ruleset import Amending
-from routers.sinks.config import HttpSinkConfig
+from routers.sinks.config import FieldNames, HttpSinkConfig
 from routers.sinks.sink import Sink
 
 EDITS_APART = timedelta(seconds=30)
@@ -26,6 +26,8 @@ class CrmSinkConfig(HttpSinkConfig):
 
     holds_back: Duration = timedelta(days=60)
     """For how long a delivery that is tried again holds back later ones about the same person: until it is done."""
+    fields: FieldNames | None = None
+    """The only fields of which texts and names are made, instead of the whole story; of all where not written."""
 
     @property
     def amending(self) -> Amending:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from routers.escapes import plain
+from routers.filters import label
 from routers.messages import Message
 from routers.sandbox import View
 from routers.transitions import Transition
@@ -38,6 +39,8 @@ _PRESENT = {
     "call_summary": "Summary",
     "transcription": "Transcript",
 }
+# What a call was and by which numbers, without which nothing is logged.
+_ALWAYS = frozenset({"direction", "outcome", "duration", "customer_phone_number", "tracking_phone_number"})
 
 
 def nothing_to_log(message: Message) -> str | None:
@@ -49,10 +52,19 @@ def nothing_to_log(message: Message) -> str | None:
     return None
 
 
-def present_of(message: Message) -> Mapping[str, Any]:
-    """The fields of the thing as they are now."""
+def present_of(message: Message, fields: Collection[str] | None = None) -> Mapping[str, Any]:
+    """The fields of the thing as they are now; only *fields* of them and what it was, unless that is None."""
     now = message.values().get("now")
-    return now.fields if isinstance(now, View) else {}
+    present = now.fields if isinstance(now, View) else {}
+    if fields is None:
+        return present
+    return {name: present[name] for name in present if name in fields or name in _ALWAYS}
+
+
+def links_of(message: Message, fields: Collection[str] | None) -> Mapping[str, str]:
+    """What a person may open, by what it is; the recording only where that is among *fields*."""
+    hidden = frozenset[str]() if fields is None or "recording" in fields else frozenset({"recording"})
+    return {what: link for what, link in message.links.items() if what not in hidden}
 
 
 def name_of(present: Mapping[str, Any]) -> str | None:
@@ -84,8 +96,22 @@ def title_of(message: Message, present: Mapping[str, Any]) -> str:
     return f"{title}: {result.lower()}" if result is not None else title
 
 
-def lines_of(message: Message, present: Mapping[str, Any]) -> Iterator[str]:
-    """The whole story, oldest first, each line once; then what is known now; then where to look."""
+def lines_of(message: Message, present: Mapping[str, Any], fields: Collection[str] | None) -> Iterator[str]:
+    """The whole story, oldest first, each line once; then what is known now; then where to look.
+
+    Args:
+        fields: The only ones that are told, in this order, and without the story, whose templates may name any other;
+            None for all.
+    """
+    if fields is None:
+        yield from _story(message)
+    for name in _PRESENT if fields is None else fields:
+        if told := _text(present.get(name)):
+            yield f"{_PRESENT.get(name) or label(name).capitalize()}: {told}"
+    yield from links_of(message, fields).values()
+
+
+def _story(message: Message) -> Iterator[str]:
     said: set[str] = set()
     for chapter in message.chapters:
         text = chapter.write(plain)
@@ -94,13 +120,13 @@ def lines_of(message: Message, present: Mapping[str, Any]) -> Iterator[str]:
             if line not in said and line not in message.links.values():
                 said.add(line)
                 yield line
-    for name, label in _PRESENT.items():
-        if told := _text(present.get(name)):
-            yield f"{label}: {told}"
-    yield from message.links.values()
 
 
 def _text(value: object) -> str:
+    if isinstance(value, Mapping):  # what a visitor wrote into a form
+        return ", ".join(f"{plain(str(name))}: {told}" for name, part in value.items() if (told := _text(part)))
     if isinstance(value, list):
         return ", ".join(plain(part) for part in value if isinstance(part, str))
-    return plain(str(value)) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return plain(str(value)) if isinstance(value, str | int | float) else ""

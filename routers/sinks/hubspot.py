@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -19,7 +19,7 @@ from routers.messages import Amend, Message
 from routers.outcomes import Delivered, Outcome, Rejected, Retry
 from routers.rates import Rate, WrittenRate
 from routers.sandbox import TemplateFailed
-from routers.sinks.config import written_or_reference
+from routers.sinks.config import BaseUrl, written_or_reference
 from routers.sinks.crm import CrmMemory, CrmSinkConfig
 from routers.sinks.crm_reading import is_outbound, name_of, nothing_to_log, present_of
 from routers.sinks.filling import OWN_NAMES, Values, compiled, filled, texts_in
@@ -29,9 +29,6 @@ from routers.sinks.hubspot_properties import check_account, set_up, steps
 from routers.sinks.hubspot_records import Extra, due_at, extra_key, thing_of
 from routers.sinks.sink import Check
 from routers.uncertain import OnUncertain
-
-if TYPE_CHECKING:
-    pass
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 # Documented are 100 requests in ten seconds; some room is left for the rare delivery that costs more.
@@ -73,7 +70,7 @@ class HubSpotConfig(CrmSinkConfig):
     """What sort of sink it is."""
     token: Annotated[SecretRef, BeforeValidator(written_or_reference)]
     """The reference to the token of a service key, or of a private app."""
-    base_url: str = "https://api.hubapi.com"
+    base_url: BaseUrl = "https://api.hubapi.com"
     """Where HubSpot is; of use for a stand-in."""
     api_version: Annotated[str, Field(pattern=r"^20[0-9]{2}-(03|09)$")] = "2026-09"
     """The dated version of the API, quoted."""
@@ -130,7 +127,7 @@ class HubSpotConfig(CrmSinkConfig):
         token = self.token.resolve(os.environ).strip()
         if not token.isascii() or not token.isprintable() or not token:
             raise ValueError(f"what {self.token} holds is no token")
-        return HubSpotSink(self, Api(self.client(), self.base_url.rstrip("/"), self.api_version, token), memory)
+        return HubSpotSink(self, Api(self.client(), self.base_url, self.api_version, token), memory)
 
 
 class HubSpotSink:
@@ -160,8 +157,8 @@ class HubSpotSink:
         values, config = Values(message), self._config
         of_call = _told(filled(self._of_call, values)) if message.object_type == "call" else {}
         return Wanted(
-            thing_of(message, of_call, config.owner, logs_spam=config.log_spam),
-            name_of(present_of(message)),
+            thing_of(message, of_call, config.owner, logs_spam=config.log_spam, fields=config.fields),
+            name_of(present_of(message, config.fields)),
             _told(filled(self._of_contact, values)),
             config.owner,
             creates_contacts=config.create_contacts,

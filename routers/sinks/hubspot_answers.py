@@ -26,6 +26,7 @@ _MOVING = timedelta(minutes=15)
 
 _WORD = re.compile(r"[A-Z][A-Z0-9_]{1,79}")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
+_SCOPE = re.compile(r"[a-z][a-z0-9._-]{0,99}")
 # Values that somebody has to put right in the settings, or in the account, and then all goes on.
 _SETTINGS = {
     "hubspot_owner_id": "there is no such owner; look at owner",
@@ -46,12 +47,14 @@ class Refusal:
         category: HubSpot's word; empty if it told none.
         codes: By property that it names, what is wrong with it; empty where it does not say.
         policy: Of too many requests, which limit is meant.
+        scopes: Of a right that is lacking, the scopes of which any would do.
     """
 
     status: int
     category: str = ""
     codes: Mapping[str, str] | None = None
     policy: str = ""
+    scopes: tuple[str, ...] = ()
 
     @property
     def names(self) -> frozenset[str]:
@@ -79,7 +82,14 @@ def refusal_of(answer: Answer) -> Refusal:
         _word(told.get("category")) or _word(told.get("errorType")),
         dict(_codes(told)),
         _word(told.get("policyName")),
+        tuple(_scopes(told)),
     )
+
+
+def _scopes(told: Mapping[str, Any]) -> Iterator[str]:
+    """Scopes that it asks for (observed)."""
+    for error in _rows(told.get("errors")):
+        yield from _listed(error.get("context"), "requiredScopes", _SCOPE)
 
 
 def _codes(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -98,10 +108,14 @@ def _codes(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _names(context: object) -> Iterator[str]:
     for key in ("propertyName", "properties"):
-        listed = context.get(key) if isinstance(context, dict) else None
-        for name in listed if isinstance(listed, list) else ():
-            if isinstance(name, str) and _NAME.fullmatch(name):
-                yield name
+        yield from _listed(context, key, _NAME)
+
+
+def _listed(context: object, key: str, fits: re.Pattern[str]) -> Iterator[str]:
+    listed = context.get(key) if isinstance(context, dict) else None
+    for name in listed if isinstance(listed, list) else ():
+        if isinstance(name, str) and fits.fullmatch(name):
+            yield name
 
 
 def _rows(told: object) -> list[Mapping[str, Any]]:
@@ -132,7 +146,8 @@ def outcome_of_refusal(answer: Answer, refusal: Refusal, *, now: datetime) -> Ou
         case 401:
             return AuthFailed(f"{said}: HubSpot takes the token no longer; make another")
         case 403:
-            return AuthFailed(f"{said}: the token lacks a scope; `sinks test` says which")
+            lacking = f"the scope {' or '.join(refusal.scopes)}" if refusal.scopes else "a right"
+            return AuthFailed(f"{said}: the token lacks {lacking}; `sinks test` looks at all")
         case 404 if not refusal.category:
             return Gone(f"{said}: nothing of HubSpot's is at base_url; look at api_version too")
         case 429 if refusal.policy == "DAILY":

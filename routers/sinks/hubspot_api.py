@@ -92,6 +92,15 @@ class Api:
         path = f"{self._path(kind, record_id)}/associations/default/contacts/{quote(contact_id, safe='')}"
         return await self._ask("PUT", path)
 
+    async def reads_nothing(self, kind: str) -> Told | Refused | Lost:
+        """Read no record of *kind*, to learn whether the token may read any."""
+        asked: Told = {"inputs": [], "properties": [], "propertiesWithHistory": []}
+        return await self._ask("POST", f"/crm/objects/{self._version}/{kind}/batch/read", asked)
+
+    async def changes_nothing(self, kind: str) -> Told | Refused | Lost:
+        """Change no record of *kind*, to learn whether the token may change any."""
+        return await self._ask("POST", f"/crm/objects/{self._version}/{kind}/batch/update", {"inputs": []})
+
     async def properties(self, kind: str) -> Told | Refused | Lost:
         """The properties that records of *kind* have."""
         return await self._ask("GET", f"/crm/properties/{self._version}/{kind}")

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from routers.outcomes import Rejected
 from routers.sinks.hubspot_api import Api, Lost, Refused
 from routers.sinks.hubspot_records import CONTACTS, KEY, PHONE
 from routers.sinks.sink import Check
@@ -59,48 +60,62 @@ async def steps(api: Api, kinds: Sequence[str]) -> list[Step]:
 
 async def set_up(api: Api, kinds: Sequence[str]) -> list[Check]:
     """Make what is missing, and then look at all."""
-    refused = []
+    failed: dict[str, Check] = {}
     for step in await steps(api, kinds):
         make = api.create_group if step.is_group else api.create_property
         made = await make(step.kind, step.body)
-        if isinstance(made, Lost) or (isinstance(made, Refused) and not made.refusal.is_conflict):
-            remedy = "give the token the scope crm.schemas.contacts.write" if _is_scope(made) else made.outcome.reason
-            refused.append(Check(f"{step.what} cannot be made", ok=False, remedy=remedy))
-    return [*refused, *await check_account(api, kinds)]
+        if isinstance(made, Refused | Lost):
+            remedy = _give(made, "schemas", step.kind, "write") if _is_scope(made) else made.outcome.reason
+            failed[step.what] = Check(f"{step.what} cannot be made", ok=False, remedy=remedy)
+    # Of an answer that was lost, and where somebody else was faster, it may be there all the same.
+    missing_still = {step.what for step in await steps(api, kinds)} if failed else set()
+    return [*(failed[what] for what in failed if what in missing_still), *await check_account(api, kinds)]
 
 
 async def check_account(api: Api, kinds: Sequence[str]) -> list[Check]:
-    """Whether the token is taken, may see what it needs, and our properties are there. Nothing is written."""
+    """Whether the token is taken and may do what it needs, and our properties are there. Nothing is written."""
     checks: list[Check] = []
     for kind in (CONTACTS, *kinds):
-        name, _ = _property(kind)
-        told = await api.properties(kind)
-        if isinstance(told, Lost):
-            return [*checks, Check("HubSpot answers", ok=False, remedy=told.outcome.reason)]
-        if isinstance(told, Refused):
-            if told.refusal.status == 401:
+        properties = await api.properties(kind)
+        looks = [
+            (properties, "schemas", "read"),
+            (await api.reads_nothing(kind), "objects", "read"),
+            (await api.changes_nothing(kind), "objects", "write"),
+        ]
+        for told, _, _ in looks:
+            if isinstance(told, Refused) and told.refusal.status == 401:
                 return [Check("HubSpot takes the token", ok=False, remedy="make another; it is revoked or mistyped")]
-            checks.append(Check(f"the token may see properties of {kind}", ok=False, remedy=_scope_of(kind, told)))
-            continue
-        found = _named(told, name)
-        if found is None:
-            checks.append(Check(f"{kind} have the property {name}", ok=False, remedy=_SETUP))
-        elif found.get("hasUniqueValue") is not True:
-            remedy = "its values are not unique, which cannot be changed: delete it in HubSpot, then " + _SETUP
-            checks.append(Check(f"{kind} have the property {name}", ok=False, remedy=remedy))
-        else:
-            checks.append(Check(f"{kind} have the property {name}, with unique values", ok=True))
+            # An empty list may be found fault with, by whoever would take one that is not.
+            is_of_list = told is not properties and isinstance(told, Refused) and isinstance(told.outcome, Rejected)
+            if isinstance(told, Refused | Lost) and not _is_scope(told) and not is_of_list:
+                return [*checks, Check(f"HubSpot tells of {kind}", ok=False, remedy=told.outcome.reason)]
+        lacking = [_give(told, of, kind, way) for told, of, way in looks if _is_scope(told)]
+        remedy = "; ".join(dict.fromkeys(lacking))
+        checks.append(Check(f"the token may read and change {kind}", ok=not lacking, remedy=remedy))
+        if not isinstance(properties, Refused | Lost):
+            checks.append(_check_property(kind, properties))
     return checks
 
 
-def _scope_of(kind: str, told: Refused) -> str:
-    if not _is_scope(told):
-        return told.outcome.reason
-    of = kind if kind in ("deals", "leads") else "contacts"  # calls, texts and tasks use those of contacts
-    return f"give the token the scopes crm.objects.{of}.read, crm.objects.{of}.write and crm.schemas.{of}.read"
+def _check_property(kind: str, properties: Mapping[str, Any]) -> Check:
+    name, _ = _property(kind)
+    found = _named(properties, name)
+    if found is None:
+        return Check(f"{kind} have the property {name}", ok=False, remedy=_SETUP)
+    if found.get("hasUniqueValue") is not True:
+        remedy = "its values are not unique, which cannot be changed: delete it in HubSpot, then " + _SETUP
+        return Check(f"{kind} have the property {name}", ok=False, remedy=remedy)
+    return Check(f"{kind} have the property {name}, with unique values", ok=True)
 
 
-def _is_scope(told: Refused | Lost) -> bool:
+def _give(told: object, of: str, kind: str, way: str) -> str:
+    """What to do where a scope is lacking: the one that HubSpot names, else the one that is documented."""
+    named = told.refusal.scopes if isinstance(told, Refused) else ()
+    owner = kind if kind in ("deals", "leads") else CONTACTS  # calls, texts and tasks use those of contacts
+    return f"give the token the scope {' or '.join(named) or f'crm.{of}.{owner}.{way}'}"
+
+
+def _is_scope(told: object) -> bool:
     return isinstance(told, Refused) and told.refusal.status == 403
 
 

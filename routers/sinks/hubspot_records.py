@@ -20,7 +20,7 @@ from typing import Any
 from callrail.phones import e164
 from routers.messages import Message
 from routers.sinks.crm import Lead
-from routers.sinks.crm_reading import is_outbound, lines_of, present_of, title_of
+from routers.sinks.crm_reading import is_outbound, lines_of, links_of, present_of, title_of
 
 Properties = Mapping[str, str]
 
@@ -83,21 +83,30 @@ class Thing:
         )
 
 
-def thing_of(message: Message, more: Mapping[str, str], owner: str | None, *, logs_spam: bool) -> Thing:
+def thing_of(
+    message: Message,
+    more: Mapping[str, str],
+    owner: str | None,
+    *,
+    logs_spam: bool,
+    fields: Collection[str] | None = None,
+) -> Thing:
     """What *message* wants to be there of the thing.
 
     Args:
         more: Further properties that the settings give, with their values.
         owner: HubSpot's id of the user who gets it when it is created.
+        fields: The only ones that are told; None for all.
     """
-    present, kind = present_of(message), _KINDS[message.object_type]
-    words = {_BODY[kind]: body_of(lines_of(message, present))}
+    present, kind = present_of(message, fields), _KINDS[message.object_type]
+    words = {_BODY[kind]: body_of(lines_of(message, present, fields))}
     if kind in _TITLE:
         words[_TITLE[kind]] = title_of(message, present)[:_MOST_LINE]
     once = {"hs_timestamp": str(round(message.occurred_at.timestamp() * 1000))}
     if owner is not None:
         once["hubspot_owner_id"] = owner
-    truth = _call(message, present) if kind == "calls" else {}
+    recording = links_of(message, fields).get("recording", "")
+    truth = _call(message, present, recording) if kind == "calls" else {}
     if kind == "communications":
         once |= {"hs_communication_channel_type": "SMS", "hs_communication_logged_from": "CRM"}
     elif kind == "tasks":
@@ -113,7 +122,7 @@ def thing_of(message: Message, more: Mapping[str, str], owner: str | None, *, lo
     )
 
 
-def _call(message: Message, present: Mapping[str, Any]) -> dict[str, str]:
+def _call(message: Message, present: Mapping[str, Any], recording: str) -> dict[str, str]:
     """What a call was, for HubSpot; what was not told is left out."""
     outbound, duration = is_outbound(message, present), present.get("duration")
     numbers = [_number(present.get("customer_phone_number")), _number(present.get("tracking_phone_number"))]
@@ -126,7 +135,6 @@ def _call(message: Message, present: Mapping[str, Any]) -> dict[str, str]:
     }
     if isinstance(duration, int) and not isinstance(duration, bool) and duration >= 0:
         told["hs_call_duration"] = str(duration * 1000)
-    recording = message.links.get("recording", "")
     if recording.startswith("https://"):
         told["hs_call_recording_url"] = recording
     return {name: value for name, value in told.items() if value}

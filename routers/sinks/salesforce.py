@@ -181,6 +181,7 @@ class SalesforceConfig(CrmSinkConfig):
             allows_duplicates=self.duplicates == "allow",
             logs_spam=self.log_spam,
             opens=Opens(self.opportunity.stage, self.opportunity.closes_in) if self.opportunity is not None else None,
+            fields=self.fields,
             of_leads=compiled(self.lead_fields, plain, has_references=False),
             of_tasks=compiled(self.task_fields, plain, has_references=False),
         )

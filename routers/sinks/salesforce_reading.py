@@ -37,13 +37,19 @@ class Opens:
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """What the settings say of how a message becomes records. *of_leads*, *of_tasks*: further fields, as templates."""
+    """What the settings say of how a message becomes records.
+
+    Attributes:
+        fields: The only fields of CallRail's that are told; None for all.
+        of_leads, of_tasks: Further fields of Salesforce's, as templates.
+    """
 
     owner: str | None = None
     creates_leads: bool = True
     allows_duplicates: bool = False
     logs_spam: bool = False
     opens: Opens | None = None
+    fields: tuple[str, ...] | None = None
     of_leads: Mapping[str, Any] = field(default_factory=dict)
     of_tasks: Mapping[str, Any] = field(default_factory=dict)
 
@@ -52,7 +58,7 @@ def wanted_of(message: Message, mapped: Mapped) -> Wanted | Outcome:
     """What *message* wants to be there; an outcome where it wants nothing."""
     if (nothing := nothing_to_log(message)) is not None:
         return Delivered(nothing)
-    present = present_of(message)
+    present = present_of(message, mapped.fields)
     try:
         values = Values(message)
         of_tasks, of_leads = (_told(filled(laid_out, values)) for laid_out in (mapped.of_tasks, mapped.of_leads))
@@ -60,7 +66,7 @@ def wanted_of(message: Message, mapped: Mapped) -> Wanted | Outcome:
         return Rejected(f"a template of the sink cannot be written: {error}")
     owned = {"OwnerId": mapped.owner} if mapped.owner is not None else {}
     return Wanted(
-        _activity(message, present, mapped.owner, of_tasks),
+        _activity(message, present, mapped, of_tasks),
         Told(name_of(present), {**of_leads, **owned}),
         _deal(message, present, mapped) if mapped.opens is not None else None,
         creates_leads=mapped.creates_leads,
@@ -69,17 +75,17 @@ def wanted_of(message: Message, mapped: Mapped) -> Wanted | Outcome:
     )
 
 
-def _activity(message: Message, present: Mapping[str, Any], owner: str | None, more: Mapping[str, Any]) -> Activity:
+def _activity(message: Message, present: Mapping[str, Any], mapped: Mapped, more: Mapping[str, Any]) -> Activity:
     is_call, duration = message.object_type == "call", present.get("duration")
     return Activity(
         message.callrail_id,
         title_of(message, present),
-        "\n".join(lines_of(message, present)),
+        "\n".join(lines_of(message, present, mapped.fields)),
         message.occurred_at.astimezone(message.zone).date(),
         ("Outbound" if is_outbound(message, present) else "Inbound") if is_call else None,
         duration if is_call and isinstance(duration, int) and not isinstance(duration, bool) else None,
         result_of(message, present),
-        owner,
+        mapped.owner,
         more,
     )
 

@@ -24,7 +24,7 @@ from routers.messages import Amend, First, Message
 from routers.outcomes import Delivered, Outcome, Retry, Uncertain, outcome_of_error
 from routers.rates import Rate, WrittenRate
 from routers.rules.ruleset import Amending
-from routers.sinks.config import HttpSinkConfig
+from routers.sinks.config import BaseUrl, HttpSinkConfig
 from routers.sinks.sink import Check
 from routers.sinks.slack_answers import FIRST_IS_LOST, Reply, read_hook, read_reply
 from routers.sinks.slack_blocks import Composed, compose
@@ -49,7 +49,7 @@ class SlackConfig(HttpSinkConfig):
     """The channel's id, like C0123ABCD; Slack shows it at the bottom of the channel's details. Goes with token."""
     webhook_url: SecretRef | None = None
     """The reference to the URL of an incoming webhook, instead of token and channel. Whoever has the URL can post."""
-    base_url: str = "https://slack.com/api"
+    base_url: BaseUrl = "https://slack.com/api"
     """Where the Web API is, for a token."""
     audience: Audience = Audience.PEOPLE
     """Who is at the other end: people, unless told otherwise."""
@@ -69,13 +69,6 @@ class SlackConfig(HttpSinkConfig):
                 "click the channel's name in Slack, the id stands at the bottom of its details"
             )
         return written
-
-    @field_validator("base_url")
-    @classmethod
-    def _base_url(cls, written: str) -> str:
-        if not written.startswith(("https://", "http://")):
-            raise ValueError("a URL begins with https://")
-        return written.rstrip("/")
 
     @model_validator(mode="before")
     @classmethod

@@ -19,13 +19,19 @@ import orjson
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from callrail.exceptions import HttpError
-from callrail.fields import FIELDS
 from receiver.companies import SigningKey, SigningKeyConfig
 from routers.audience import Audience
 from routers.messages import Message
 from routers.outcomes import Outcome, outcome_of, outcome_of_error
-from routers.rules.fields import did_you_mean, own_fields
-from routers.sinks.config import HttpSinkConfig, WrittenHeaders, WrittenUrl, checked_headers, resolved, resolved_url
+from routers.sinks.config import (
+    FieldNames,
+    HttpSinkConfig,
+    WrittenHeaders,
+    WrittenUrl,
+    checked_headers,
+    resolved,
+    resolved_url,
+)
 from routers.sinks.reaching import check_reached
 from routers.sinks.sink import Check
 from routers.uncertain import OnUncertain
@@ -47,14 +53,6 @@ class SigningSecretConfig(SigningKeyConfig):
     """A secret that signs. Written short as the reference alone; after the day `until` it signs no more."""
 
 
-def _field(written: str) -> str:
-    known = {*FIELDS, *own_fields()}
-    if written not in known:
-        hint = did_you_mean(written, known) or "docs/reference/fields.md lists them"
-        raise ValueError(f"unknown field '{written}'; {hint}")
-    return written
-
-
 class WebhookConfig(HttpSinkConfig):
     """Posts each message as signed JSON, by the rules of Standard Webhooks."""
 
@@ -68,7 +66,7 @@ class WebhookConfig(HttpSinkConfig):
     """How the body is laid out: by Standard Webhooks, or as a CloudEvent 1.0. It is signed either way."""
     body: Literal["full", "thin"] = "full"
     """Whether the fields leave, or only what happened to which thing, for a receiver that asks CallRail itself."""
-    fields: Annotated[tuple[Annotated[str, AfterValidator(_field)], ...], Field(min_length=1)] | None = None
+    fields: FieldNames | None = None
     """The only fields that leave; all of them where not written."""
     headers: Annotated[WrittenHeaders, AfterValidator(checked_headers)] = Field(default={})
     """Further headers, the same with each message: texts, or references where they are secret."""

@@ -68,6 +68,7 @@ class HubSpotStandIn:
         self.app = Starlette(
             routes=[
                 Route("/crm/objects/{version}/contacts/search", self._search, methods=["POST"]),
+                Route("/crm/objects/{version}/{kind}/batch/read", self._find, methods=["POST"]),
                 Route("/crm/objects/{version}/{kind}", self._create, methods=["POST"]),
                 Route(record, self._read, methods=["GET"]),
                 Route(record, self._change, methods=["PATCH"]),
@@ -80,10 +81,14 @@ class HubSpotStandIn:
         self._numbers = count(int(datetime.now(UTC).timestamp()))  # none of an earlier run's
 
     async def _search(self, request: Request) -> JSONResponse:
-        """By our own number alone: whoever is here, we have made."""
+        """By our own number and the e-mail address alone: whoever is here, we have made."""
         asked = await request.json()
         values = {each["value"] for group in asked["filterGroups"] for each in group["filters"]}
-        found = [one for one in self._of(CONTACTS) if one.properties.get("callrail_phone", "+").lstrip("+") in values]
+        found = [
+            one
+            for one in self._of(CONTACTS)
+            if values & {one.properties.get("callrail_phone", "").lstrip("+"), one.properties.get("email")}
+        ]
         return self._answer(request, {"total": len(found), "results": [one.told for one in found]})
 
     async def _create(self, request: Request) -> JSONResponse:
@@ -94,16 +99,21 @@ class HubSpotStandIn:
                 told = {"category": "CONFLICT", "message": f"Existing ID: {holder.id}"}
                 return self._answer(request, told, status=409)
         made = _Record(str(next(self._numbers)), kind, properties)
-        made.contacts = {each["to"]["id"] for each in asked.get("associations", ())}
+        made.contacts = {each["to"]["id"] for each in asked["associations"]}
+        if not made.contacts <= self._records.keys():  # of an earlier run
+            return self._missing(request)
         if self._is_known(request):
             self._records[made.id] = made
             self._show(made, "new" if kind == CONTACTS else "logged")
         return self._answer(request, made.told, status=201)
 
+    async def _find(self, request: Request) -> JSONResponse:
+        asked, kind = await request.json(), request.path_params["kind"]
+        holders = [self._by(kind, asked["idProperty"], each["id"]) for each in asked["inputs"]]
+        return self._answer(request, {"results": [one.told for one in holders if one is not None]})
+
     async def _read(self, request: Request) -> JSONResponse:
-        by = request.query_params.get("idProperty")
-        wanted, kind = request.path_params["id"], request.path_params["kind"]
-        found = self._records.get(wanted) if by is None else self._by(kind, by, wanted)
+        found = self._records.get(request.path_params["id"])
         return self._answer(request, found.told) if found is not None else self._missing(request)
 
     async def _change(self, request: Request) -> JSONResponse:

@@ -344,7 +344,7 @@ async def test_a_429_pauses_the_lane_and_is_not_undercut(world: World, destinati
             lane = world.lane()
             assert ids_of(destination.requests) == [asked]
             assert set(world.states()) == {DeliveryState.PENDING}
-            assert (lane.reason, lane.failures) == ("HTTP 429", 1)
+            assert (lane.reason, lane.failures) == ("HTTP 429", SHUT_AFTER)  # an hour is worth an alarm
             assert rows[asked].due_at >= lane.paused_until
             assert rows[asked].due_at - rows[asked].created_at >= HOUR
             assert {rows[other].attempts for other in others} == {0}

@@ -8,17 +8,20 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from pathlib import Path
-from typing import cast
+from random import Random
+from typing import Any, cast
 
 import pytest
 
-from routers.outcomes import AuthFailed, Delivered, Gone, Postponed, Rejected, Retry, Uncertain
+from routers.outcomes import AuthFailed, Delivered, Gone, Outcome, Postponed, Rejected, Retry, Uncertain
+from routers.retries import Policy, next_step
 from routers.sinks.hubspot_records import body_of
 from routers.sinks.sink import NeedsSetUp
 from tests.contract.hubspot_schema import hubspot_contract_if_any
-from tests.fakes.hubspot import OWNER, TOKEN, FakeHubSpot, Limits, Record, faults, running_hubspot
+from tests.fakes.hubspot import OWNER, TOKEN, Answer, FakeHubSpot, Limits, Record, faults, running_hubspot
 from tests.routers.crm_office import CALL, PHONE, CrmOffice, a_crm_office
 from tests.routers.running import Ran, run
+from tests.routers.store import NOW
 
 pytestmark = pytest.mark.anyio
 
@@ -65,6 +68,11 @@ def one(hubspot: FakeHubSpot, kind: str) -> Record:
 def holds(hubspot: FakeHubSpot) -> tuple[int, int]:
     """How many contacts and calls there are."""
     return len(hubspot.account.all("contacts")), len(hubspot.account.all("calls"))
+
+
+def alarms(outcome: Outcome) -> bool:
+    """Whether people are told at once that the sink takes nothing."""
+    return next_step(outcome, attempts=0, now=NOW, policy=Policy([timedelta(seconds=5)]), rng=Random(1)).shuts_lane
 
 
 # --- one call --------------------------------------------------------------------------------------------------------
@@ -400,7 +408,9 @@ async def test_a_revoked_token_and_a_scope_that_lacks_pause_the_lane(hubspot: Fa
     assert outcome.reason == "HTTP 401 INVALID_AUTHENTICATION: HubSpot takes the token no longer; make another"
     hubspot.account.token = TOKEN
     hubspot.account.scopes.remove("crm.objects.contacts.write")
-    assert "lacks a scope" in (await office.sends()).reason
+    assert (await office.sends()).reason == (
+        "HTTP 403 MISSING_SCOPES: the token lacks the scope crm.objects.contacts.write; `sinks test` looks at all"
+    )
 
 
 @pytest.mark.parametrize(
@@ -417,6 +427,7 @@ async def test_a_limit_pauses_the_lane(hubspot: FakeHubSpot, office: CrmOffice, 
     outcome = await office.sends()
     assert isinstance(outcome, Retry)
     assert (outcome.after, outcome.whole_lane) == (after, True)
+    assert alarms(outcome) is (policy == "DAILY")
     await office.sends_until_done()
     assert holds(hubspot) == (1, 1)
 
@@ -426,7 +437,7 @@ async def test_an_account_that_is_moved_is_waited_for(hubspot: FakeHubSpot, offi
     office.calls()
     outcome = await office.sends()
     assert isinstance(outcome, Retry)
-    assert (outcome.after, outcome.whole_lane) == (timedelta(hours=1), True)
+    assert (outcome.after, outcome.whole_lane, alarms(outcome)) == (timedelta(hours=1), True, True)
 
 
 @pytest.mark.parametrize(
@@ -474,8 +485,6 @@ async def test_a_field_of_the_settings_that_is_refused_is_left_out(
 
 
 async def test_redirects_and_other_servers_pause_the_lane(hubspot: FakeHubSpot, office: CrmOffice) -> None:
-    from tests.fakes.hubspot import Answer
-
     office.calls()
     for status in (302, 404):
         hubspot.meets(faults.says(Answer(status, b"<html>", {"Location": "https://evil.example"})))
@@ -511,6 +520,64 @@ def test_a_text_of_any_length_is_cut_within_no_character_and_no_entity() -> None
     assert body.replace("&amp;", "").replace("<br>", "").strip("\U0001f600") == ""
     assert json.loads(json.dumps(body)) == body
     assert body_of(["a", "", "<b>"]) == "a<br><br>&lt;b&gt;"
+
+
+# --- what may leave --------------------------------------------------------------------------------------------------
+
+TOLD: dict[str, Any] = {
+    "customer_name": "Avery Quill",
+    "note": "gate code 4711",
+    "transcription": "my boiler leaks",
+    "recording": "https://app.callrail.com/calls/CAL1/recording",
+    "tags": ["boiler", "urgent"],
+    "first_call": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("fields", "leaves", "stays"),
+    [
+        ("", ["Avery", "4711", "leaks", "/recording", "Google Ads"], []),
+        (
+            ", fields: [source, tags, first_call]",
+            ["Source: Google Ads<br>Tags: boiler, urgent<br>First call: yes"],
+            ["Avery", "4711", "leaks", "/recording"],
+        ),
+        (", fields: [customer_name, recording]", ["Avery", "/recording"], ["4711", "leaks", "Google Ads"]),
+    ],
+    ids=["all", "statistics", "no words"],
+)
+async def test_only_fields_that_are_allowed_leave(
+    hubspot: FakeHubSpot, sqlite_url: str, tmp_path: Path, fields: str, leaves: list[str], stays: list[str]
+) -> None:
+    """Neither at first nor with later news, though the rule's templates name them all."""
+    async with an_office(sqlite_url, tmp_path, hubspot, fields) as office:
+        office.calls(**TOLD)
+        await office.sends()
+        told = {**CALL, **TOLD, "answered": True, "call_type": "answered", "changes": ["note", "transcription"]}
+        office.hears("call_modified", told)
+        await office.sends_until_done()
+
+    sent = b"".join(exchange.asked.raw for exchange in hubspot.exchanges).decode()
+    assert [text for text in leaves if text not in sent] == []
+    assert [text for text in stays if text in sent] == []
+    call, contact = one(hubspot, "calls").properties, one(hubspot, "contacts").properties
+    assert (call["hs_call_title"], call["hs_call_direction"], call["hs_call_duration"]) == (
+        "Call: answered",
+        "INBOUND",
+        "30000",
+    )
+    assert contact["phone"] == PHONE
+
+
+async def test_of_a_form_what_is_allowed_leaves(hubspot: FakeHubSpot, sqlite_url: str, tmp_path: Path) -> None:
+    form = {"name": "Bea Low", "email": "bea@example.com", "message": "Hi\r\n<b>there</b>"}
+    async with an_office(sqlite_url, tmp_path, hubspot, ", fields: [form_data]") as office:
+        office.hears("form_submission", {"resource_id": "FRM1", "source": "Bing", "form_data": form})
+        await office.sends()
+    body = one(hubspot, "tasks").properties["hs_task_body"]
+    assert "message: Hi &lt;b&gt;there&lt;/b&gt;" in body
+    assert "Bing" not in body
 
 
 # --- what else is made -----------------------------------------------------------------------------------------------
@@ -610,13 +677,13 @@ async def test_an_operator_sees_what_would_be_made_and_has_it_made(tmp_path: Pat
         planned = await setup_by_hand(hubspot, config, "--plan")
         assert (planned.code, planned.out.count("would make")) == (0, 8)
         made = await setup_by_hand(hubspot, config)
-        assert (made.code, made.out.count("✓"), made.out.count("✗")) == (0, 4, 0)
+        assert (made.code, made.out.count("✓"), made.out.count("✗")) == (0, 8, 0)
         again = await setup_by_hand(hubspot, config, "--plan")
-        assert (again.code, again.out.count("✓"), "would make" in again.out) == (0, 4, False)
+        assert (again.code, again.out.count("✓"), "would make" in again.out) == (0, 8, False)
 
         hubspot.account.scopes.remove("crm.objects.contacts.read")
         lacking = await setup_by_hand(hubspot, config)
-        assert (lacking.code, "give the token the scopes crm.objects.contacts.read" in lacking.out) == (1, True)
+        assert (lacking.code, "give the token the scope crm.objects.contacts.read" in lacking.out) == (1, True)
         hubspot.account.token = None
         revoked = await setup_by_hand(hubspot, config, "--plan")
         assert (revoked.code, "it is revoked or mistyped" in revoked.out) == (1, True)
@@ -626,6 +693,81 @@ async def test_a_property_whose_values_are_not_unique_is_told(hubspot: FakeHubSp
     hubspot.account.define("calls", "callrail_id", is_unique=False)
     (wrong,) = [check for check in await office.sink.check() if not check.ok]
     assert "which cannot be changed: delete it in HubSpot" in wrong.remedy
+
+
+@pytest.mark.parametrize("way", ["read", "write"])
+@pytest.mark.parametrize(("of", "lacks"), [("contacts", 4), ("deals", 1), ("leads", 1)])
+async def test_each_scope_that_lacks_is_named_and_nothing_is_written(
+    hubspot: FakeHubSpot, sqlite_url: str, tmp_path: Path, of: str, lacks: int, way: str
+) -> None:
+    hubspot.account.scopes.remove(f"crm.objects.{of}.{way}")
+    creates = ", creates: [{object: deal, when: [missed]}, {object: lead, when: [missed]}]"
+    async with an_office(sqlite_url, tmp_path, hubspot, creates) as office:
+        wrong = [check for check in await office.sink.check() if not check.ok]
+    assert [check.what.partition(" change ")[0] for check in wrong] == ["the token may read and"] * lacks
+    assert {check.remedy for check in wrong} == {f"give the token the scope crm.objects.{of}.{way}"}
+    assert {each.asked.action for each in hubspot.exchanges} == {"properties.list", "batch_read", "batch_update"}
+    assert not any(each.asked.body["inputs"] for each in hubspot.exchanges if each.asked.body is not None)
+
+
+async def test_a_scope_is_named_where_hubspot_names_none(hubspot: FakeHubSpot, office: CrmOffice) -> None:
+    """As it is documented then."""
+    for operation in ("calls.batch_read", "calls.batch_update"):
+        hubspot.meets(faults.says(Answer(403, {"status": "error", "category": "MISSING_SCOPES"})), to=operation)
+    (wrong,) = [check for check in await office.sink.check() if not check.ok]
+    assert wrong.remedy == (
+        "give the token the scope crm.objects.contacts.read; give the token the scope crm.objects.contacts.write"
+    )
+
+
+@pytest.mark.parametrize("fault", [faults.limited("DAILY"), faults.failing(502), faults.html()])
+async def test_a_check_that_gets_no_answer_says_so(
+    hubspot: FakeHubSpot, office: CrmOffice, fault: faults.Fault
+) -> None:
+    hubspot.meets(fault, to="calls.batch_update")
+    (wrong,) = [check for check in await office.sink.check() if not check.ok]
+    assert wrong.what == "HubSpot tells of calls"
+
+
+async def test_an_account_without_such_records_is_told(hubspot: FakeHubSpot, office: CrmOffice) -> None:
+    """As leads are where the account has no Sales Hub (assumed)."""
+    hubspot.meets(faults.says(Answer(400, {"status": "error", "category": "VALIDATION_ERROR"})), to="properties.list")
+    (wrong,) = await office.sink.check()
+    assert (wrong.what, wrong.ok, wrong.remedy) == ("HubSpot tells of contacts", False, "HTTP 400 VALIDATION_ERROR")
+
+
+async def test_what_could_not_be_made_is_told_and_made_the_next_time(
+    hubspot: FakeHubSpot, sqlite_url: str, tmp_path: Path
+) -> None:
+    """One is not made, of one only the answer is lost, one lacks a scope; the rest is made, and nothing twice."""
+    for kind in ("calls", "communications", "tasks", "deals"):
+        del hubspot.account.properties[kind]["callrail_id"]
+    hubspot.account.scopes.remove("crm.schemas.deals.write")
+    hubspot.meets(faults.failing(502), faults.lost, to="properties.create")
+    creates = ", creates: [{object: deal, when: [missed]}]"
+    async with an_office(sqlite_url, tmp_path, hubspot, creates) as office:
+        sink = cast(NeedsSetUp, office.sink)
+        told = {check.what: check.remedy for check in await sink.set_up() if not check.ok}
+        assert list(told) == [
+            "the property callrail_id of calls, with unique values cannot be made",
+            "the group callrail of properties of deals cannot be made",
+            "the property callrail_id of deals, with unique values cannot be made",
+            "calls have the property callrail_id",
+            "deals have the property callrail_id",
+        ]
+        assert told["the group callrail of properties of deals cannot be made"] == (
+            "give the token the scope crm.schemas.deals.write"
+        )
+
+        hubspot.account.scopes.add("crm.schemas.deals.write")
+        assert await sink.plan_setup() == [
+            "would make the property callrail_id of calls, with unique values",
+            "would make the group callrail of properties of deals",
+            "would make the property callrail_id of deals, with unique values",
+        ]
+        assert all(check.ok for check in await sink.set_up())
+    made = [each.asked.body for each in hubspot.exchanges if each.answer and each.answer.status == 201]
+    assert len(made) == 8
 
 
 async def test_set_up_makes_what_is_missing_once(tmp_path: Path, database_url: str) -> None:

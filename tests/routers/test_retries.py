@@ -109,9 +109,22 @@ def step(outcome: Outcome, *, attempts: int = 0, rng: random.Random | None = Non
                 3,
                 NOW + timedelta(hours=2),
                 pause_lane=timedelta(hours=2),
+                shuts_lane=True,
                 blames_sink=True,
             ),
-            id="a-429-pauses-the-lane",
+            id="a-429-that-asks-for-hours-shuts-the-lane",
+        ),
+        pytest.param(
+            Retry("HTTP 429", after=timedelta(minutes=5), whole_lane=True),
+            Step(
+                DeliveryState.PENDING,
+                "HTTP 429",
+                3,
+                NOW + timedelta(minutes=5),
+                pause_lane=timedelta(minutes=5),
+                blames_sink=True,
+            ),
+            id="a-429-that-asks-for-minutes-pauses-it",
         ),
         pytest.param(
             Retry("HTTP 429", whole_lane=True),

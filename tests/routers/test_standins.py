@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,12 +19,14 @@ from routers.messages import Amend, First, Message, Text
 from routers.outcomes import AuthFailed, Delivered
 from routers.sinks.email import EmailConfig
 from routers.sinks.slack import SlackBot, SlackConfig
+from routers.standins.hubspot import Card, Entry, HubSpotStandIn
 from routers.standins.mailbox import Mail, running_mailbox
 from routers.standins.mrkdwn import Run, read_mrkdwn
 from routers.standins.serving import running_app
 from routers.standins.slack import Line, Post, SlackStandIn
 from routers.transitions import Transition
 from tests.client import post
+from tests.routers.crm_office import CALL, CrmOffice, a_crm_office
 from tests.routers.stories import CALL_URL, message_of, story
 
 pytestmark = pytest.mark.anyio
@@ -137,6 +140,97 @@ async def test_what_slack_would_refuse_is_refused_in_its_words(
 
     assert answer.body.decode() == f'{{"ok":false,"error":"{word}"}}'
     assert slack.posts == []
+
+
+# --- HubSpot ---------------------------------------------------------------------------------------------------------
+
+AVERY = ("Avery Quill", "+14045550123")
+FORM = {"resource_id": "FRM1", "form_data": {"name": "Bea Low", "email": "bea@example.com"}}
+
+
+@asynccontextmanager
+async def logging(database_url: str, folder: Path, cards: list[Card]) -> AsyncIterator[CrmOffice]:
+    """An office whose CRM is a stand-in that nobody has told anything yet; *cards* are what is seen."""
+    async with running_app(HubSpotStandIn("pat-right", cards.append).app) as url:
+        settings = f"type: hubspot, token: env:HUBSPOT_TOKEN, base_url: '{url}'"
+        async with a_crm_office(database_url, folder, settings) as office:
+            yield office
+
+
+@pytest.fixture
+def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACME_KEY", "0f1e2d3c")
+    monkeypatch.setenv("HUBSPOT_TOKEN", "pat-right")
+
+
+@pytest.mark.usefixtures("_keys")
+async def test_a_contact_is_seen_with_all_its_calls(sqlite_url: str, tmp_path: Path) -> None:
+    cards: list[Card] = []
+    async with logging(sqlite_url, tmp_path, cards) as office:
+        office.calls()
+        office.calls("CAL2", answered=True, call_type="answered")
+        await office.sends()
+        office.hears("call_modified", {**CALL, "note": "Wants a boiler", "changes": ["note"]})
+        await office.sends_until_done()
+
+    assert {(card.name, card.phone) for card in cards} == {AVERY}
+    titles = [[entry.title for entry in card.entries] for card in cards]
+    assert titles == [["Call: missed"], *[["Call: missed", "Call: answered"]] * 2]
+    assert [card.what for card in cards] == ["logged", "logged", "brought up to date"]
+
+
+@pytest.mark.usefixtures("_keys")
+async def test_whom_another_company_or_a_form_has_told_is_the_same_contact(sqlite_url: str, tmp_path: Path) -> None:
+    cards: list[Card] = []
+    async with logging(sqlite_url, tmp_path, cards) as office:
+        for company in ("acme", "globex"):
+            office.hears("post_call", {**CALL, "resource_id": f"CAL_{company}"}, company=company)
+            office.hears("form_submission", {**FORM, "resource_id": f"FRM_{company}"}, company=company)
+        await office.sends()
+
+    seen = {card.name: len(card.entries) for card in cards}
+    assert seen == {"Avery Quill": 2, "Bea Low": 2}
+
+
+@pytest.mark.usefixtures("_keys")
+async def test_a_contact_of_an_earlier_run_is_made_anew(sqlite_url: str, tmp_path: Path) -> None:
+    """The stand-in forgets; the sink does then what it does where somebody deleted the contact."""
+    cards: list[Card] = []
+    async with logging(sqlite_url, tmp_path, []) as office:
+        office.calls()
+        await office.sends()
+    async with logging(sqlite_url, tmp_path, cards) as office:
+        office.calls("CAL2")
+        await office.sends()
+
+    (card,) = cards
+    assert (card.name, card.phone, len(card.entries)) == (*AVERY, 1)
+
+
+@pytest.mark.usefixtures("_keys")
+async def test_a_record_that_is_there_is_found_by_its_key(sqlite_url: str, postgresql_url: str, tmp_path: Path) -> None:
+    """Two routers log the same call at one account, and neither knows of the other."""
+    cards: list[Card] = []
+    async with running_app(HubSpotStandIn("pat-right", cards.append).app) as url:
+        settings = f"type: hubspot, token: env:HUBSPOT_TOKEN, base_url: '{url}'"
+        for database_url in (sqlite_url, postgresql_url):
+            async with a_crm_office(database_url, tmp_path, settings) as office:
+                office.calls()
+                assert isinstance(await office.sends(), Delivered)
+
+    assert {len(card.entries) for card in cards} == {1}
+
+
+@pytest.mark.usefixtures("_keys")
+async def test_only_the_right_token_opens_hubspot(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUBSPOT_TOKEN", "pat-wrong")
+    cards: list[Card] = []
+    async with logging(sqlite_url, tmp_path, cards) as office:
+        office.calls()
+        assert isinstance(await office.sends(), AuthFailed)
+    assert cards == []
 
 
 # --- mail ------------------------------------------------------------------------------------------------------------
@@ -257,14 +351,17 @@ THREAD = Mail(
 )
 
 
-def shown(*told: Post | Mail) -> str:
+def shown(*told: Post | Mail | Card) -> str:
     out = io.StringIO()
     screen = Screen(out)
     for one in told:
-        if isinstance(one, Post):
-            screen.posted(one)
-        else:
-            screen.mailed(one)
+        match one:
+            case Post():
+                screen.posted(one)
+            case Mail():
+                screen.mailed(one)
+            case Card():
+                screen.logged(one)
     return out.getvalue()
 
 
@@ -337,12 +434,13 @@ HOSTILE = "\x1b[2J\x9b\r\nboo \u202e[red]:smile:[/red]"
         Post(HOSTILE, (Line(HOSTILE), Line(f"<https://a.example/{HOSTILE}|{HOSTILE}>")), answers=HOSTILE),
         Post("calls", (Line("now"),), was=(Line(HOSTILE),)),
         Mail(HOSTILE, HOSTILE, HOSTILE, (HOSTILE,), HOSTILE),
+        Card(HOSTILE, HOSTILE, (Entry(datetime(2026, 3, 10, tzinfo=UTC), HOSTILE),), "logged"),
     ],
-    ids=["new", "edited", "mail"],
+    ids=["new", "edited", "mail", "contact"],
 )
 @pytest.mark.parametrize("color", [None, "1"], ids=["pipe", "terminal"])
 def test_nothing_that_is_told_steers_the_terminal(
-    told: Post | Mail, color: str | None, monkeypatch: pytest.MonkeyPatch
+    told: Post | Mail | Card, color: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of escapes there are only our own: print and links. What looks like markup of the library is text."""
     monkeypatch.setenv("TERM", "xterm-256color")
