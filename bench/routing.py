@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Iterator
 from statistics import median
@@ -34,6 +35,7 @@ def _rate(workspace: Workspace, kind: Kind) -> float:
         clock: Clock = WallClock(shift_open_times) if database.is_sqlite else DatabaseClock()
         rules = read_config(workspace.config).rules
         told_zones: dict[str, str] = {}
+        gc.freeze()  # as `serve` does
         begun = time.monotonic()
         with database.writing.connect() as conn:
             while True:

@@ -32,9 +32,13 @@ class Turns:
         """A function had its turn."""
         self._next = ended + PAUSE * (ended - began)
 
+    def is_flood(self, now: float) -> bool:
+        """Whether webhooks come in faster than `FLOOD`."""
+        return self._fresh(now) > FLOOD * _MOMENT
+
     def wait(self, now: float) -> float:
         """Seconds until a function may have its turn; 0 or less: it may now."""
-        return self._next - now if self._fresh(now) > FLOOD * _MOMENT else 0.0
+        return self._next - now if self.is_flood(now) else 0.0
 
     def _fresh(self, now: float) -> float:
         return self._rows * math.exp((self._counted_at - now) / _MOMENT)

@@ -127,12 +127,17 @@ class Writer:
         """Whether the transaction in hand has waited too long for its COMMIT."""
         return self._waited() > self._stalled_after
 
+    @property
+    def is_flooded(self) -> bool:
+        """Whether so many rows come in that what else is written should be short."""
+        return self._turns.is_flood(time.monotonic())
+
     def give_up_rows(self, why: str) -> None:
         """Fail every row that waits, also in the transaction in hand: it is kept elsewhere."""
         self._give_up([waiting for waiting in [*self._in_hand, *self._rows] if waiting.row is not None], why)
 
     async def run(self, function: Callable[[Connection], T]) -> T:
-        """What *function* returns, after the COMMIT of all it did. At most 10 ms of work: everyone waits behind it.
+        """What *function* returns, after the COMMIT of all it did. At most 20 ms of work: everyone waits behind it.
 
         Raises:
             DatabaseUnavailable: The transaction is not known to be committed.

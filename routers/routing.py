@@ -64,8 +64,8 @@ from routers.zones import told_zones as read_told_zones
 
 _log = get_logger(__name__)
 
-# A batch holds the writer for a few milliseconds, and the intake waits behind it.
-MAX_BATCH = 24
+# A batch holds the writer for some milliseconds, and the intake waits behind it: in a flood it is smaller.
+MAX_BATCH, MAX_BATCH_IN_FLOOD = 48, 24
 MAX_TRIES = 5
 POLL = timedelta(seconds=0.5)
 _ZONES_HOLD = timedelta(seconds=10)
@@ -124,29 +124,31 @@ class Router:
         """Route until `stop`. Polling is the truth, a hint only saves waiting."""
         while not self._stopping:
             self._wake.clear()
+            goes_on = False
             try:
-                routed = await self._route_batch()
+                goes_on = await self._route_batch()
             except DatabaseUnavailable:
-                routed = 0  # the writer has said so; the events are safe and wait
+                pass  # the writer has said so; the events are safe and wait
             except Exception:
-                routed = 0
                 _log.exception("routing.failed")
-            if routed < MAX_BATCH and not self._stopping:
+            if not goes_on and not self._stopping:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), POLL.total_seconds())
 
-    async def _route_batch(self) -> int:
+    async def _route_batch(self) -> bool:
+        """Route some of what waits, and return whether there may be more."""
+        limit = MAX_BATCH_IN_FLOOD if self._writer.is_flooded else MAX_BATCH
         try:
-            report = await self._writer.run(partial(self._in_writer, limit=MAX_BATCH))
+            report = await self._writer.run(partial(self._in_writer, limit=limit))
         except DatabaseUnavailable:
             raise
         except ObjectTaken:
-            return MAX_BATCH  # at once again
+            return True
         except Exception as error:  # one event's data broke the statement: find it by taking each alone
             _log.warning("routing.batch_failed", error=type(error).__name__)
             return await self._route_singly()
         await self._after(report)
-        return report.events
+        return report.events == limit
 
     def _in_writer(self, conn: Connection, *, limit: int) -> Report:
         if time.monotonic() > self._zones_hold_until:  # other processes learn of them too
@@ -175,7 +177,7 @@ class Router:
             self.on_waiting()
         await self._key_uses.see(report.signed)
 
-    async def _route_singly(self) -> int:
+    async def _route_singly(self) -> bool:
         for _ in range(MAX_BATCH):
             try:
                 report = await self._writer.run(
@@ -197,8 +199,8 @@ class Router:
                 continue
             await self._after(report)
             if not report.events:
-                return 0
-        return MAX_BATCH
+                return False
+        return True
 
 
 @dataclass(slots=True)

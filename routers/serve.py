@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import random
 import signal
@@ -120,6 +121,7 @@ async def serve(plan: Plan, *, stop: asyncio.Event, on_ready: Callable[[], None]
                 if keeper is not None and plan.listener is not None:
                     await running.enter_async_context(_taking_in(service, keeper, plan.listener, timed))
                 on_ready()
+                gc.freeze()  # what is there now stays, and need not be looked through for garbage again and again
                 _log.info("serve.ready", role=plan.role.value)
                 await stop.wait()
                 _log.info("serve.stopping")

@@ -24,6 +24,14 @@ def test_without_a_flood_nobody_waits(rate: int) -> None:
     assert turns.wait(1.02) <= 0
 
 
+@pytest.mark.parametrize(("rate", "is_flood"), [(0, False), (FLOOD / 2, False), (3 * FLOOD, True)])
+def test_a_flood_is_known_and_soon_over(rate: float, is_flood: bool) -> None:
+    turns = flooded(rate)
+
+    assert turns.is_flood(1.0) is is_flood
+    assert not turns.is_flood(2.0)
+
+
 def test_in_a_flood_functions_get_a_quarter_of_the_time() -> None:
     """One that took 10 ms is followed by three times as long for webhooks alone."""
     turns = flooded(3 * FLOOD)
