@@ -119,7 +119,11 @@ class _Logging:
             except _ContactGone:
                 continue
             if record_id is None:  # it was there: an answer was lost, or somebody else's memory was
-                return await self._take_over(contact)
+                found = await self._api.find(thing.kind, KEY, thing.key, names_of(thing))
+                if found is None and (others := thing.more - self._left_out):  # then it is one of those that clashes
+                    self._left_out |= others
+                    continue
+                return await self._take_over(found, contact)
             await self._make_extras(contact)
             return self._delivered("logged", record_id)
         return Retry("the contact changes while it is written to", _SOON)
@@ -148,11 +152,11 @@ class _Logging:
         owned = {"hubspot_owner_id": self._wanted.owner} if self._wanted.owner is not None else {}
         made = await self._api.create(CONTACTS, new_contact(lead, self._wanted.name, {**owned, **more}))
         if isinstance(made, Refused):
-            if made.refusal.is_conflict:
-                return await self._holder(lead, made)
             if optional := made.refusal.names & more.keys():
                 self._left_out |= optional
                 return await self._new_contact(lead)
+            if made.refusal.is_conflict:
+                return await self._holder(lead, made)
             await self._turn.forget(CONTACT, Of.LEAD)
         contact_id = _id_of(self._told(made))
         await self._turn.keep(CONTACT, Of.LEAD, contact_id)
@@ -172,6 +176,9 @@ class _Logging:
                     return await self._filled(_id_of(told), held, lead)
                 await self._turn.keep(CONTACT, Of.LEAD, _id_of(told))  # a first call has no request left for a name
                 return _id_of(told)
+        if others := self._wanted.of_contact.keys() - self._left_out:  # then it is one of those that clashes
+            self._left_out |= others
+            return await self._new_contact(lead)
         raise Stop(Rejected(f"{refused.refusal.said}, and who has it cannot be found"))
 
     async def _filled(self, contact_id: str, held: Mapping[str, Any], lead: Lead) -> str:
@@ -205,24 +212,25 @@ class _Logging:
         to = (TO_CONTACT[thing.kind], contact) if contact is not None else None
         made = await self._api.create(thing.kind, thing.new, contact=to)
         if isinstance(made, Refused):
-            if made.refusal.is_conflict:
+            optional = made.refusal.names & thing.more
+            if made.refusal.is_conflict and not optional:
                 return None
-            await self._turn.forget(thing.kind, Of.THING)
+            if not made.refusal.is_conflict:  # else it may be there all the same, by an earlier try
+                await self._turn.forget(thing.kind, Of.THING)
             if made.refusal.status == 404 and contact is not None:
                 await self._turn.forget(CONTACT, Of.LEAD)
                 self._gone.add(contact)
                 raise _ContactGone
-            if optional := made.refusal.names & thing.more:
+            if optional:
                 self._left_out |= optional
                 return await self._create(contact)
         record_id = _id_of(self._told(made))
         await self._turn.keep(thing.kind, Of.THING, record_id, digest_of(thing.words, thing))
         return record_id
 
-    async def _take_over(self, contact: str | None) -> Outcome:
+    async def _take_over(self, found: Mapping[str, Any] | Refused | Lost | None, contact: str | None) -> Outcome:
         """Go on with the record that has our key, though we do not know it."""
         thing = self._wanted.thing
-        found = await self._api.find(thing.kind, KEY, thing.key, names_of(thing))
         if found is None:
             raise Stop(Retry("HubSpot says that it is there, and does not find it", _SOON))
         told = self._told(found)

@@ -484,6 +484,23 @@ async def test_a_field_of_the_settings_that_is_refused_is_left_out(
     assert holds(hubspot) == (1, 1)
 
 
+@pytest.mark.parametrize("names_it", [False, True])
+async def test_a_field_of_the_settings_whose_unique_value_another_record_has_is_left_out(
+    hubspot: FakeHubSpot, database_url: str, tmp_path: Path, names_it: bool
+) -> None:
+    hubspot.account.unique_conflict = 400 if names_it else 409
+    hubspot.account.define("calls", "campaign")
+    hubspot.account.define("contacts", "member")
+    fields = ", contact_fields: {member: '{{ source }}'}, call_fields: {campaign: '{{ source }}'}"
+    async with an_office(database_url, tmp_path, hubspot, fields) as office:
+        office.calls("CAL1")
+        first = await office.sends()
+        office.calls("CAL2", customer_phone_number="+13125550147", person_resource_id="PER2")
+        second = await office.sends()
+    assert (first.reason, second.reason) == ("logged", "logged; left out: campaign; left out: member")
+    assert holds(hubspot) == (2, 2)
+
+
 async def test_redirects_and_other_servers_pause_the_lane(hubspot: FakeHubSpot, office: CrmOffice) -> None:
     office.calls()
     for status in (302, 404):
