@@ -163,12 +163,16 @@ class SqlTurn:
         row = await self._during(lambda conn, _: self._row(conn, kind, of))
         return Known(row.remote_id, row.written) if row is not None else None
 
-    async def intended_at(self, kind: str, of: Of) -> datetime | None:
+    async def intended_for(self, kind: str, of: Of) -> timedelta | None:
         """See `Turn`."""
         intended = select(remote_ids.c.intended_at).where(self._of(kind, of), remote_ids.c.intended_at.is_not(None))
         newest = intended.order_by(remote_ids.c.intended_at.desc()).limit(1)
-        found: datetime | None = await self._during(lambda conn, _: conn.execute(newest).scalar())
-        return found
+
+        def since(conn: Connection, now: datetime) -> timedelta | None:
+            begun: datetime | None = conn.execute(newest).scalar()
+            return now - begun if begun is not None else None
+
+        return await self._during(since)
 
     async def intend(self, kind: str, of: Of, written: str | None = None) -> None:
         """See `Turn`."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from routers.sinks.callrail import CallRailConfig
 from routers.sinks.email import EmailConfig
+from routers.sinks.gohighlevel import GoHighLevelConfig
 from routers.sinks.http import HttpConfig
 from routers.sinks.hubspot import HubSpotConfig
 from routers.sinks.salesforce import SalesforceConfig
@@ -23,6 +24,7 @@ AnySinkConfig = (
     | CallRailConfig
     | HubSpotConfig
     | SalesforceConfig
+    | GoHighLevelConfig
 )
 
 SINK_TYPES: dict[str, type[AnySinkConfig]] = {
@@ -34,4 +36,5 @@ SINK_TYPES: dict[str, type[AnySinkConfig]] = {
     "callrail": CallRailConfig,
     "hubspot": HubSpotConfig,
     "salesforce": SalesforceConfig,
+    "gohighlevel": GoHighLevelConfig,
 }

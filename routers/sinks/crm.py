@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Literal, Protocol
 
 from routers.durations import Duration
 from routers.messages import Amend, Message
@@ -18,6 +18,9 @@ from routers.rules.ruleset import Amending
 from routers.sinks.config import FieldNames, HttpSinkConfig
 from routers.sinks.sink import Sink
 
+# What happened, and of whom, in the words of the settings.
+Event = Literal["answered", "missed", "abandoned", "voicemail", "outbound", "text", "form"]
+Who = Literal["new", "known", "anybody"]
 EDITS_APART = timedelta(seconds=30)
 
 
@@ -70,6 +73,11 @@ class Lead:
     is_new: bool = False
 
 
+def is_of(who: Who, lead: Lead | None) -> bool:
+    """Whether *lead* is one of those whom *who* names."""
+    return lead is not None and who in ("anybody", "new" if lead.is_new else "known")
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """A record of ours at the CRM. *written*: what the sink noted of what it wrote last, such as a digest."""
@@ -105,8 +113,8 @@ class Turn(Protocol):
         """The record of *kind*, a word of the vendor's like `contact`, that is kept."""
         ...
 
-    async def intended_at(self, kind: str, of: Of) -> datetime | None:
-        """Since when there is a creation of which nobody knows the end; None without one."""
+    async def intended_for(self, kind: str, of: Of) -> timedelta | None:
+        """For how long there is a creation of which nobody knows the end; None without one."""
         ...
 
     async def intend(self, kind: str, of: Of, written: str | None = None) -> None:

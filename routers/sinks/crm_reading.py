@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import hashlib
+import html
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from routers.escapes import plain
@@ -89,6 +92,14 @@ def result_of(message: Message, present: Mapping[str, Any]) -> str | None:
     return RESULTS.get(str(present.get("outcome"))) if message.object_type == "call" else None
 
 
+def event_of(message: Message) -> str:
+    """What happened, in the words of the settings."""
+    if message.object_type != "call":
+        return message.object_type
+    present = present_of(message)
+    return "outbound" if is_outbound(message, present) else str(present.get("outcome"))
+
+
 def title_of(message: Message, present: Mapping[str, Any]) -> str:
     """The thing in a line, like `Call: missed`."""
     title = _TITLES.get((message.object_type, is_outbound(message, present)), _TITLES["call", False])
@@ -120,6 +131,16 @@ def _story(message: Message) -> Iterator[str]:
             if line not in said and line not in message.links.values():
                 said.add(line)
                 yield line
+
+
+def bare(text: object) -> str:
+    """*text* without what an editor may write otherwise: marks of HTML, blanks, line breaks."""
+    return "".join(html.unescape(re.sub(r"<[^>]*>", " ", str(text or ""))).split())
+
+
+def digest(texts: Iterable[object]) -> str:
+    """Of bare *texts*: by it is known again later whether they are those that we wrote."""
+    return hashlib.sha256("\0".join(bare(text) for text in texts).encode()).hexdigest()[:32]
 
 
 def _text(value: object) -> str:

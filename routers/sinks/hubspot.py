@@ -20,8 +20,8 @@ from routers.outcomes import Delivered, Outcome, Rejected, Retry
 from routers.rates import Rate, WrittenRate
 from routers.sandbox import TemplateFailed
 from routers.sinks.config import BaseUrl, written_or_reference
-from routers.sinks.crm import CrmMemory, CrmSinkConfig
-from routers.sinks.crm_reading import is_outbound, name_of, nothing_to_log, present_of
+from routers.sinks.crm import CrmMemory, CrmSinkConfig, Event, Who
+from routers.sinks.crm_reading import event_of, name_of, nothing_to_log, present_of
 from routers.sinks.filling import OWN_NAMES, Values, compiled, filled, texts_in
 from routers.sinks.hubspot_api import Api
 from routers.sinks.hubspot_log import Log, Wanted
@@ -43,7 +43,6 @@ def _property_names(written: dict[str, Any]) -> dict[str, Any]:
 
 
 Mapped = Annotated[dict[str, str | int | float | bool], AfterValidator(_property_names)]
-Event = Literal["answered", "missed", "abandoned", "voicemail", "outbound", "text", "form"]
 
 
 class CreatesConfig(BaseModel):
@@ -55,7 +54,7 @@ class CreatesConfig(BaseModel):
     """What is made."""
     when: Annotated[tuple[Event, ...], Field(min_length=1)]
     """Of which calls, texts and forms: answered, missed, abandoned, voicemail, outbound, text, form."""
-    who: Literal["new", "known", "anybody"] = "anybody"
+    who: Who = "anybody"
     """Of whom: of people of whom nothing was known before, of others, or of anybody."""
     due_in: Duration = timedelta(0)
     """Of a task, how long after the call it is due."""
@@ -199,14 +198,6 @@ class HubSpotSink:
 
     async def aclose(self) -> None:
         await self._api.aclose()
-
-
-def event_of(message: Message) -> str:
-    """What happened, in the words of `creates`."""
-    if message.object_type != "call":
-        return message.object_type
-    present = present_of(message)
-    return "outbound" if is_outbound(message, present) else str(present.get("outcome"))
 
 
 def _needed(each: CreatesConfig, message: Message, title: str) -> Mapping[str, str]:

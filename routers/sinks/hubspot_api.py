@@ -11,7 +11,8 @@ from urllib.parse import quote, urlencode
 import orjson
 
 from callrail.exceptions import HttpError
-from routers.outcomes import Outcome, Retry, Uncertain, outcome_of_error
+from routers.outcomes import Outcome, Retry, outcome_of_error
+from routers.sinks.crm_requests import Lost, lost
 from routers.sinks.hubspot_answers import Refusal, json_of, outcome_of_refusal, refusal_of, unreadable
 
 if TYPE_CHECKING:
@@ -29,15 +30,6 @@ class Refused:
 
     refusal: Refusal
     outcome: Outcome
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """There is no answer that could be read; *outcome* is what follows. *may_act*: it may have been done, or may be
-    done later."""
-
-    outcome: Outcome
-    may_act: bool
 
 
 class Api:
@@ -126,10 +118,10 @@ class Api:
         try:
             answer = await self._client.request(method, url, content=content, headers=self._headers)
         except HttpError as error:
-            return _lost(outcome_of_error(error), writes=writes)
+            return lost(outcome_of_error(error), writes=writes)
         if 200 <= answer.status < 300:
             told = json_of(answer.body)
-            return told if isinstance(told, dict) else _lost(unreadable(answer), writes=writes)
+            return told if isinstance(told, dict) else lost(unreadable(answer), writes=writes)
         refusal = refusal_of(answer)
         outcome = outcome_of_refusal(answer, refusal, now=datetime.now(UTC))
         if answer.status >= 500:  # a gateway may have given up on what is done yet
@@ -139,10 +131,3 @@ class Api:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._client.aclose()
-
-
-def _lost(outcome: Outcome, *, writes: bool) -> Lost:
-    """What was only asked may be asked again."""
-    if not isinstance(outcome, Uncertain):
-        return Lost(outcome, may_act=False)
-    return Lost(outcome if writes else Retry(outcome.reason), may_act=writes)

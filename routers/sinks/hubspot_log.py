@@ -15,7 +15,8 @@ from receiver.exceptions import DatabaseUnavailable
 from routers.messages import Message
 from routers.outcomes import Delivered, Outcome, Postponed, Rejected, Retry
 from routers.sinks.crm import CrmMemory, Known, Lead, Of, Turn, TurnLost, TurnTaken
-from routers.sinks.hubspot_api import Api, Lost, Refused
+from routers.sinks.crm_requests import Lost
+from routers.sinks.hubspot_api import Api, Refused
 from routers.sinks.hubspot_records import (
     CONTACTS,
     KEY,
@@ -266,7 +267,7 @@ class _Logging:
         found = await self._api.read(thing.kind, known.remote_id, names_of(thing))
         if isinstance(found, Refused) and found.refusal.status == 404:
             return self._delivered("its record was deleted there, and is not written again", known.remote_id)
-        if await self._turn.intended_at(EXTRAS, Of.THING) is not None:  # an answer was lost before all were made
+        if await self._turn.intended_for(EXTRAS, Of.THING) is not None:  # an answer was lost before all were made
             await self._make_extras(await self._contact())
         return await self._change(known.remote_id, self._told(found).get("properties") or {}, known.written)
 

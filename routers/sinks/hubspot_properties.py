@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from routers.outcomes import Rejected
-from routers.sinks.hubspot_api import Api, Lost, Refused
+from routers.sinks.crm_requests import Lost
+from routers.sinks.hubspot_api import Api, Refused
 from routers.sinks.hubspot_records import CONTACTS, KEY, PHONE
 from routers.sinks.sink import Check
 

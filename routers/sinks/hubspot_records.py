@@ -9,9 +9,7 @@ Source of names, values and lengths: developers.hubspot.com, "CRM API: contacts,
 
 from __future__ import annotations
 
-import hashlib
 import html
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -19,8 +17,8 @@ from typing import Any
 
 from callrail.phones import e164
 from routers.messages import Message
-from routers.sinks.crm import Lead
-from routers.sinks.crm_reading import is_outbound, lines_of, links_of, present_of, title_of
+from routers.sinks.crm import Lead, Who, is_of
+from routers.sinks.crm_reading import bare, digest, is_outbound, lines_of, links_of, present_of, title_of
 
 Properties = Mapping[str, str]
 
@@ -188,18 +186,13 @@ def changes(thing: Thing, held: Mapping[str, Any], written: str | None) -> dict[
 
 def digest_of(held: Mapping[str, Any], thing: Thing) -> str:
     """Of the bare words: HubSpot and its editor write HTML in ways of their own."""
-    bare = "\0".join(_bare(held.get(name)) for name in sorted(thing.words))
-    return hashlib.sha256(bare.encode()).hexdigest()[:32]
-
-
-def _bare(text: object) -> str:
-    return "".join(html.unescape(re.sub(r"<[^>]*>", " ", str(text or ""))).split())
+    return digest(held.get(name) for name in sorted(thing.words))
 
 
 def _is_same(held: object, wanted: str) -> bool:
     if held is None:
         return not wanted
-    return str(held) == wanted or _bare(held) == _bare(wanted)
+    return str(held) == wanted or bare(held) == bare(wanted)
 
 
 # --- a contact -------------------------------------------------------------------------------------------------------
@@ -288,11 +281,11 @@ class Extra:
     kind: str
     key: str
     properties: Properties
-    who: str = "anybody"
+    who: Who = "anybody"
 
     def is_of(self, lead: Lead | None) -> bool:
         """Whether it is made of *lead*."""
-        return lead is not None and self.who in ("anybody", "new" if lead.is_new else "known")
+        return is_of(self.who, lead)
 
 
 def extra_key(message: Message, position: int) -> str:

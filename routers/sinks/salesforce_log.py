@@ -94,7 +94,7 @@ class Log:
         found = await self._person(turn, kept.person, [row for part in parts.values() for row in part.rows], gone)
         if found is None:
             return None
-        opens = task is None or (turn.lead is not None and await turn.intended_at(OPENED, Of.LEAD) is not None)
+        opens = task is None or (turn.lead is not None and await turn.intended_for(OPENED, Of.LEAD) is not None)
         return Seen(found, task, kept.task.written if kept.task is not None else None, deal, opens)
 
     async def _person(

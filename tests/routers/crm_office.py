@@ -82,6 +82,7 @@ class CrmOffice:
         except BaseException:
             self.put_back(delivery)
             raise
+        self.reasons.append(outcome.reason)
         if isinstance(outcome, Delivered):
             self._end(delivery, state=DeliveryState.DELIVERED.value, finished_at=self.clock.moment)
         else:

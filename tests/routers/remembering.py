@@ -56,8 +56,8 @@ class Held:
     async def known(self, kind: str, of: Of) -> Known | None:
         return self.memory.known.get(self._key(kind, of))
 
-    async def intended_at(self, kind: str, of: Of) -> datetime | None:
-        return NOW if self._key(kind, of) in self.memory.intents else None
+    async def intended_for(self, kind: str, of: Of) -> timedelta | None:
+        return timedelta(0) if self._key(kind, of) in self.memory.intents else None
 
     async def intend(self, kind: str, of: Of, written: str | None = None) -> None:
         self.memory.intents.add(self._key(kind, of))

@@ -79,10 +79,10 @@ async def test_what_is_kept_is_known_in_the_next_turn(office: Office) -> None:
         assert (turn.lead.phone, turn.lead.phones, turn.lead.is_new) == (PHONE, (PHONE,), True)
         assert await turn.known("contact", Of.LEAD) is None
         await turn.intend("contact", Of.LEAD)
-        assert await turn.intended_at("contact", Of.LEAD) == NOW
+        assert await turn.intended_for("contact", Of.LEAD) == timedelta(0)
         await turn.keep("contact", Of.LEAD, "501", "digest")
         await turn.keep("call", Of.THING, "701")
-        assert await turn.intended_at("contact", Of.LEAD) is None
+        assert await turn.intended_for("contact", Of.LEAD) is None
     async with office.turn() as turn:
         assert turn.lead is not None
         assert not turn.lead.is_new
@@ -139,7 +139,7 @@ async def test_a_turn_whose_request_may_still_act_runs_out(office: Office, how: 
             pytest.fail("it may still act")
     office.clock.moment += LEASE
     async with office.turn() as turn:
-        assert await turn.intended_at("contact", Of.LEAD) == NOW
+        assert await turn.intended_for("contact", Of.LEAD) == LEASE
 
 
 async def test_who_comes_back_after_its_turn_keeps_nothing(office: Office) -> None:

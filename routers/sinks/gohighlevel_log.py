@@ -1,0 +1,319 @@
+"""Logging one thing at GoHighLevel: whose it is, a note of it, and later news of it, each id kept as it is told.
+
+Nothing there has a unique key of ours. So of whatever was about to be made when an answer was lost, it is waited until
+a search must show it, and then it is searched for by the number, or by our mark in the note, before it is made again.
+What people may get messages by, a workflow, is not started again at all unless somebody says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from receiver.exceptions import DatabaseUnavailable
+from routers.messages import Message
+from routers.outcomes import AuthFailed, Delivered, Outcome, Postponed, Rejected, Retry, Uncertain
+from routers.sinks.crm import CrmMemory, Known, Lead, Of, Turn, TurnLost, TurnTaken, is_of
+from routers.sinks.crm_requests import Lost
+from routers.sinks.gohighlevel_api import Api, Refused
+from routers.sinks.gohighlevel_records import LAG, Wanted, Workflow, digest_of, gaps, marked, new_contact, phone_of
+
+CONTACT, NOTE, FOLLOWS, WORKFLOW = "contact", "note", "follows", "workflow"  # as it is remembered
+_STARTED, _LOST = "started", "lost"
+# Where somebody deletes or merges the contact between our look and our write, it takes another look.
+_LOOKS = 3
+_SOON = timedelta(seconds=10)
+
+
+class Stop(Exception):
+    """There is an outcome, and nothing more to do."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(type(outcome).__name__)
+        self.outcome = outcome
+
+
+class _ContactGone(Exception):
+    """The contact that we knew is no more."""
+
+
+class Log:
+    """Logs things at one location, in turns with all others who do."""
+
+    def __init__(self, api: Api, memory: CrmMemory) -> None:
+        self._api = api
+        self._memory = memory
+
+    async def log(self, message: Message, wanted: Wanted) -> Outcome:
+        """See to it that all is there as *wanted*."""
+        try:
+            async with self._memory.turn(message) as turn:
+                try:
+                    return await _Logging(self._api, turn, wanted).log()
+                except Stop as stop:
+                    return stop.outcome
+        except TurnTaken as taken:
+            return Postponed(str(taken), min(taken.after, _SOON))
+        except TurnLost:
+            return Retry("it took so long that another delivery may be at work", _SOON)
+        except DatabaseUnavailable:
+            return Retry("the database does not answer", is_ours=True)
+
+
+class _Logging:
+    """One thing within its turn."""
+
+    def __init__(self, api: Api, turn: Turn, wanted: Wanted) -> None:
+        self._api = api
+        self._turn = turn
+        self._wanted = wanted
+        self._left_out: set[str] = set()
+        self._gone: set[str] = set()
+
+    async def log(self) -> Outcome:
+        known = await self._turn.known(NOTE, Of.THING)
+        if known is not None:
+            return await self._bring_up_to_date(known)
+        if self._wanted.only_changes:
+            return Delivered("spam is not logged, and was not before")
+        for _ in range(_LOOKS):
+            contact = await self._contact()
+            if contact is None:
+                return Delivered("not logged: nobody there is it, and a note is always somebody's")
+            try:
+                held = await self._noted(contact)
+                note_id = str(held["id"]) if held is not None else await self._create_note(contact)
+                await self._follow(contact)
+            except _ContactGone:
+                continue
+            known = await self._turn.known(NOTE, Of.THING) if held is not None else None
+            if held is not None and known is not None:
+                return await self._change(known, contact, note_id, held)
+            return self._delivered("logged", note_id)
+        return Retry("the contact changes while it is written to", _SOON)
+
+    # --- the contact -------------------------------------------------------------------------------------------------
+
+    async def _contact(self) -> str | None:
+        """The contact's id; None where nobody can be known, or is made."""
+        lead = self._turn.lead
+        if lead is None or (phone_of(lead) is None and not lead.emails):
+            return None
+        known = await self._turn.known(CONTACT, Of.LEAD)
+        if known is not None:
+            return known.remote_id
+        await self._wait_for_search(CONTACT, Of.LEAD)
+        found = await self._find(lead)
+        if found is not None:
+            return await self._filled(found, lead)
+        return await self._new_contact(lead) if self._wanted.creates_contacts else None
+
+    async def _find(self, lead: Lead) -> Mapping[str, Any] | None:
+        phone = phone_of(lead)
+        ways = [{"number": phone}] if phone is not None else []
+        for by in (*ways, *({"email": email} for email in lead.emails[:1])):
+            told = self._told(await self._api.find_contact(**by)).get("contact")
+            if isinstance(told, dict) and isinstance(told.get("id"), str) and told["id"] not in self._gone:
+                return told
+        return None
+
+    async def _new_contact(self, lead: Lead) -> str:
+        more = {name: value for name, value in self._wanted.of_contact.items() if name not in self._left_out}
+        await self._turn.intend(CONTACT, Of.LEAD)
+        made = await self._api.upsert_contact(new_contact(lead, self._wanted, more))
+        # A refusal has been seen of what was made all the same. Made again by an upsert, it is still one.
+        if isinstance(made, Refused) and isinstance(made.outcome, Rejected) and more:
+            self._left_out |= made.refusal.names & more.keys() or more.keys()
+            return await self._new_contact(lead)
+        if isinstance(made, Refused):
+            if made.refusal.names & {"assignedTo"}:
+                raise Stop(AuthFailed(f"{made.outcome.reason}: there is no such user; look at owner"))
+            if not isinstance(made.outcome, Rejected):
+                await self._turn.forget(CONTACT, Of.LEAD)
+        contact_id = _id_of(self._told(made), CONTACT)
+        await self._turn.keep(CONTACT, Of.LEAD, contact_id)
+        return contact_id
+
+    async def _filled(self, held: Mapping[str, Any], lead: Lead) -> str:
+        """The contact, with what it lacks filled in. What is refused so is left as it is."""
+        contact_id: str = held["id"]
+        missing = gaps(held, lead, self._wanted.name)
+        if missing:
+            done = await self._api.change_contact(contact_id, missing)
+            if isinstance(done, Refused) and done.refusal.is_gone:  # search still shows who was deleted
+                self._gone.add(contact_id)
+                return await self._contact() or contact_id
+            if not (isinstance(done, Refused) and isinstance(done.outcome, Rejected)):
+                self._told(done)
+        await self._turn.keep(CONTACT, Of.LEAD, contact_id)
+        return contact_id
+
+    async def _wait_for_search(self, kind: str, of: Of) -> None:
+        """Not yet, where something may have been made that search does not show so far."""
+        age = await self._turn.intended_for(kind, of)
+        if age is not None and age < LAG:
+            raise Stop(Postponed(f"an answer was lost; whether there is a {kind} now is looked up later", LAG - age))
+
+    # --- the note ----------------------------------------------------------------------------------------------------
+
+    async def _noted(self, contact: str) -> Mapping[str, Any] | None:
+        """The note of an earlier try of which nobody knows the end."""
+        if await self._turn.intended_for(NOTE, Of.THING) is None:
+            return None
+        await self._wait_for_search(NOTE, Of.THING)
+        told = await self._of_contact(contact, await self._api.notes(contact))
+        listed = told.get("notes")
+        found = marked(listed if isinstance(listed, list) else (), self._wanted.note.mark)
+        if found is not None:
+            place = _place(contact, str(found["id"]))
+            await self._turn.keep(NOTE, Of.THING, place, await self._turn.noted(NOTE, Of.THING))
+        return found
+
+    async def _create_note(self, contact: str) -> str:
+        note = self._wanted.note
+        if self._wanted.tags or self._wanted.workflows:
+            await self._turn.intend(FOLLOWS, Of.THING)
+        await self._turn.intend(NOTE, Of.THING, note.digest)
+        made = await self._api.create_note(contact, note.written)
+        if isinstance(made, Refused):
+            await self._turn.forget(NOTE, Of.THING)
+        note_id = _id_of(await self._of_contact(contact, made), NOTE)
+        await self._turn.keep(NOTE, Of.THING, _place(contact, note_id), note.digest)
+        return note_id
+
+    async def _bring_up_to_date(self, known: Known) -> Outcome:
+        """Write what later news changed, unless somebody else has changed the note."""
+        contact, note_id = known.remote_id.split("/", 1)
+        found = await self._api.note(contact, note_id)
+        if isinstance(found, Refused) and found.refusal.is_gone:
+            return self._delivered("its note was deleted there, or its contact, and is not written again", note_id)
+        held = self._told(found).get("note")
+        if await self._has_to_follow():
+            try:
+                await self._follow(contact)
+            except _ContactGone:
+                return self._delivered("its contact was deleted there", note_id)
+        return await self._change(known, contact, note_id, held if isinstance(held, dict) else {})
+
+    async def _change(self, known: Known, contact: str, note_id: str, held: Mapping[str, Any]) -> Outcome:
+        note, now = self._wanted.note, digest_of(held)
+        if now == note.digest:
+            return self._delivered("it was so already", note_id)
+        if now not in (known.written or "").split():
+            return self._delivered("somebody has changed the note, and it stays as it is", note_id)
+        # If the answer is lost, either may stand there, and either is ours.
+        await self._turn.keep(NOTE, Of.THING, known.remote_id, f"{now} {note.digest}")
+        done = await self._api.change_note(contact, note_id, note.written)
+        if isinstance(done, Refused) and done.refusal.is_gone:
+            return self._delivered("its note was deleted there, or its contact, and is not written again", note_id)
+        self._told(done)
+        await self._turn.keep(NOTE, Of.THING, known.remote_id, note.digest)
+        return self._delivered("updated", note_id)
+
+    # --- what follows ------------------------------------------------------------------------------------------------
+
+    async def _follow(self, contact: str) -> None:
+        """Tag the contact and start what is wanted, each thing once."""
+        if self._wanted.tags:
+            await self._of_contact(contact, await self._api.add_tags(contact, self._wanted.tags))
+        unknown = [
+            each.id
+            for each in self._wanted.workflows
+            if is_of(each.who, self._turn.lead) and not await self._started(contact, each)
+        ]
+        if unknown:
+            raise Stop(Uncertain(f"logged; whether the workflow {', '.join(unknown)} was started is not known"))
+        if self._wanted.tags or self._wanted.workflows:
+            await self._turn.forget(FOLLOWS, Of.THING)
+
+    async def _has_to_follow(self) -> bool:
+        """Whether an answer was lost before all was done, or somebody sends again what may not have been started."""
+        if await self._turn.intended_for(FOLLOWS, Of.THING) is not None:
+            return True
+        kinds = [f"{WORKFLOW} {each.id}" for each in self._wanted.workflows]
+        started = [await self._turn.known(kind, Of.THING) for kind in kinds]
+        return any(known is not None and _is_lost(known, self._wanted.delivery) for known in started)
+
+    async def _started(self, contact: str, workflow: Workflow) -> bool:
+        """Start it, unless it was; False if nobody knows. Then the same delivery, sent again by somebody, starts it."""
+        kind, mine = f"{WORKFLOW} {workflow.id}", self._wanted.delivery
+        if await self._turn.intended_for(kind, Of.THING) is not None:  # we were stopped before there was an answer
+            await self._turn.keep(kind, Of.THING, _LOST, await self._turn.noted(kind, Of.THING))
+            return False
+        known = await self._turn.known(kind, Of.THING)
+        if known is not None and not _is_lost(known, mine):
+            return True
+        await self._turn.intend(kind, Of.THING, mine)
+        done = await self._api.start_workflow(contact, workflow.id)
+        if isinstance(done, Lost) and done.may_act:
+            await self._turn.keep(kind, Of.THING, _LOST, mine)
+            return False
+        if isinstance(done, Refused | Lost):
+            await self._turn.forget(kind, Of.THING)
+        if isinstance(done, Refused) and (done.refusal.is_of_workflow or isinstance(done.outcome, Rejected)):
+            if done.refusal.is_gone and not done.refusal.is_of_workflow:
+                await self._forget_contact(contact)
+            raise Stop(AuthFailed(f"{done.outcome.reason}: there is no such workflow, or it is a draft: {workflow.id}"))
+        self._told(done)
+        await self._turn.keep(kind, Of.THING, _STARTED)
+        return True
+
+    # --- answers -----------------------------------------------------------------------------------------------------
+
+    async def _of_contact(self, contact: str, found: Mapping[str, Any] | Refused | Lost) -> Mapping[str, Any]:
+        """What was answered about the contact.
+
+        Raises:
+            _ContactGone: It is no more.
+            Stop: Nothing that could be gone on with.
+        """
+        if isinstance(found, Refused) and found.refusal.is_gone:
+            await self._forget_contact(contact)
+        return self._told(found)
+
+    async def _forget_contact(self, contact: str) -> None:
+        await self._turn.forget(CONTACT, Of.LEAD)
+        self._gone.add(contact)
+        raise _ContactGone
+
+    def _told(self, found: Mapping[str, Any] | Refused | Lost) -> Mapping[str, Any]:
+        """What was answered.
+
+        Raises:
+            Stop: Nothing that could be gone on with.
+        """
+        if isinstance(found, Lost):
+            if found.may_act:
+                self._turn.may_still_act()
+            raise Stop(_tried_again(found.outcome))
+        if isinstance(found, Refused):
+            raise Stop(found.outcome)
+        return found
+
+    def _delivered(self, how: str, note_id: str) -> Outcome:
+        left = [f"left out: {name}" for name in sorted(self._left_out)]
+        return Delivered("; ".join([how, *left]), note_id)
+
+
+def _tried_again(outcome: Outcome) -> Outcome:
+    """A lost answer of what is searched for before it is made again; held is only what is not."""
+    return Retry(outcome.reason) if isinstance(outcome, Uncertain) else outcome
+
+
+def _is_lost(known: Known, delivery: str) -> bool:
+    """Whether it is not known if a workflow was started for *delivery*."""
+    return known.remote_id == _LOST and delivery in (known.written or "").split()
+
+
+def _place(contact: str, note_id: str) -> str:
+    """A note is found under its contact alone."""
+    return f"{contact}/{note_id}"
+
+
+def _id_of(told: Mapping[str, Any], kind: str) -> str:
+    found = told.get(kind)
+    record_id = found.get("id") if isinstance(found, dict) else None
+    if not isinstance(record_id, str) or not record_id:
+        raise Stop(Retry(f"GoHighLevel did not say which {kind} it is"))
+    return record_id

@@ -1,0 +1,167 @@
+"""What is written at GoHighLevel: the contact, and a note of it for each call, text or form. Decided without a request.
+
+What people have typed is theirs: of a contact only gaps are filled, and a note that somebody has changed stays so. Tags
+are added and never written as a field, for that would replace all that are there (documented).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from routers.messages import Message
+from routers.sinks.crm import Lead, Who
+from routers.sinks.crm_reading import digest, lines_of, present_of, title_of
+
+# How long a search may lag behind what was written (assumed; nothing is documented).
+LAG = timedelta(minutes=5)
+_MOST_TEXT = 20_000  # no limit is documented
+_MOST_LINE = 1_000
+_MOST_NAME = 100
+# A note may be shown as HTML or as it is: in either way nothing of it is HTML.
+_HARMLESS = str.maketrans({"<": "\u2039", ">": "\u203a"})
+_MARK = "CallRail id"
+
+STANDARD = frozenset(
+    {"address1", "city", "state", "postalCode", "country", "website", "timezone", "companyName", "source"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    """One that the contact enters when a thing is logged, once. *who* are those of whom it is started."""
+
+    id: str
+    who: Who = "anybody"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """The record of one thing. *mark* is a line of it by which it is found again."""
+
+    title: str
+    body: str
+    mark: str
+
+    @property
+    def written(self) -> dict[str, str]:
+        """As it is sent."""
+        return {"title": self.title, "body": self.body}
+
+    @property
+    def digest(self) -> str:
+        """Of its words."""
+        return digest((self.title, self.body))
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be there.
+
+    Attributes:
+        delivery: Our id of the delivery.
+        name: What the person is called.
+        source: Where CallRail says that the person came from.
+        of_contact: Further fields of a contact that is made, which may be left out; by the names of the standard ones,
+            or the ids of custom fields.
+        owner: Id of the user who gets a contact that is made.
+        creates_contacts: Whether somebody who is not found becomes a contact.
+        only_changes: Whether nothing is logged that is not yet, as of spam.
+        tags: What the contact is tagged with when the thing is logged.
+        workflows: What is started then.
+    """
+
+    delivery: str
+    note: Note
+    name: str | None = None
+    source: str | None = None
+    of_contact: Mapping[str, str] = field(default_factory=dict)
+    owner: str | None = None
+    creates_contacts: bool = True
+    only_changes: bool = False
+    tags: tuple[str, ...] = ()
+    workflows: tuple[Workflow, ...] = ()
+
+
+def note_of(message: Message, fields: tuple[str, ...] | None) -> Note:
+    """The note of what *message* tells; only *fields* are told, or all where None."""
+    present = present_of(message, fields)
+    mark = f"{_MARK}: {message.callrail_id}"
+    lines = _cut(_harmless(line) for line in lines_of(message, present, fields))
+    return Note(_harmless(title_of(message, present)), "\n".join((*lines, mark)), mark)
+
+
+def _harmless(line: str) -> str:
+    return line.translate(_HARMLESS)
+
+
+def _cut(lines: Iterable[str]) -> list[str]:
+    """The lines that there is room for; what is longest comes last, and is what is cut."""
+    kept: list[str] = []
+    room = _MOST_TEXT
+    for line in lines:
+        for begin in range(0, max(len(line), 1), _MOST_LINE):
+            part = line[begin : begin + _MOST_LINE]
+            if len(part) + 1 > room:
+                return kept
+            kept.append(part)
+            room -= len(part) + 1
+    return kept
+
+
+def digest_of(held: Mapping[str, Any]) -> str:
+    """Of the words that a note has now."""
+    return digest((held.get("title"), held.get("body")))
+
+
+def marked(notes: Iterable[Any], mark: str) -> Mapping[str, Any] | None:
+    """The note that has *mark* on a line of its own, or within the HTML of an editor."""
+    for note in notes:
+        if isinstance(note, dict) and isinstance(note.get("id"), str) and _ends_with(str(note.get("body")), mark):
+            return note
+    return None
+
+
+def _ends_with(body: str, mark: str) -> bool:
+    """Whether *mark* stands there, and not the beginning of a longer id."""
+    _, found, after = body.partition(mark)
+    return bool(found) and not after[:1].isalnum()
+
+
+# --- a contact -------------------------------------------------------------------------------------------------------
+
+
+def phone_of(lead: Lead) -> str | None:
+    """The number by which the contact is found."""
+    return lead.phone or next(iter(lead.phones), None)
+
+
+def new_contact(lead: Lead, wanted: Wanted, more: Mapping[str, str]) -> dict[str, Any]:
+    """What a contact is made with. Of a number and an address only the first identifies, and the other is a field."""
+    told = {
+        "phone": phone_of(lead),
+        "email": lead.emails[0] if lead.emails else None,
+        "source": wanted.source,
+        "assignedTo": wanted.owner,
+        **_names(wanted.name),
+        **{name: value for name, value in more.items() if name in STANDARD},
+    }
+    custom = [{"id": name, "field_value": value} for name, value in more.items() if name not in STANDARD]
+    return {name: value for name, value in told.items() if value} | ({"customFields": custom} if custom else {})
+
+
+def gaps(held: Mapping[str, Any], lead: Lead, name: str | None) -> dict[str, str]:
+    """What is filled in where nothing stands. What a person has typed is never overwritten."""
+    wanted = {"phone": phone_of(lead), "email": lead.emails[0] if lead.emails else None}
+    if not any(held.get(each) for each in ("firstName", "lastName", "name", "contactName")):
+        wanted |= _names(name)
+    return {name: value for name, value in wanted.items() if value and not held.get(name)}
+
+
+def _names(name: str | None) -> dict[str, str]:
+    """A name as first and last; of one word it is the first."""
+    first, _, last = (name or "").partition(" ")
+    told = {"firstName": first[:_MOST_NAME], "lastName": last.strip()[:_MOST_NAME]}
+    return {name: _harmless(value) for name, value in told.items() if value}

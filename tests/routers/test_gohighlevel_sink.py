@@ -1,0 +1,656 @@
+"""Logging at a GoHighLevel of our own: one contact, one note of each call, whatever is lost and whoever works there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from routers.outcomes import AuthFailed, Delivered, Gone, Outcome, Postponed, Rejected, Retry, Uncertain
+from routers.retries import Policy, next_step
+from routers.schema import DeliveryState
+from routers.uncertain import OnUncertain
+from tests.contract.gohighlevel_schema import gohighlevel_contract_if_any
+from tests.fakes.gohighlevel import LOCATION, TOKEN, Contact, FakeGoHighLevel, Note, running_gohighlevel
+from tests.fakes.gohighlevel.location import USER
+from tests.fakes.hubspot import Answer, faults
+from tests.routers.crm_office import CALL, PHONE, CrmOffice, a_crm_office
+from tests.routers.store import NOW
+
+pytestmark = pytest.mark.anyio
+
+WORKFLOW = "wf00000000000000001"
+LAG = timedelta(minutes=5)
+
+
+@pytest.fixture
+async def gohighlevel() -> AsyncIterator[FakeGoHighLevel]:
+    """A location. All that is asked of it is held against the vendor's contract, where that can be had."""
+    async with running_gohighlevel() as running:
+        running.location.workflows[WORKFLOW] = "published"
+        yield running
+        contract = gohighlevel_contract_if_any()
+        assert contract is None or contract.problems(running.exchanges) == []
+
+
+@pytest.fixture(autouse=True)
+def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"ACME_KEY": "0f1e2d3c", "GHL_TOKEN": TOKEN}.items():
+        monkeypatch.setenv(name, value)
+
+
+def an_office(
+    url: str, folder: Path, gohighlevel: FakeGoHighLevel, more: str = "", *, blocks: str = ""
+) -> AbstractAsyncContextManager[CrmOffice]:
+    """The office; *more* are settings of its sink, *blocks* further blocks of its file."""
+    where = f"location: '{LOCATION}', base_url: '{gohighlevel.base_url}'"
+    return a_crm_office(url, folder, f"type: gohighlevel, token: env:GHL_TOKEN, {where}{more}", more=blocks)
+
+
+@pytest.fixture
+async def office(database_url: str, tmp_path: Path, gohighlevel: FakeGoHighLevel) -> AsyncIterator[CrmOffice]:
+    async with an_office(database_url, tmp_path, gohighlevel) as office:
+        gohighlevel.location.clock = lambda: office.clock.moment
+        yield office
+
+
+def the_contact(gohighlevel: FakeGoHighLevel) -> Contact:
+    (found,) = gohighlevel.location.all
+    return found
+
+
+def the_note(gohighlevel: FakeGoHighLevel) -> Note:
+    (found,) = gohighlevel.location.notes
+    return found
+
+
+def holds(gohighlevel: FakeGoHighLevel) -> tuple[int, int]:
+    """How many contacts and notes there are."""
+    return len(gohighlevel.location.all), len(gohighlevel.location.notes)
+
+
+def step_after(outcome: Outcome, on_uncertain: OnUncertain = OnUncertain.HOLD) -> Any:
+    policy = Policy([timedelta(seconds=5)], on_uncertain)
+    return next_step(outcome, attempts=0, now=NOW, policy=policy, rng=Random(1))
+
+
+# --- one call --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_first_call_costs_three_requests_and_a_later_one_one(
+    gohighlevel: FakeGoHighLevel, office: CrmOffice
+) -> None:
+    office.calls()
+    assert await office.sends() == Delivered("logged", the_note(gohighlevel).id)
+    assert gohighlevel.operations == ["contacts.find", "contacts.upsert", "notes.create"]
+    contact, note = the_contact(gohighlevel), the_note(gohighlevel)
+    assert contact.fields == {"phone": PHONE, "firstName": "Avery", "lastName": "Quill", "source": "Google Ads"}
+    assert note.title == "Call: missed"
+    assert "Source: Google Ads" in note.body
+    assert note.body.endswith("\nCallRail id: CAL1")
+
+    gohighlevel.exchanges.clear()
+    office.calls("CAL2")
+    await office.sends()
+    assert gohighlevel.operations == ["notes.create"]
+    assert holds(gohighlevel) == (1, 2)
+
+
+async def test_what_was_delivered_and_comes_again_writes_nothing(
+    gohighlevel: FakeGoHighLevel, office: CrmOffice
+) -> None:
+    office.calls()
+    await office.sends()
+    gohighlevel.exchanges.clear()
+    office.repeats()
+    assert (await office.sends()).reason == "it was so already"
+    assert gohighlevel.operations == ["notes.get"]
+
+
+async def test_a_call_that_rings_is_not_logged(gohighlevel: FakeGoHighLevel, office: CrmOffice) -> None:
+    office.hears("pre_call", {"resource_id": "CAL1", "customer_phone_number": PHONE})
+    assert (await office.sends()).reason == "nothing to log yet: the call is under way"
+    assert gohighlevel.exchanges == []
+
+
+async def test_late_truth_changes_the_same_note(gohighlevel: FakeGoHighLevel, office: CrmOffice) -> None:
+    """Ten pieces of news that come together are one note, and few edits; the last values stand there."""
+    office.calls()
+    await office.sends()
+    for n in range(10):
+        told = {"tags": [f"tag {n}"], "value": f"${n}", "changes": ["tags", "value"]}
+        office.hears("call_modified", {**CALL, **told, "answered": True, "call_type": "answered"})
+        office.clock.moment += timedelta(seconds=3)
+    await office.sends_until_done()
+
+    note = the_note(gohighlevel)
+    assert note.title == "Call: answered"
+    assert "Tags: tag 9" in note.body
+    assert "tag 8" not in note.body.split("Source:")[1]
+    assert 1 <= gohighlevel.count("notes.update") <= 3
+    assert gohighlevel.count("notes.create") == 1
+
+
+async def test_what_a_person_has_typed_is_theirs(gohighlevel: FakeGoHighLevel, office: CrmOffice) -> None:
+    office.calls()
+    await office.sends()
+    contact, note = the_contact(gohighlevel), the_note(gohighlevel)
+    contact.fields |= {"firstName": "Dr. Avery", "email": "avery@example.com"}
+    contact.tags.append("vip")
+    note.body = "<p>Wants a new boiler</p>"
+    office.hears("call_modified", {**CALL, "note": "ours", "customer_name": "A. QUILL", "changes": ["note"]})
+    office.calls("CAL2")
+    await office.sends_until_done()
+
+    assert (contact.fields["firstName"], contact.fields["email"], contact.tags) == (
+        "Dr. Avery",
+        "avery@example.com",
+        ["vip"],
+    )
+    assert note.body == "<p>Wants a new boiler</p>"
+    assert "somebody has changed the note, and it stays as it is" in office.reasons
+
+
+async def test_an_editor_that_writes_html_in_its_own_way_has_typed_nothing(
+    gohighlevel: FakeGoHighLevel, office: CrmOffice
+) -> None:
+    office.calls()
+    await office.sends()
+    note = the_note(gohighlevel)
+    note.body = "".join(f"<p>{line}</p>" for line in note.body.splitlines())
+    office.hears("call_modified", {**CALL, "note": "ours", "changes": ["note"]})
+    await office.sends_until_done()
+    assert "Note: ours" in note.body
+
+
+# --- who it is -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_contact_from_before_us_keeps_all_it_has(gohighlevel: FakeGoHighLevel, office: CrmOffice) -> None:
+    """Only gaps are filled: an upsert would overwrite names, and tags as a field all that are there."""
+    gohighlevel.location.types_in(phone=PHONE, lastName="Quill-Smith", tags=["vip"], source="Walk-in")
+    office.calls()
+    await office.sends()
+    contact = the_contact(gohighlevel)
+    assert contact.fields == {"phone": PHONE, "lastName": "Quill-Smith", "source": "Walk-in"}
+    assert contact.tags == ["vip"]
+    assert gohighlevel.operations == ["contacts.find", "notes.create"]
+
+
+async def test_gaps_are_filled(gohighlevel: FakeGoHighLevel, office: CrmOffice) -> None:
+    gohighlevel.location.types_in(email="bea@example.com")
+    form = {"name": "Bea Low", "email": "Bea@example.com", "phone": PHONE}
+    office.hears("form_submission", {"resource_id": "FRM1", "form_data": form})
+    await office.sends()
+    contact = the_contact(gohighlevel)
+    assert (contact.fields["firstName"], contact.fields["lastName"]) == ("Bea", "Low")
+    assert contact.fields["email"] == "bea@example.com"
+    assert the_note(gohighlevel).title == "Form submitted"
+
+
+async def test_a_gap_that_cannot_be_filled_is_left(gohighlevel: FakeGoHighLevel, office: CrmOffice) -> None:
+    """The number is another contact's; the address decides which is meant, and nothing is lost of either."""
+    gohighlevel.location.types_in(phone="+14045550177", firstName="Carl")
+    gohighlevel.location.types_in(email="bea@example.com", firstName="Bea")
+    gohighlevel.meets(faults.says(Answer(400, {"statusCode": 400, "message": "no"})), to="contacts.update")
+    office.hears("form_submission", {"resource_id": "FRM1", "form_data": {"email": "bea@example.com", "phone": PHONE}})
+    assert (await office.sends()).reason == "logged"
+    assert holds(gohighlevel) == (2, 1)
+
+
+@pytest.mark.parametrize("number", ["anonymous", "+266696687", "+14045559999"])
+async def test_of_who_cannot_be_known_nothing_is_logged(
+    gohighlevel: FakeGoHighLevel, database_url: str, tmp_path: Path, number: str
+) -> None:
+    shared = 'leads: {shared_numbers: ["+14045559999"]}'
+    async with an_office(database_url, tmp_path, gohighlevel, blocks=shared) as office:
+        office.calls(customer_phone_number=number)
+        outcome = await office.sends()
+    assert outcome == Delivered("not logged: nobody there is it, and a note is always somebody's")
+    assert gohighlevel.exchanges == []
+
+
+async def test_who_is_not_found_may_be_left_alone(
+    gohighlevel: FakeGoHighLevel, database_url: str, tmp_path: Path
+) -> None:
+    async with an_office(database_url, tmp_path, gohighlevel, ", create_contacts: false") as office:
+        office.calls()
+        assert (await office.sends()).reason == "not logged: nobody there is it, and a note is always somebody's"
+        gohighlevel.location.types_in(phone=PHONE)
+        office.calls("CAL2")
+        assert (await office.sends()).reason == "logged"
+    assert holds(gohighlevel) == (1, 1)
+
+
+async def test_two_companies_in_one_location_have_one_contact(gohighlevel: FakeGoHighLevel, office: CrmOffice) -> None:
+    """Search does not see yet what the first has made; an upsert finds it."""
+    gohighlevel.location.index_lag = LAG
+    office.calls()
+    office.hears("post_call", {**CALL, "resource_id": "CAL2"}, company="globex")
+    await office.sends()
+    assert holds(gohighlevel) == (1, 2)
+
+
+async def test_texts_are_of_the_other_side(gohighlevel: FakeGoHighLevel, office: CrmOffice) -> None:
+    text = {"content": "Hello", "timestamp": "2026-03-10T13:15:00Z"}
+    ours, theirs = "+14045550100", PHONE
+    office.hears("text_received", {**text, "resource_id": "MSG1", "source_number": theirs, "destination_number": ours})
+    office.hears("text_sent", {**text, "resource_id": "MSG2", "source_number": ours, "destination_number": theirs})
+    await office.sends()
+    assert the_contact(gohighlevel).fields["phone"] == PHONE
+    assert [note.title for note in gohighlevel.location.notes] == ["Text received", "Text sent"]
+
+
+async def test_further_fields_and_an_owner_are_of_new_contacts(
+    gohighlevel: FakeGoHighLevel, database_url: str, tmp_path: Path
+) -> None:
+    gohighlevel.location.custom_fields["cf00000000000000001"] = frozenset()
+    fields = "{city: '{{ now.customer_city }}', cf00000000000000001: '{{ source }}', state: ''}"
+    async with an_office(database_url, tmp_path, gohighlevel, f", owner: {USER}, contact_fields: {fields}") as office:
+        office.calls(customer_city="Atlanta")
+        await office.sends()
+    contact = the_contact(gohighlevel).fields
+    assert (contact["city"], contact["assignedTo"], contact.get("state")) == ("Atlanta", USER, None)
+    assert contact["customFields"] == [{"id": "cf00000000000000001", "field_value": "Google Ads"}]
+
+
+# --- trouble ---------------------------------------------------------------------------------------------------------
+
+_FAULTS = {
+    "lost": faults.lost,
+    "reset after": faults.lost_by_reset,
+    "closed before": faults.closed_before,
+    "cut": faults.cut_short,
+    "502": faults.failing(502),
+    "504 but done": faults.failing_after(504),
+    "html": faults.html(),
+}
+
+
+@pytest.mark.parametrize("operation", ["contacts.find", "contacts.upsert", "notes.create"])
+@pytest.mark.parametrize("fault", _FAULTS.values(), ids=_FAULTS)
+async def test_whatever_answer_is_lost_there_is_one_contact_and_one_note(
+    gohighlevel: FakeGoHighLevel, office: CrmOffice, operation: str, fault: faults.Fault
+) -> None:
+    """Though for five minutes neither a search, nor an upsert, nor a list of notes shows what was made."""
+    gohighlevel.location.index_lag, gohighlevel.location.upserts_lag = LAG, True
+    gohighlevel.meets(fault, to=operation)
+    office.calls()
+    assert isinstance(await office.sends(), Retry)
+    await office.sends_until_done()
+    assert holds(gohighlevel) == (1, 1)
+
+
+async def test_after_a_lost_answer_it_is_said_what_is_waited_for(
+    gohighlevel: FakeGoHighLevel, office: CrmOffice
+) -> None:
+    gohighlevel.meets(faults.lost, to="notes.create")
+    office.calls()
+    await office.sends()
+    office.clock.moment += timedelta(minutes=1)
+    outcome = await office.sends()
+    assert isinstance(outcome, Postponed)
+    assert outcome.reason == "an answer was lost; whether there is a note now is looked up later"
+    assert outcome.after <= LAG - timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("operation", ["notes.create", "notes.update"])
+@pytest.mark.parametrize("fault", [faults.lost, faults.closed_before], ids=["done", "not done"])
+async def test_words_whose_fate_is_not_known_stay_ours(
+    gohighlevel: FakeGoHighLevel, office: CrmOffice, operation: str, fault: faults.Fault
+) -> None:
+    office.calls()
+    if operation == "notes.update":
+        await office.sends()
+        office.hears("call_modified", {**CALL, "note": "first", "changes": ["note"]})
+        office.clock.moment += timedelta(minutes=1)
+    gohighlevel.meets(fault, to=operation)
+    assert isinstance(await office.sends(), Retry)
+    office.hears("call_modified", {**CALL, "note": "second", "changes": ["note"]})
+    await office.sends_until_done()
+    assert "Note: second" in the_note(gohighlevel).body
+    assert holds(gohighlevel) == (1, 1)
+
+
+async def test_what_is_done_too_late_makes_no_second(gohighlevel: FakeGoHighLevel, office: CrmOffice) -> None:
+    """As long as a request may act, nobody else has the lead's turn."""
+    gate = asyncio.Event()
+    gohighlevel.meets(faults.too_late(gate), to="contacts.upsert")
+    office.calls()
+    assert isinstance(await office.sends(), Retry)
+    assert isinstance(await office.sends(), Postponed)
+    gate.set()
+    await gohighlevel.settled()
+    await office.sends_until_done()
+    assert holds(gohighlevel) == (1, 1)
+
+
+async def test_an_id_that_begins_like_another_is_another(gohighlevel: FakeGoHighLevel, office: CrmOffice) -> None:
+    office.calls("CAL12")
+    await office.sends()
+    gohighlevel.meets(faults.closed_before, to="notes.create")
+    office.calls("CAL1")
+    await office.sends_until_done()
+    assert holds(gohighlevel) == (1, 2)
+
+
+async def test_a_contact_that_somebody_deleted_is_made_anew_and_a_note_is_not(
+    gohighlevel: FakeGoHighLevel, office: CrmOffice
+) -> None:
+    office.calls()
+    await office.sends()
+    gohighlevel.location.deletes(the_contact(gohighlevel))
+    office.hears("call_modified", {**CALL, "note": "late", "changes": ["note"]})
+    office.calls("CAL2")
+    await office.sends_until_done()
+    assert holds(gohighlevel) == (1, 1)
+    assert the_note(gohighlevel).body.endswith("CallRail id: CAL2")
+    assert "its note was deleted there, or its contact, and is not written again" in office.reasons
+
+
+async def test_a_note_that_somebody_deleted_stays_deleted(gohighlevel: FakeGoHighLevel, office: CrmOffice) -> None:
+    office.calls()
+    await office.sends()
+    the_contact(gohighlevel).notes.clear()
+    office.hears("call_modified", {**CALL, "note": "late", "changes": ["note"]})
+    await office.sends_until_done()
+    assert holds(gohighlevel) == (1, 0)
+
+
+async def test_a_contact_that_somebody_merged_goes_on_as_the_other(
+    gohighlevel: FakeGoHighLevel, office: CrmOffice
+) -> None:
+    office.calls()
+    await office.sends()
+    ours, theirs = the_contact(gohighlevel), gohighlevel.location.types_in(firstName="A. Q.", phone="+14045550177")
+    theirs.fields["phone"] = PHONE
+    gohighlevel.location.merges(ours, theirs)
+    office.calls("CAL2")
+    await office.sends_until_done()
+    assert holds(gohighlevel) == (1, 2)
+    assert the_contact(gohighlevel).fields["firstName"] == "A. Q."
+
+
+async def test_spam_is_not_logged_and_what_is_logged_is_marked(gohighlevel: FakeGoHighLevel, office: CrmOffice) -> None:
+    office.calls("CAL2", spam=True)
+    assert (await office.sends()).reason == "spam is not logged, and was not before"
+    office.calls()
+    await office.sends()
+    office.hears("call_modified", {**CALL, "spam": True, "changes": ["spam"]})
+    await office.sends_until_done()
+    assert the_note(gohighlevel).title == "Call: spam"
+
+
+async def test_a_revoked_token_and_a_scope_that_lacks_pause_the_lane(
+    gohighlevel: FakeGoHighLevel, office: CrmOffice
+) -> None:
+    gohighlevel.location.token = None
+    office.calls()
+    outcome = await office.sends()
+    assert isinstance(outcome, AuthFailed)
+    assert (step_after(outcome).attempts, step_after(outcome).shuts_lane) == (0, True)
+    gohighlevel.location.token = TOKEN
+    gohighlevel.location.scopes -= {"contacts.write"}
+    assert isinstance(await office.sends(), AuthFailed)
+    gohighlevel.location.scopes |= {"contacts.write"}
+    assert (await office.sends()).reason == "logged"  # nothing was made, so nothing is waited for
+
+
+@pytest.mark.parametrize(
+    ("headers", "after", "alarms"),
+    [({}, timedelta(seconds=10), False), ({"X-RateLimit-Daily-Remaining": "0"}, timedelta(hours=1), True)],
+    ids=["ten seconds", "day"],
+)
+async def test_a_limit_pauses_the_lane(
+    gohighlevel: FakeGoHighLevel, office: CrmOffice, headers: dict[str, str], after: timedelta, alarms: bool
+) -> None:
+    gohighlevel.meets(faults.says(Answer(429, {"statusCode": 429, "message": "Too Many Requests"}, headers)))
+    office.calls()
+    outcome = await office.sends()
+    assert isinstance(outcome, Retry)
+    assert (outcome.after, outcome.whole_lane) == (after, True)
+    assert step_after(outcome).shuts_lane is alarms
+
+
+async def test_a_field_that_the_location_requires_is_named(gohighlevel: FakeGoHighLevel, office: CrmOffice) -> None:
+    gohighlevel.location.required = frozenset({"city"})
+    office.calls()
+    assert await office.sends() == Rejected("HTTP 422 (city)")
+
+
+@pytest.mark.parametrize("keeps", [False, True], ids=["refused", "refused and made"])
+async def test_a_field_of_the_settings_that_is_refused_is_left_out(
+    gohighlevel: FakeGoHighLevel, database_url: str, tmp_path: Path, keeps: bool
+) -> None:
+    gohighlevel.location.keeps_what_it_refuses = keeps
+    gohighlevel.location.custom_fields["cf00000000000000001"] = frozenset({"north", "south"})
+    fields = ", contact_fields: {city: Atlanta, cf00000000000000001: west}"
+    async with an_office(database_url, tmp_path, gohighlevel, fields) as office:
+        office.calls()
+        outcome = await office.sends()
+    assert outcome.reason.startswith("logged; left out: cf00000000000000001")
+    assert holds(gohighlevel) == (1, 1)
+
+
+async def test_an_owner_who_is_none_pauses_the_lane(
+    gohighlevel: FakeGoHighLevel, database_url: str, tmp_path: Path
+) -> None:
+    async with an_office(database_url, tmp_path, gohighlevel, ", owner: somebody-else") as office:
+        office.calls()
+        outcome = await office.sends()
+    assert outcome == AuthFailed("HTTP 422 (assignedTo): there is no such user; look at owner")
+
+
+async def test_redirects_and_other_servers_pause_the_lane(gohighlevel: FakeGoHighLevel, office: CrmOffice) -> None:
+    office.calls()
+    for status in (302, 404):
+        gohighlevel.meets(faults.says(Answer(status, b"<html>", {"Location": "https://evil.example"})))
+        assert isinstance(await office.sends(), Gone)
+
+
+# --- hostile and odd -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "<b>Bob</b><script>alert(1)</script>",
+        '=HYPERLINK("http://evil")',
+        "\u202eevil \U0001f600",
+        "Bob\r\nX-Evil: 1",
+        "A" * 10_000,
+    ],
+)
+async def test_names_arrive_harmless(gohighlevel: FakeGoHighLevel, office: CrmOffice, name: str) -> None:
+    office.calls(customer_name=name, note=name)
+    assert isinstance(await office.sends(), Delivered)
+    contact, note = the_contact(gohighlevel).fields, the_note(gohighlevel)
+    assert "<" not in note.body + note.title + contact["firstName"] + contact.get("lastName", "")
+    assert len(note.body) <= 21_000
+    assert not {"\r", "\n"} & {*contact["firstName"], *contact.get("lastName", "")}
+    assert max(len(contact["firstName"]), len(contact.get("lastName", ""))) <= 100
+
+
+@pytest.mark.parametrize(
+    ("fields", "leaves", "stays"),
+    [
+        ("", ["Avery", "4711", "leaks", "/recording", "Google Ads"], []),
+        (", fields: [source, tags]", ["Google Ads", "Tags: boiler, urgent"], ["Avery", "4711", "leaks", "/recording"]),
+        (", fields: [customer_name, recording]", ["Avery", "/recording"], ["4711", "leaks", "Google Ads"]),
+    ],
+    ids=["all", "statistics", "no words"],
+)
+async def test_only_fields_that_are_allowed_leave(
+    gohighlevel: FakeGoHighLevel, sqlite_url: str, tmp_path: Path, fields: str, leaves: list[str], stays: list[str]
+) -> None:
+    told: dict[str, Any] = {
+        "customer_name": "Avery Quill",
+        "note": "gate code 4711",
+        "transcription": "my boiler leaks",
+        "recording": "https://app.callrail.com/calls/CAL1/recording",
+        "tags": ["boiler", "urgent"],
+    }
+    async with an_office(sqlite_url, tmp_path, gohighlevel, fields) as office:
+        office.calls(**told)
+        await office.sends()
+        office.hears("call_modified", {**CALL, **told, "answered": True, "call_type": "answered", "changes": ["note"]})
+        await office.sends_until_done()
+    sent = b"".join(exchange.asked.raw for exchange in gohighlevel.exchanges).decode()
+    assert [text for text in leaves if text not in sent] == []
+    assert [text for text in stays if text in sent] == []
+    assert the_note(gohighlevel).title == "Call: answered"
+
+
+# --- tags and workflows ----------------------------------------------------------------------------------------------
+
+_FOLLOWS = f", tags: [callrail, '{{{{ source }}}}'], workflows: [{{id: {WORKFLOW}, when: [missed], who: new}}]"
+
+
+async def test_tags_are_added_and_a_workflow_is_started_once_of_whom_it_is_wanted(
+    gohighlevel: FakeGoHighLevel, database_url: str, tmp_path: Path
+) -> None:
+    gohighlevel.location.types_in(phone=PHONE, tags=["vip"])
+    async with an_office(database_url, tmp_path, gohighlevel, _FOLLOWS) as office:
+        office.calls()
+        office.calls("CAL2")
+        await office.sends()
+        office.repeats()
+        await office.sends_until_done()
+    contact = the_contact(gohighlevel)
+    assert (contact.tags, contact.entered) == (["vip", "callrail", "google ads"], [WORKFLOW])
+
+
+@pytest.mark.parametrize("fault", [faults.lost, faults.closed_before], ids=["done", "not done"])
+async def test_a_workflow_of_which_nobody_knows_is_held_and_started_again_by_a_person_alone(
+    gohighlevel: FakeGoHighLevel, database_url: str, tmp_path: Path, fault: faults.Fault
+) -> None:
+    gohighlevel.meets(fault, to="workflows.start")
+    async with an_office(database_url, tmp_path, gohighlevel, _FOLLOWS) as office:
+        office.calls()
+        outcome = await office.sends()
+        assert outcome == Uncertain(f"logged; whether the workflow {WORKFLOW} was started is not known")
+        assert step_after(outcome).state is DeliveryState.UNCERTAIN
+        begun = gohighlevel.count("workflows.start")
+        office.hears("call_modified", {**CALL, "note": "late", "changes": ["note"]})  # by another delivery
+        office.clock.moment += timedelta(minutes=1)
+        (held, *later) = office.claims()
+        for delivery in later:
+            await office.tries(delivery)
+        assert gohighlevel.count("workflows.start") == begun
+        await office.tries(held)  # as `deliveries retry` does
+        assert gohighlevel.count("workflows.start") == begun + 1
+        await office.sends_until_done()
+    assert gohighlevel.count("workflows.start") == begun + 1
+    assert holds(gohighlevel) == (1, 1)
+
+
+async def test_who_is_stopped_while_a_workflow_starts_does_not_start_it_again(
+    gohighlevel: FakeGoHighLevel, database_url: str, tmp_path: Path
+) -> None:
+    """As by a kill: there is an intent, and no answer was seen."""
+    gate, stopped = asyncio.Event(), asyncio.Event()
+
+    async def waits(conversation: Any, act: Any) -> None:
+        act()
+        stopped.set()
+        await gate.wait()
+
+    gohighlevel.meets(waits, to="workflows.start")
+    async with an_office(database_url, tmp_path, gohighlevel, _FOLLOWS) as office:
+        office.calls()
+        (delivery,) = office.claims()
+        trying = asyncio.create_task(office.tries(delivery))
+        await stopped.wait()
+        trying.cancel()
+        await asyncio.wait([trying])
+        office.put_back(delivery)
+        gate.set()
+        office.clock.moment += timedelta(minutes=2)
+        assert isinstance(await office.sends(), Uncertain)
+    assert the_contact(gohighlevel).entered == [WORKFLOW]
+
+
+async def test_a_workflow_that_is_none_pauses_the_lane_and_starts_once_it_is_there(
+    gohighlevel: FakeGoHighLevel, database_url: str, tmp_path: Path
+) -> None:
+    gohighlevel.location.workflows.clear()
+    async with an_office(database_url, tmp_path, gohighlevel, _FOLLOWS) as office:
+        office.calls()
+        outcome = await office.sends()
+        assert outcome == AuthFailed(f"HTTP 400: there is no such workflow, or it is a draft: {WORKFLOW}")
+        gohighlevel.location.workflows[WORKFLOW] = "published"
+        await office.sends_until_done()
+    assert the_contact(gohighlevel).entered == [WORKFLOW]
+    assert holds(gohighlevel) == (1, 1)
+
+
+async def test_at_the_published_limit_nothing_is_refused(
+    gohighlevel: FakeGoHighLevel, database_url: str, tmp_path: Path
+) -> None:
+    gohighlevel.api.limits.per_ten_seconds = 100
+    async with an_office(database_url, tmp_path, gohighlevel, _FOLLOWS) as office:
+        gohighlevel.location.clock = lambda: office.clock.moment
+        rate = office.configuration.sink_configs["crm"].rate
+        assert rate is not None
+        for n in range(60):
+            office.calls(f"CAL{n}", customer_phone_number=f"+140455501{n:02}", person_resource_id=f"PER{n}")
+        for n, delivery in enumerate(office.claims()):
+            if n % rate.count == 0:
+                office.clock.moment += rate.per
+            assert isinstance(await office.tries(delivery), Delivered)
+    assert holds(gohighlevel) == (60, 60)
+
+
+# --- sinks test ------------------------------------------------------------------------------------------------------
+
+
+async def test_all_is_looked_at_and_nothing_is_written(
+    gohighlevel: FakeGoHighLevel, sqlite_url: str, tmp_path: Path
+) -> None:
+    async with an_office(sqlite_url, tmp_path, gohighlevel, _FOLLOWS) as office:
+        checks = await office.sink.check()
+    assert [check.ok for check in checks] == [True, True, True]
+    assert holds(gohighlevel) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("lacks", "remedy"),
+    [
+        ("contacts.readonly", "with the scope contacts.readonly"),
+        ("contacts.write", "give the token the scope contacts.write"),
+        ("workflows.readonly", "give the token the scope workflows.readonly, by which they are looked at"),
+    ],
+)
+async def test_each_scope_that_lacks_is_named(
+    gohighlevel: FakeGoHighLevel, sqlite_url: str, tmp_path: Path, lacks: str, remedy: str
+) -> None:
+    gohighlevel.location.scopes -= {lacks}
+    async with an_office(sqlite_url, tmp_path, gohighlevel, _FOLLOWS) as office:
+        (wrong,) = [check for check in await office.sink.check() if not check.ok]
+    assert wrong.remedy.endswith(remedy)
+
+
+@pytest.mark.parametrize("state", ["draft", None])
+async def test_a_workflow_that_starts_nothing_is_told(
+    gohighlevel: FakeGoHighLevel, sqlite_url: str, tmp_path: Path, state: str | None
+) -> None:
+    gohighlevel.location.workflows = {WORKFLOW: state} if state is not None else {}
+    async with an_office(sqlite_url, tmp_path, gohighlevel, _FOLLOWS) as office:
+        (wrong,) = [check for check in await office.sink.check() if not check.ok]
+    assert wrong.what == f"the workflow {WORKFLOW} is published"
+
+
+@pytest.mark.parametrize("to", ["contacts.find", "tags.add", "workflows.list"])
+async def test_a_check_that_gets_no_answer_says_so(
+    gohighlevel: FakeGoHighLevel, sqlite_url: str, tmp_path: Path, to: str
+) -> None:
+    gohighlevel.meets(faults.failing(502), to=to)
+    async with an_office(sqlite_url, tmp_path, gohighlevel, _FOLLOWS) as office:
+        (wrong,) = [check for check in await office.sink.check() if not check.ok]
+    assert wrong.what in ("GoHighLevel answers", "GoHighLevel tells of workflows")
