@@ -42,7 +42,13 @@ def _field_names(written: dict[str, str]) -> dict[str, str]:
     return written
 
 
-Identifier = Annotated[str, Field(pattern=rf"^{_ID.pattern}$")]
+def _identifier(written: str) -> str:
+    if not _ID.fullmatch(written):
+        raise ValueError("this is no id; one has eight letters and digits at least, as in the address of its page")
+    return written
+
+
+Identifier = Annotated[str, AfterValidator(_identifier)]
 
 
 class WorkflowConfig(BaseModel):
