@@ -48,7 +48,7 @@ class First:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """For systems in *data*; for people in `text`, which is written only for a sink that asks.
+    """For systems in *data*, for people in `text`: either is made only for a sink that asks.
 
     Attributes:
         key: The delivery's id: the same in every try, so that a receiver can tell a repeat.
@@ -69,7 +69,7 @@ class Message:
     transition: Transition
     company: str
     occurred_at: datetime
-    data: Mapping[str, Any]
+    data: Callable[[], Mapping[str, Any]]
     write: Callable[[Escape], Text]
     object_type: str = "unknown"
     callrail_id: str = ""

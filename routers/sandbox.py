@@ -137,7 +137,10 @@ def _charged(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def charged(*args: Any, **options: Any) -> Any:
         left = _work.get()
-        left[0] -= _CALL + sum(len(value) for value in args if isinstance(value, str))
+        left[0] -= _CALL
+        for value in args:
+            if value.__class__ is str:
+                left[0] -= len(value)
         if left[0] < 0:
             raise ValueError("the template works too much on too long a text")
         return function(*args, **options)

@@ -209,7 +209,7 @@ def render(
         transition=delivery.transition,
         company=delivery.company,
         occurred_at=delivery.occurred_at,
-        data=_data(delivery, facts),
+        data=cache(partial(_data, delivery, facts)),
         write=partial(_write, delivery, values, templates),
         object_type=delivery.object_type,
         callrail_id=delivery.callrail_id,
@@ -302,8 +302,9 @@ def _who(transition: Transition, facts: Mapping[str, Any]) -> str:
 
 def _background(answers: object) -> str:
     """What was looked up of the person and the number called, in one line; empty where nothing was."""
-    known = answers if isinstance(answers, Mapping) else {}
-    lead, calls, tracker = (_dict(known.get(name)) for name in ("lead_timeline", "previous_calls", "tracker"))
+    if not answers or not isinstance(answers, Mapping):
+        return ""
+    lead, calls, tracker = (_dict(answers.get(name)) for name in ("lead_timeline", "previous_calls", "tracker"))
     so_far, earlier = lead.get("total_interactions"), calls.get("count")
     parts = [
         f"{so_far} contacts so far" if isinstance(so_far, int) and so_far > 1 else "",

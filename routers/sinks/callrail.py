@@ -450,5 +450,5 @@ def _said(error: CallRailError, given: Mapping[str, Any], message: Message) -> s
     """What CallRail said, without what was sent."""
     if not isinstance(error, AnswerError):
         return type(error).__name__
-    said = excerpt_of(Answer(error.status, {}, (error.said or "").encode()), told=(dict(given), message.data))
+    said = excerpt_of(Answer(error.status, {}, (error.said or "").encode()), told=(dict(given), message.data()))
     return f"HTTP {error.status}" + (f": {said}" if said else "")

@@ -338,15 +338,15 @@ class HttpSink:
             )
         except HttpError as error:
             return outcome_of_error(error)
-        return self._outcome(answer, told=(request.told, message.data))
+        return self._outcome(answer, told=lambda: (request.told, message.data()))
 
-    def _outcome(self, answer: Answer, *, told: object) -> Outcome:
+    def _outcome(self, answer: Answer, *, told: Callable[[], object]) -> Outcome:
         status = answer.status
         is_2xx = 200 <= status < 300
         if not (is_2xx if self._success.status == "2xx" else status in self._success.status):
             if is_2xx:
                 return Rejected(f"HTTP {status}, which is not among those that 'success' lists")
-            return outcome_of(answer, now=datetime.now(UTC), told=told)
+            return outcome_of(answer, now=datetime.now(UTC), told=told())
         if not self._success.json_ and self._remote_id is None:
             return Delivered(f"HTTP {status}")
         try:
@@ -356,7 +356,7 @@ class HttpSink:
         for path, wanted in self._success.json_.items():
             if not _same(_at(found, path), wanted):
                 return Rejected(
-                    f"HTTP {status}, but '{path}' is not as 'success' wants: {excerpt_of(answer, told=told)}"
+                    f"HTTP {status}, but '{path}' is not as 'success' wants: {excerpt_of(answer, told=told())}"
                 )
         return Delivered(f"HTTP {status}", remote_id=_id_at(found, self._remote_id))
 

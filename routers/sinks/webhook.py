@@ -126,7 +126,7 @@ class Body:
 
     def write(self, message: Message) -> bytes:
         """The bytes that are sent and signed."""
-        data = self._data(message.data)
+        data = self._data(message.data())
         if self.format is Format.CLOUDEVENTS:
             return orjson.dumps(cloud_event(message, data))
         return orjson.dumps({"type": message.transition.value, "timestamp": message.timestamp, "data": data})
@@ -194,7 +194,7 @@ class WebhookSink:
             answer = await self._client.post(self._url, content=content, headers=headers)
         except HttpError as error:
             return outcome_of_error(error)
-        return outcome_of(answer, now=datetime.now(UTC), told=message.data)
+        return outcome_of(answer, now=datetime.now(UTC), told=message.data())
 
     def _live_secrets(self, sent_at: int) -> list[bytes]:
         today = datetime.fromtimestamp(sent_at, UTC).date()

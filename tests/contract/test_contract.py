@@ -51,7 +51,7 @@ MESSAGE = Message(
     transition=Transition.CALL_MISSED,
     company="acme",
     occurred_at=datetime(2026, 3, 10, 13, 15, 2, tzinfo=UTC),
-    data={"company": "acme", "fields": FIELDS},
+    data=lambda: {"company": "acme", "fields": FIELDS},
     write=lambda escape: Text("Missed call", (escape("Avery Quill"), escape("(404) 555-0123"))),
     object_type="call",
     callrail_id="CAL0191f00a1b2c7d3e8f405162738495a6",

@@ -42,7 +42,7 @@ def message_of(*chapters: Chapter, **more: Any) -> Message:
         transition=last.transition,
         company="acme",
         occurred_at=last.occurred_at,
-        data={},
+        data=dict,
         write=last.write,
         story=tuple(earlier),
         **about,

@@ -47,7 +47,7 @@ class Office:
             (delivery,) = put_deliveries(conn, fields=fields, order_key=order_key)
             of_it = deliveries.c.id == delivery
             conn.execute(update(deliveries).where(of_it).values(state=DeliveryState.SENDING.value))
-        return Message(delivery, Transition.CALL_MISSED, "acme", NOW, {}, _no_text)
+        return Message(delivery, Transition.CALL_MISSED, "acme", NOW, dict, _no_text)
 
 
 def _no_text(_escape: Escape) -> Text:

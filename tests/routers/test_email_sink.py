@@ -50,7 +50,7 @@ def a_message(key: str = "dl_06bqexample", **more: Any) -> Message:
             "transition": Transition.CALL_MISSED,
             "company": "acme",
             "occurred_at": NOW,
-            "data": {},
+            "data": dict,
             "write": told("Missed call · Acme", "Zoë Quill · (404) 555-0101"),
             **more,
         }

@@ -45,7 +45,7 @@ def a_message(**values: Any) -> Message:
         transition=Transition.CALL_MISSED,
         company="acme",
         occurred_at=datetime(2026, 3, 10, 13, 15, 2, tzinfo=UTC),
-        data={"company": "acme", "fields": {}},
+        data=lambda: {"company": "acme", "fields": {}},
         write=lambda escape: Text("Missed call", (escape("Zoë Quill"), escape("(404) 555-0123"))),
         links={"call": "https://app.callrail.com/calls/CAL_1?a=b&c=d"},
         values=lambda: VALUES | values,

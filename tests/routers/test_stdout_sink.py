@@ -20,7 +20,7 @@ def printed(title: str, *lines: str, **about: Any) -> str:
     """What the sink writes for a message; it never waits, so one step runs it to its end."""
     out = io.StringIO()
     moment = datetime(2026, 3, 10, 13, 15, 2, tzinfo=UTC)
-    message = Message("dl_1", Transition.CALL_MISSED, "acme", moment, {}, lambda _: Text(title, lines), **about)
+    message = Message("dl_1", Transition.CALL_MISSED, "acme", moment, dict, lambda _: Text(title, lines), **about)
     coroutine = StdoutSink(out).deliver(message)
     with pytest.raises(StopIteration) as ended:
         coroutine.send(None)

@@ -445,7 +445,7 @@ def test_systems_get_the_fields_and_whose_they_are() -> None:
     message = rendered(Transition.CALL_CHANGED, {"duration": 20, "tags": None, "$received": OCCURRED_AT})
 
     assert message.key == "dl_1"
-    assert message.data == {
+    assert message.data() == {
         "company": "acme",
         "object": {"type": "call", "id": "CAL1"},
         "rule": "r",
@@ -457,8 +457,8 @@ def test_systems_get_what_a_change_replaced() -> None:
     """Under `before`, where it is known."""
     message = rendered(Transition.CALL_CHANGED, {"tags": ["Sold"], "$before": {"tags": None, "recording": SECRET_LINK}})
 
-    assert message.data["fields"] == {"tags": ["Sold"], **OWN}
-    assert message.data["before"] == {"tags": None}
+    assert message.data()["fields"] == {"tags": ["Sold"], **OWN}
+    assert message.data()["before"] == {"tags": None}
 
 
 OWN = {"company": "acme", "outcome": None, "stage": "ended"}
@@ -485,8 +485,8 @@ def test_a_link_with_an_access_key_never_leaves_by_itself(transition: Transition
     }
     message = rendered(transition, facts)
 
-    assert message.data["fields"] == {"changes": list(names), "duration": 20, **OWN}
-    assert "access_key" not in f"{message.data} {message.text()}"
+    assert message.data()["fields"] == {"changes": list(names), "duration": 20, **OWN}
+    assert "access_key" not in f"{message.data()} {message.text()}"
 
 
 def test_a_link_with_an_access_key_leaves_where_a_template_asks_for_it() -> None:
@@ -528,7 +528,7 @@ def test_no_fact_can_break_a_message(
     assert text.title
     assert all(text.lines)
     assert all(line == " ".join(line.split()) for line in (text.title, *text.lines))
-    assert orjson.loads(orjson.dumps(message.data))["fields"].keys() <= facts.keys() | OWN.keys()
+    assert orjson.loads(orjson.dumps(message.data()))["fields"].keys() <= facts.keys() | OWN.keys()
 
 
 # --- docs/templates.md -----------------------------------------------------------------------------------------------

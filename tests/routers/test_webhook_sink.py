@@ -50,7 +50,7 @@ MESSAGE = Message(
     transition=Transition.CALL_MISSED,
     company="acme",
     occurred_at=datetime(2026, 3, 10, 13, 15, 2, 417_000, tzinfo=UTC),
-    data={"company": "acme", "fields": {"customer_name": "Zoë \u2028 Quill", "tags": None}},
+    data=lambda: {"company": "acme", "fields": {"customer_name": "Zoë \u2028 Quill", "tags": None}},
     write=lambda _: Text("Missed call · Acme", ("Zoë Quill",)),
 )
 
@@ -214,7 +214,7 @@ async def test_a_secret_signs_to_the_end_of_its_last_day(
 FULL = replace(
     MESSAGE,
     callrail_id="CAL1",
-    data={
+    data=lambda: {
         "company": "acme",
         "object": {"type": "call", "id": "CAL1"},
         "rule": "missed",
@@ -269,7 +269,7 @@ async def test_a_cloud_event_carries_the_same_data_under_the_same_signature(
         "datacontenttype": "application/json",
         "data": data,
     }
-    assert data == FULL.data
+    assert data == FULL.data()
 
 
 async def test_further_headers_are_sent_with_each(destination: Destination, monkeypatch: pytest.MonkeyPatch) -> None:
