@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from itertools import count, cycle
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -118,6 +119,7 @@ async def processes(url: str, count: int) -> AsyncIterator[Sequence[CrmStore]]:
         yield [await stack.enter_async_context(a_crm_store(url, clock)) for _ in range(count)]
 
 
+@pytest.mark.long
 def test_one_caller_is_one_lead_and_one_call_one_task(database_url: str) -> None:
     """Two, five and ten calls of a new caller, four at once, search five minutes late, a fifth of answers lost."""
 
