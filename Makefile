@@ -19,11 +19,11 @@ run: .venv/.run ## Start the router on SQLite with the example rules, and play c
 	@exec $(BIN)/callrail-router demo $(ARGS)
 
 test: .venv/.dev ## Run all tests, on SQLite and on a real PostgreSQL
-	$(BIN)/pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 torture: .venv/.dev ## Kill it a hundred times, take its database away for five minutes, save two gigabytes, stop it amid 2,000 orders of calls
 	CALLRAIL_ROUTER_TEST_KILLS=100 CALLRAIL_ROUTER_TEST_OUTAGE=300 CALLRAIL_ROUTER_TEST_FULL_DOWNLOAD=1 CALLRAIL_ROUTER_TEST_SCHEDULES=2000 \
-	$(BIN)/pytest -n $(WORKERS) tests/crash tests/routers/test_outage.py tests/routers/test_hubspot_schedules.py tests/callrail/api/test_properties.py $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal tests/crash tests/routers/test_outage.py tests/routers/test_hubspot_schedules.py tests/callrail/api/test_properties.py $(ARGS)
 
 lint: .venv/.dev ## Check style and format
 	$(BIN)/ruff check

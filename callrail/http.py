@@ -306,7 +306,7 @@ class _GuardedTransport(httpx2.AsyncHTTPTransport):
     """The library's transport over a pool that resolves names itself and checks what they resolve to."""
 
     def __init__(self, backend: _GuardedBackend, tls: ssl.SSLContext, connections: int) -> None:
-        super().__init__(trust_env=False)
+        super().__init__(verify=tls, trust_env=False)  # else it makes a context that nobody uses
         self._pool = httpcore2.AsyncConnectionPool(
             ssl_context=tls,
             max_connections=connections,

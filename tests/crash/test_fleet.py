@@ -17,9 +17,10 @@ from receiver.database import Database
 from receiver.schema import EventState, events
 from routers.schema import DeliveryState, attempts, deliveries, objects
 from tests.crash.load import Load, a_free_port, more_than
+from tests.crash.starting import starting
 from tests.fakes.destination import Behaviour, Conversation, answer
 from tests.fakes.receiver_of_webhooks import receiver_in_a_thread, slowly, times_arrived
-from tests.routers.running import Process, a_missed_call, config_text, running
+from tests.routers.running import Process, a_missed_call, config_text
 from tests.routers.store import opened, rows_of
 from tests.routers.waiting import wait_until
 
@@ -46,7 +47,7 @@ class Fleet:
     def start(self, *arguments: str) -> None:
         """One more, ready."""
         stack = ExitStack()
-        process = stack.enter_context(running("serve", *arguments, *self._common))
+        process = stack.enter_context(starting("serve", *arguments, *self._common))
         self._stacks.append(([*arguments], stack, process))
         process.wait_until_it_says("serve.ready")
 
@@ -64,6 +65,7 @@ class Fleet:
             stack.close()
 
 
+@pytest.mark.long
 def test_a_rolling_restart_refuses_nothing_and_tells_nothing_twice(postgresql_url: str, config: Path) -> None:
     """Two intakes and three dispatchers, each started anew in turn while webhooks come."""
     ports = [a_free_port() for _ in range(INTAKES)]
@@ -100,14 +102,14 @@ def test_a_dispatcher_that_was_frozen_past_its_lease_is_not_heard(postgresql_url
         destination.behaves(answer_after(released), answer(200))
         config.write_text(config_text(destination.url, sink="concurrency: 1, timeout: 60s, retry: [0s]"))
         arguments = ["--config", str(config), "--database-url", postgresql_url]
-        with running("serve", "--port", "0", *arguments) as sleeper:
+        with starting("serve", "--port", "0", *arguments) as sleeper:
             assert sleeper.post("post-call", a_missed_call()) == 204
             wait_until(lambda: len(destination.requests) == 1)
             sleeper.popen.send_signal(signal.SIGSTOP)
             with database.writing.begin() as conn:
                 over = datetime.now(UTC) - timedelta(days=1)
                 conn.execute(update(deliveries).values(lease_until=over))
-            with running("serve", "--role", "dispatch", *arguments) as other:
+            with starting("serve", "--role", "dispatch", *arguments) as other:
                 wait_until(lambda: [row.state for row in rows_of(database, deliveries)] == [DeliveryState.DELIVERED])
                 (taken_over,) = rows_of(database, deliveries)
                 released.set()

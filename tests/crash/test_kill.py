@@ -15,10 +15,11 @@ from receiver.database import Database
 from receiver.schema import EventState, events
 from routers.schema import DeliveryState, deliveries, objects
 from tests.crash.load import Load, a_free_port, more_than
+from tests.crash.starting import starting
 from tests.fakes.destination import answer, port_nobody_listens_on
 from tests.fakes.receiver_of_webhooks import receiver_in_a_thread, slowly, times_arrived
 from tests.fakes.slack import TOKEN, FakeSlack
-from tests.routers.running import config_text, running
+from tests.routers.running import config_text
 from tests.routers.store import opened, rows_of
 from tests.routers.waiting import LONGEST, wait_until
 
@@ -43,6 +44,7 @@ def is_done(database: Database) -> bool:
     return not waiting and all(row.state == DeliveryState.DELIVERED for row in rows_of(database, deliveries))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kills", [KILLS])
 def test_killed_under_load_it_loses_nothing_it_answered_for_and_repeats_only_what_it_was_sending(
     database_url: str, tmp_path: Path, kills: int
@@ -61,14 +63,14 @@ def test_killed_under_load_it_loses_nothing_it_answered_for_and_repeats_only_wha
         load = Load([port])
         with load.running():
             for _ in range(kills):
-                with running(*arguments) as process:
+                with starting(*arguments) as process:
                     process.wait_until_it_says("serve.ready")
                     wait_until(more_than(load, len(load.answered) + rng.randint(1, 120)))
                     process.kill()
                 sending = sent_at_the_kill(database)
                 assert len(sending) <= CONCURRENCY
                 was_sending |= sending
-        with running(*arguments) as process:
+        with starting(*arguments) as process:
             process.wait_until_it_says("serve.ready")
             wait_until(lambda: is_done(database))
             assert process.end() == 0
@@ -145,6 +147,7 @@ def posts_by_delivery(slack: FakeSlack) -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.long
 def test_killed_among_four_sinks_it_loses_nothing_and_says_what_may_repeat(database_url: str, tmp_path: Path) -> None:
     """One is dead, one slow, one limited: the others get all, twice only what was on the way, and people see it."""
     rng = random.Random(SEED)
@@ -168,12 +171,12 @@ def test_killed_among_four_sinks_it_loses_nothing_and_says_what_may_repeat(datab
         load = Load([port], pause=0.02)
         with load.running():
             for _ in range(KILLS_AMONG_FOUR):
-                with running(*arguments, environ=environ) as process:
+                with starting(*arguments, environ=environ) as process:
                     process.wait_until_it_says("serve.ready")
                     wait_until(more_than(load, len(load.answered) + rng.randint(1, 30)))
                     process.kill()
                 was_sending |= sent_at_the_kill(database)
-        with running(*arguments, environ=environ) as process:
+        with starting(*arguments, environ=environ) as process:
             process.wait_until_it_says("serve.ready")
             # What a slow sink has waiting grows with the time it was killed.
             wait_until(lambda: all_but_the_dead_are_done(database), longest=LONGEST * max(1, KILLS / 10))

@@ -16,10 +16,11 @@ from sqlalchemy import delete, select, update
 from receiver.database import Database
 from routers.schema import OPEN, deliveries, turns
 from tests.client import post_signed
+from tests.crash.starting import starting
 from tests.fakes.hubspot import TOKEN, FakeHubSpot, running_hubspot
 from tests.routers.crm_office import CALL, WHEN
 from tests.routers.lookups.office import LONG_AGO
-from tests.routers.running import KEY, running
+from tests.routers.running import KEY
 from tests.routers.store import opened
 from tests.routers.waiting import until
 
@@ -37,6 +38,7 @@ async def hubspot() -> AsyncIterator[FakeHubSpot]:
         yield running_
 
 
+@pytest.mark.long
 async def test_killed_amid_a_crm_there_is_one_contact_and_one_record_of_each_call(
     hubspot: FakeHubSpot, database_url: str, tmp_path: Path
 ) -> None:
@@ -52,7 +54,7 @@ async def test_killed_amid_a_crm_there_is_one_contact_and_one_record_of_each_cal
     called: list[str] = []
     with opened(database_url) as database:
         for kill in range(KILLS + 1):
-            with running(*arguments, environ={"HUBSPOT_TOKEN": TOKEN}) as server:
+            with starting(*arguments, environ={"HUBSPOT_TOKEN": TOKEN}) as server:
                 port = await asyncio.to_thread(lambda: server.port)
                 for _ in range(CALLS_BETWEEN):
                     called.append(f"CAL{len(called)}")

@@ -12,16 +12,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from sqlalchemy import select, update
 
 from receiver.database import Database
 from receiver.schema import EventState, events, instances
 from routers.schema import DeliveryState, ReplayState, attempts, deliveries, objects, replays
 from tests.crash.load import Load, a_free_port, more_than
+from tests.crash.starting import starting
 from tests.fakes.destination import answer
 from tests.fakes.receiver_of_webhooks import receiver_in_a_thread, slowly, times_arrived
 from tests.postgresql import RunServer
-from tests.routers.running import Process, config_text, run, running
+from tests.routers.running import Process, config_text, run
 from tests.routers.store import opened, rows_of
 from tests.routers.waiting import wait_until
 
@@ -44,7 +46,7 @@ class Pair:
         for role, options in roles.items():
             if role not in self.running:
                 stack = ExitStack()
-                process = stack.enter_context(running("serve", "--role", role, *options, *self.common))
+                process = stack.enter_context(starting("serve", "--role", role, *options, *self.common))
                 process.wait_until_it_says("serve.ready")
                 self.running[role] = stack, process
 
@@ -101,6 +103,7 @@ def is_done(database: Database) -> bool:
     return [row.state for row in rows_of(database, replays)] == [ReplayState.DONE]
 
 
+@pytest.mark.long
 def test_killed_amid_all_trouble_it_loses_nothing_and_explains_every_delivery(
     own_server: RunServer, own_url: str, tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 import pytest
 
@@ -149,11 +149,22 @@ def _written_to(stream: io.TextIOWrapper) -> str:
     return stream.read()
 
 
+class Started(Protocol):
+    """What is needed of a `subprocess.Popen`."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float) -> int: ...
+    def send_signal(self, sig: signal.Signals, /) -> None: ...
+    def kill(self) -> None: ...
+
+
 @dataclass
 class Process:
     """A running command. *lines* are those it has written on stderr so far."""
 
-    popen: subprocess.Popen[str]
+    popen: Started
     lines: list[str] = field(default_factory=list)
 
     @property
@@ -206,12 +217,12 @@ def running(
         stdout=subprocess.PIPE if stdout_too else subprocess.DEVNULL,
         stderr=subprocess.STDOUT if stdout_too else subprocess.PIPE,
         text=True,
-        env={**_INHERITED, **SECRETS, **_spool_beside_config(arguments), **(environ or {})},
+        env=environment_of(arguments, environ),
     )
     process = Process(popen)
     source = popen.stdout if stdout_too else popen.stderr
     assert source is not None
-    reader = threading.Thread(target=_read_lines, args=(source, process.lines))
+    reader = threading.Thread(target=read_lines, args=(source, process.lines))
     reader.start()
     try:
         yield process
@@ -221,6 +232,11 @@ def running(
         source.close()
 
 
+def environment_of(arguments: Sequence[str | Path], environ: Mapping[str, str] | None) -> dict[str, str]:
+    """What a command with *arguments* finds in its environment."""
+    return {**_INHERITED, **SECRETS, **_spool_beside_config(arguments), **(environ or {})}
+
+
 def _spool_beside_config(arguments: Sequence[str | Path]) -> Mapping[str, str]:
     """For each test its own, which a process started again finds."""
     if "--config" not in arguments:
@@ -228,7 +244,7 @@ def _spool_beside_config(arguments: Sequence[str | Path]) -> Mapping[str, str]:
     return {"CALLRAIL_ROUTER_SPOOL": str(Path(arguments[arguments.index("--config") + 1]).parent / "spool")}
 
 
-def _read_lines(source: IO[str], lines: list[str]) -> None:
+def read_lines(source: IO[str], lines: list[str]) -> None:
     with contextlib.suppress(ValueError):  # closed while being read
         for line in source:
             lines.append(line)

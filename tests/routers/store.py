@@ -110,6 +110,7 @@ def put_deliveries(
     now: datetime = NOW,
     fields: dict[str, Any] | None = None,
     company: str = "acme",
+    type_: str = "call",
     order_key: str | None = None,
     expires_at: datetime | None = None,
 ) -> list[str]:
@@ -119,7 +120,7 @@ def put_deliveries(
         objects.insert().values(
             id=object_id,
             company=company,
-            type="call",
+            type=type_,
             object_id=f"CAL{object_id}",
             stage="ended",
             outcome="missed",

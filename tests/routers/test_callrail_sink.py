@@ -319,7 +319,8 @@ async def test_tags_that_no_webhook_told_before_are_known_from_the_api(
 async def test_values_are_told_in_a_way_of_callrails(
     office: Office, sent: str, told: Mapping[str, Any], state: str
 ) -> None:
-    write(office, f"{{type: callrail, do: calls.update, with: {{{sent}}}}}", ON_CHANGES)
+    # A value is answered by a fault, and repeated: ending waits for that, for as long as a try may last.
+    write(office, f"{{type: callrail, do: calls.update, timeout: 2s, with: {{{sent}}}}}", ON_CHANGES)
     before = {"note": "old", "value": None, "formatted_value": None, "customer_name": "x"}
     before |= {"lead_status": None, "good_lead_call_id": None}
     call = office.a_call()

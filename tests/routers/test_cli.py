@@ -626,6 +626,7 @@ def test_what_is_being_sent_when_serve_is_killed_is_sent_once_more_under_its_id(
     assert list(times_arrived(destination.requests).values()) == [2]
 
 
+@pytest.mark.long
 def test_the_demo_shows_messages_and_ends(tmp_path: Path) -> None:
     """No account, key or server: messages on stdout, progress on stderr; a second run goes on with the same file."""
     database = f"sqlite:///{tmp_path / 'demo.db'}"

@@ -142,6 +142,7 @@ def database(database_url: str) -> Iterator[Database]:
 # --- an hour of an agency --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 async def test_every_missed_call_is_told_once_and_within_a_minute(database: Database) -> None:
     """Forty companies, four hundred calls an hour; every post-call is held back for nineteen minutes."""
     dice = random.Random(5)

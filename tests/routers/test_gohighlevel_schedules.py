@@ -136,6 +136,7 @@ async def happens(world: World, seed: int) -> None:
     assert marks == sorted(calls)
 
 
+@pytest.mark.long
 def test_one_caller_is_one_contact_and_one_call_one_note(
     postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

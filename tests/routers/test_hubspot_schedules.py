@@ -144,6 +144,7 @@ def late_truth(office: CrmOffice, call: str, number: int, phone: str) -> dict[st
     return {**CALL, **who, "resource_id": call, "note": "late", "changes": ["note"]}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("part", range(PARTS))
 def test_one_caller_is_one_contact_and_one_call_one_record(
     postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: int

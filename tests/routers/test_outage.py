@@ -50,6 +50,7 @@ async def a_call(port: int, number: int) -> list[int]:
     return [(await post_signed(port, f"/callrail/acme/{kind}", body, key=KEY)).status for kind in KINDS]
 
 
+@pytest.mark.long
 async def test_postgresql_stops_and_starts_under_requests(own_server: RunServer, own_url: str, tmp_path: Path) -> None:
     """A hundred requests a second all the while: each is answered 204 and stored in the order of its call, and told."""
     config = tmp_path / "router.yaml"

@@ -311,6 +311,7 @@ class TwoHolders(RuleBasedStateMachine):
         return row.lease_until < self.now
 
 
+@pytest.mark.long
 def test_a_delivery_never_has_two_holders_is_never_lost_and_passes_none_of_its_person(database_url: str) -> None:
     """Claim, send, record, give back, correct and expire in any order: one holder, stale fences unheard, order kept."""
     with opened(database_url) as opened_database:

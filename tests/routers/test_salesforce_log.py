@@ -13,14 +13,12 @@ import pytest
 from callrail.http import HttpClient
 from routers.messages import Message
 from routers.outcomes import AuthFailed, Delivered, Outcome, Postponed, Rejected, Retry, Uncertain
-from routers.sinks.crm import Lead
 from routers.sinks.salesforce_deals import Deal
 from routers.sinks.salesforce_log import Log
 from routers.sinks.salesforce_people import KEY, NAMELESS, Told
 from routers.sinks.salesforce_plan import Wanted
 from routers.sinks.salesforce_session import BySecret, Session
 from routers.sinks.salesforce_tasks import Activity
-from routers.transitions import Transition
 from tests.fakes.salesforce import (
     CLIENT_ID,
     CLIENT_SECRET,
@@ -32,13 +30,10 @@ from tests.fakes.salesforce import (
     running_salesforce,
 )
 from tests.fakes.salesforce.org import DuplicateRule, Record
-from tests.routers.remembering import Memory
-from tests.routers.stories import message_of, story
+from tests.routers.crm_store import LEASE, PHONE, CrmStore, a_crm_store
 
 pytestmark = pytest.mark.anyio
 
-PHONE = "+14045550123"
-AVERY = Lead("ld_avery", PHONE, (PHONE,))
 CALL = Activity("CAL1", "Missed call", "Avery Quill\nvia Google Ads", date(2026, 3, 10), "Inbound", 75, "Missed")
 FIRST = Wanted(CALL, Told("Avery Quill"))
 ANSWERED = replace(FIRST, activity=replace(CALL, title="Call answered", duration=80, result="Answered"))
@@ -49,29 +44,48 @@ def of_call(key: str, wanted: Wanted = FIRST) -> Wanted:
 
 
 class Org:
-    """The org, and us who log there."""
+    """The org, and us who log there. Who calls is Avery, until `is_told_of` says who else."""
 
-    def __init__(self, salesforce: FakeSalesforce, client: HttpClient) -> None:
+    def __init__(self, salesforce: FakeSalesforce, client: HttpClient, store: CrmStore) -> None:
         self.salesforce = salesforce
         self.session = Session(client, salesforce.base_url, "66.0", BySecret(CLIENT_ID, CLIENT_SECRET))
-        self.memory = Memory(AVERY)
-        self.log_to = Log(self.session, self.memory, salesforce.base_url)
+        self.store = store
+        self.who: dict[str, Any] = {"customer_phone_number": PHONE}
+        self.messages: dict[str, Message] = {}
+        self.log_to = Log(self.session, store.memory, salesforce.base_url)
 
     async def log(self, *wanted: Wanted) -> Outcome:
-        """The outcome of the last of *wanted*; what was asked before is forgotten."""
+        """The outcome of the last of *wanted*, each tried when turns that were not given back have run out.
+
+        What was asked before is forgotten.
+        """
         for each in wanted or (FIRST,):
-            self.salesforce.exchanges.clear()
-            self.memory.run_out()
-            outcome = await self.log_to.log(message(each.activity.key), each)
+            self.store.clock.moment += LEASE
+            outcome = await self.tries(each)
         return outcome
+
+    async def tries(self, wanted: Wanted) -> Outcome:
+        """The outcome of trying at once. What was asked before is forgotten."""
+        self.salesforce.exchanges.clear()
+        return await self.log_to.log(self.message(wanted.activity.key), wanted)
+
+    def message(self, key: str) -> Message:
+        """Of the call *key*, which is told of now if it was not before."""
+        if key not in self.messages:
+            self.messages[key] = self.store.message(**self.who)
+        return self.messages[key]
+
+    def is_told_of(self, company: str = "acme", type_: str = "call", **who: Any) -> None:
+        """Who calls from now on, and whom."""
+        self.who = {"company": company, "type_": type_, **who}
 
     def restarted(self) -> None:
         """As another process, that remembers nothing but what was kept."""
-        self.log_to = Log(self.session, self.memory, self.salesforce.base_url)
+        self.log_to = Log(self.session, self.store.memory, self.salesforce.base_url)
 
-    def forgetful(self, lead: Lead | None = AVERY) -> None:
-        """As one whose memory is lost, or another company's."""
-        self.memory = Memory(lead)
+    def forgetful(self) -> None:
+        """As one whose memory is lost."""
+        self.store.forgets()
         self.restarted()
 
     @property
@@ -91,16 +105,13 @@ class Org:
         return contacts, leads, tasks
 
 
-def message(key: str) -> Message:
-    return message_of(*story(Transition.CALL_MISSED), callrail_id=key)
-
-
 @pytest.fixture
-async def org() -> AsyncIterator[Org]:
+async def org(sqlite_url: str) -> AsyncIterator[Org]:
+    """On one database: test_crm_memory.py and test_salesforce_office.py show that the memory is the same on both."""
     client = HttpClient(timeout=timedelta(seconds=1), allow_hosts=["127.0.0.1"], max_answer=2**22)
-    async with running_salesforce() as salesforce:
+    async with running_salesforce() as salesforce, a_crm_store(sqlite_url) as store:
         salesforce.org.define_keys()
-        yield Org(salesforce, client)
+        yield Org(salesforce, client, store)
     await client.aclose()
 
 
@@ -160,9 +171,9 @@ async def test_late_truth_changes_the_same_task(org: Org) -> None:
 
 async def test_a_caller_who_cannot_be_known_has_a_task_of_nobody(org: Org) -> None:
     """A withheld number: no search, and no lead of nothing."""
-    org.forgetful(None)
+    org.is_told_of(customer_phone_number="anonymous")
     await org.log()
-    org.forgetful(Lead("ld_1", None))
+    org.is_told_of(person_resource_id="PER1")
     await org.log(of_call("CAL2"))
 
     assert org.holds == (0, 0, 2)
@@ -172,9 +183,10 @@ async def test_a_caller_who_cannot_be_known_has_a_task_of_nobody(org: Org) -> No
 async def test_a_form_without_a_number_is_known_by_its_address(org: Org) -> None:
     """In any case of letters, and at once: no search is needed for an address."""
     org.salesforce.org.index_lag = timedelta(minutes=5)
-    org.forgetful(Lead("ld_1", None, (), ("Avery@Example.com",)))
+    org.is_told_of(type_="form", form_data={"email": "Avery@Example.com"})
     await org.log()
-    org.forgetful(Lead("ld_2", None, (), ("avery@example.com",)))
+    org.forgetful()
+    org.is_told_of("globex", type_="form", form_data={"email": "avery@example.com"})
     await org.log(of_call("FRM2"))
 
     assert org.lead.values[KEY] == "avery@example.com"
@@ -185,7 +197,7 @@ async def test_two_companies_find_the_same_lead(org: Org) -> None:
     """The key is the number, and a query does not lag."""
     org.salesforce.org.index_lag = timedelta(minutes=5)
     await org.log()
-    org.forgetful(Lead("ld_other_company", PHONE, (PHONE,)))
+    org.is_told_of("globex", customer_phone_number=PHONE)
     await org.log(of_call("CAL2"))
 
     assert org.holds == (0, 1, 2)
@@ -411,7 +423,7 @@ async def test_a_turn_is_given_back_unless_something_may_still_act(
     org.salesforce.meets(fault, to="composite")
     await org.log()
 
-    outcome = await org.log_to.log(message("CAL2"), of_call("CAL2"))
+    outcome = await org.tries(of_call("CAL2"))
 
     assert isinstance(outcome, Delivered if is_given_back else Postponed)
 
@@ -728,8 +740,8 @@ async def test_names_of_any_sort_arrive_harmless(org: Org, name: str) -> None:
 
 async def test_a_turn_that_another_has_is_waited_for(org: Org) -> None:
     """Nothing is asked; one that was not given back runs out."""
-    async with org.memory.turn(message("CAL2")):
-        outcome = await org.log()
+    async with org.store.memory.turn(org.message("CAL2")):
+        outcome = await org.tries(FIRST)
 
     assert isinstance(outcome, Postponed)
     assert org.salesforce.exchanges == []

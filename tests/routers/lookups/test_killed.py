@@ -38,6 +38,7 @@ async def office(tmp_path: Path, database_url: str) -> AsyncIterator[Office]:
         yield office
 
 
+@pytest.mark.long
 async def test_all_is_decided_once_however_often_it_is_killed(office: Office) -> None:
     dice = random.Random(11)
     environ = {**SECRETS, "OFFICE_KEY": office.fake.world.key}
