@@ -160,6 +160,7 @@ class _Environment(ImmutableSandboxedEnvironment):
             finalize=lambda value: escape(as_text(value)),
             cache_size=0,
         )
+        self.escape = escape
         self.globals.clear()
         self.filters = {name: _charged(function) for name, function in FILTERS.items()}
         self.tests = {"defined": _is_told, "undefined": is_nothing, "none": is_nothing}
@@ -382,10 +383,17 @@ def _syntax_problem(error: TemplateSyntaxError) -> Problem:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A template ready to be rendered for one escape. *names* are those it looks at."""
+    """A template ready to be rendered for one escape.
+
+    Attributes:
+        names: Those it looks at.
+        is_name: Whether it is a name and nothing else, as most settings of sinks are.
+    """
 
     names: tuple[str, ...]
     template: Template
+    escape: Escape
+    is_name: bool = False
 
     def write(self, values: Mapping[str, Any], always: Mapping[str, Any]) -> tuple[str, bool]:
         """The rendered text, and whether it was stopped at the cap.
@@ -396,6 +404,9 @@ class Compiled:
         Raises:
             TemplateFailed: An expression cannot be computed with these values.
         """
+        if self.is_name:  # what Jinja would do of it, at a fifth of the cost
+            text = self.escape(as_text(bounded(values.get(self.names[0]))))
+            return (text, False) if len(text) <= MAX_OUTPUT else (without_half_an_entity(text[:MAX_OUTPUT]), True)
         seen = {name: bounded(values.get(name)) for name in self.names}
         seen.update(always)
         context = self.template.new_context(seen, shared=True)
@@ -445,10 +456,15 @@ def compile_template(source: str, escape: Escape) -> Compiled:
 def _compiled(environment: _Environment, source: str) -> Compiled:
     tree = environment.parse(source)
     names = tuple(sorted(find_undeclared_variables(tree)))
+    is_name = len(names) == 1 and len(tree.body) == 1 and _is_name(tree.body[0])
     for loop in tree.find_all(nodes.For):  # so that each pass is a piece, and counts
         loop.body.insert(0, nodes.Output([nodes.TemplateData("")], lineno=loop.lineno))
     _replace(tree, nodes.Concat, _joined)
-    return Compiled(names, environment.from_string(tree))
+    return Compiled(names, environment.from_string(tree), environment.escape, is_name)
+
+
+def _is_name(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.Output) and len(node.nodes) == 1 and isinstance(node.nodes[0], nodes.Name)
 
 
 def _replace(node: nodes.Node, old: type[nodes.Node], new: Callable[[Any], nodes.Node]) -> None:

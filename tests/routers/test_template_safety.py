@@ -343,6 +343,23 @@ def test_any_template_ends_in_a_text_or_a_failure(parts: list[str]) -> None:
     assert len(text.title) + sum(map(len, text.lines)) <= MAX_OUTPUT + len(CUT)
 
 
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("&<" * MAX_OUTPUT),
+        lambda parts: st.lists(parts, max_size=3) | st.dictionaries(st.text(max_size=3), parts, max_size=3),
+        max_leaves=5,
+    ),
+    st.sampled_from([plain, html, slack]),
+)
+def test_a_template_that_is_a_name_is_what_it_would_be_among_others(value: Any, escape: escapes.Escape) -> None:
+    """It is written without Jinja, and no other than with it."""
+    alone = sandbox.compile_template("{{ note }}", escape)
+    among = sandbox.compile_template("{{ note }}{% if other %}{% endif %}", escape)
+    assert (alone.is_name, among.is_name) == (True, False)
+    for values in ({"note": value}, {}):
+        assert alone.write(values, {}) == among.write(values, {})
+
+
 def test_a_value_of_any_sort_is_text_at_most() -> None:
     """No object shows its address."""
     assert as_text(object()) == ""
