@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, date, timedelta
 from typing import Any
 
 from routers.messages import Message
@@ -81,7 +81,7 @@ def _activity(message: Message, present: Mapping[str, Any], mapped: Mapped, more
         message.callrail_id,
         title_of(message, present),
         "\n".join(lines_of(message, present, mapped.fields)),
-        message.occurred_at.astimezone(message.zone).date(),
+        _day(message),
         ("Outbound" if is_outbound(message, present) else "Inbound") if is_call else None,
         duration if is_call and isinstance(duration, int) and not isinstance(duration, bool) else None,
         result_of(message, present),
@@ -90,11 +90,16 @@ def _activity(message: Message, present: Mapping[str, Any], mapped: Mapped, more
     )
 
 
+def _day(message: Message) -> date:
+    """On which day it happened, where the company's clocks are; in UTC where that is not known."""
+    return message.occurred_at.astimezone(message.zone or UTC).date()
+
+
 def _deal(message: Message, present: Mapping[str, Any], mapped: Mapped) -> Deal | None:
     """What an inbound thing opens."""
     if mapped.opens is None or message.is_spam or is_outbound(message, present):
         return None
-    on = message.occurred_at.astimezone(message.zone).date()
+    on = _day(message)
     name = f"{name_of(present) or NAMELESS}, {message.object_type} of {on.isoformat()}"
     stage, closes_on = mapped.opens.stage, on + mapped.opens.closes_in
     return Deal(message.callrail_id, name, stage, closes_on, _amount(present.get("value")), mapped.owner)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -61,6 +62,23 @@ async def test_calls_of_one_caller_are_tasks_of_one_lead(salesforce: FakeSalesfo
     assert {task.values[KEY]: task.values["WhoId"] for task in tasks(salesforce)} == dict.fromkeys(
         ("CAL1", "CAL2", "CAL3", "CAL4"), the_lead(salesforce).id
     )
+
+
+@pytest.mark.parametrize(("zone", "day"), [(None, "2026-03-11"), ("America/New_York", "2026-03-10")])
+async def test_the_day_of_a_call_is_the_company_s_and_not_this_machine_s(
+    salesforce: FakeSalesforce, office: CrmOffice, monkeypatch: pytest.MonkeyPatch, zone: str | None, day: str
+) -> None:
+    """In UTC, where nobody told the company's zone."""
+    monkeypatch.setenv("TZ", "America/Los_Angeles")
+    time.tzset()
+    try:
+        office.calls(start_time="2026-03-10T23:15:00-04:00", company_time_zone=zone)
+        await office.sends()
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    (task,) = tasks(salesforce)
+    assert task.values["ActivityDate"] == day
 
 
 async def test_ten_pieces_of_news_are_one_task_and_few_edits(salesforce: FakeSalesforce, office: CrmOffice) -> None:
