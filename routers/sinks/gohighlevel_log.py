@@ -20,6 +20,7 @@ from routers.sinks.gohighlevel_api import Api, Refused
 from routers.sinks.gohighlevel_records import LAG, Wanted, Workflow, digest_of, gaps, marked, new_contact, phone_of
 
 CONTACT, NOTE, FOLLOWS, WORKFLOW = "contact", "note", "follows", "workflow"  # as it is remembered
+_SPAM = "spam is not logged, and was not before"
 _STARTED, _LOST = "started", "lost"
 # Where somebody deletes or merges the contact between our look and our write, it takes another look.
 _LOOKS = 3
@@ -75,14 +76,16 @@ class _Logging:
         known = await self._turn.known(NOTE, Of.THING)
         if known is not None:
             return await self._bring_up_to_date(known)
-        if self._wanted.only_changes:
-            return Delivered("spam is not logged, and was not before")
+        if self._wanted.only_changes and await self._turn.intended_for(NOTE, Of.THING) is None:
+            return Delivered(_SPAM)
         for _ in range(_LOOKS):
             contact = await self._contact()
             if contact is None:
                 return Delivered("not logged: nobody there is it, and a note is always somebody's")
             try:
                 held = await self._noted(contact)
+                if held is None and self._wanted.only_changes:
+                    return Delivered(_SPAM)
                 note_id = str(held["id"]) if held is not None else await self._create_note(contact)
                 await self._follow(contact)
             except _ContactGone:
@@ -107,7 +110,8 @@ class _Logging:
         found = await self._find(lead)
         if found is not None:
             return await self._filled(found, lead)
-        return await self._new_contact(lead) if self._wanted.creates_contacts else None
+        makes_one = self._wanted.creates_contacts and not self._wanted.only_changes
+        return await self._new_contact(lead) if makes_one else None
 
     async def _find(self, lead: Lead) -> Mapping[str, Any] | None:
         phone = phone_of(lead)

@@ -112,7 +112,7 @@ class _Logging:
         if known is not None:
             return await self._bring_up_to_date(known)
         if thing.only_changes:
-            return Delivered("spam is not logged, and was not before")
+            return await self._mark_what_may_be_there()
         for _ in range(_LOOKS):
             contact = await self._contact()
             try:
@@ -128,6 +128,16 @@ class _Logging:
             await self._make_extras(contact)
             return self._delivered("logged", record_id)
         return Retry("the contact changes while it is written to", _SOON)
+
+    async def _mark_what_may_be_there(self) -> Outcome:
+        """Bring up to date what was made when its answer was lost; nothing else is made of spam."""
+        thing = self._wanted.thing
+        found = None
+        if await self._turn.intended_for(thing.kind, Of.THING) is not None:
+            found = await self._api.find(thing.kind, KEY, thing.key, names_of(thing))
+        if found is None:
+            return Delivered("spam is not logged, and was not before")
+        return await self._take_over(found, None)
 
     # --- the contact -------------------------------------------------------------------------------------------------
 

@@ -387,6 +387,19 @@ async def test_spam_is_not_logged_and_what_is_logged_is_marked(gohighlevel: Fake
     assert the_note(gohighlevel).title == "Call: spam"
 
 
+@pytest.mark.parametrize(("fault", "title"), [(faults.lost, "Call: spam"), (faults.closed_before, None)])
+async def test_what_may_have_been_logged_before_it_was_spam_is_marked(
+    gohighlevel: FakeGoHighLevel, office: CrmOffice, fault: faults.Fault, title: str | None
+) -> None:
+    gohighlevel.location.index_lag = LAG
+    gohighlevel.meets(fault, to="notes.create")
+    office.calls()
+    await office.sends()
+    office.hears("call_modified", {**CALL, "spam": True, "changes": ["spam"]})
+    await office.sends_until_done()
+    assert [note.title for note in gohighlevel.location.notes] == ([title] if title is not None else [])
+
+
 async def test_a_revoked_token_and_a_scope_that_lacks_pause_the_lane(
     gohighlevel: FakeGoHighLevel, office: CrmOffice
 ) -> None:

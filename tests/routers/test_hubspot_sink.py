@@ -400,6 +400,19 @@ async def test_spam_is_not_logged_and_what_is_logged_is_marked(hubspot: FakeHubS
     assert one(hubspot, "calls").properties["hs_call_title"] == "Call: spam"
 
 
+@pytest.mark.parametrize(("fault", "title"), [(faults.lost, "Call: spam"), (faults.closed_before, None)])
+async def test_what_may_have_been_logged_before_it_was_spam_is_marked(
+    hubspot: FakeHubSpot, office: CrmOffice, fault: faults.Fault, title: str | None
+) -> None:
+    hubspot.meets(fault, to="calls.create")
+    office.calls()
+    await office.sends()
+    office.hears("call_modified", {**CALL, "spam": True, "changes": ["spam"]})
+    await office.sends_until_done()
+    calls = hubspot.account.all("calls")
+    assert [call.properties["hs_call_title"] for call in calls] == ([title] if title is not None else [])
+
+
 async def test_a_revoked_token_and_a_scope_that_lacks_pause_the_lane(hubspot: FakeHubSpot, office: CrmOffice) -> None:
     hubspot.account.token = None
     office.calls()
