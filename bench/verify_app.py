@@ -14,15 +14,16 @@ from starlette.types import Receive, Scope, Send
 
 import receiver.app
 from callrail.signature import matching_key
+from receiver.buckets import BucketLimits
 from receiver.companies import Companies
 from receiver.intake import STORED, UNPROVED, _headers, _read_body
-from receiver.writer import Writer
+from receiver.keeping import Keeper
 
 
 class VerifyOnly:
     """In the place of `receiver.intake.Intake`."""
 
-    def __init__(self, companies: Companies, _writer: Writer) -> None:
+    def __init__(self, companies: Companies, _keeper: Keeper, _limits: BucketLimits) -> None:
         self._companies = companies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
