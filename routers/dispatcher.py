@@ -44,7 +44,7 @@ _IDLE = timedelta(minutes=1)  # of a lane in which nothing waits: the dispatcher
 RETURN_EVERY = timedelta(seconds=5)
 LOOK_FOR_FORGOTTEN_EVERY = timedelta(minutes=1)
 DRAIN_WITHIN = timedelta(seconds=5)
-_GATHER = timedelta(milliseconds=4)  # a slot that stands empty so long is hardly noticed where a sink takes 100
+_GATHER = timedelta(milliseconds=6)  # a slot that stands empty so long is hardly noticed where a sink takes 100
 _LEASE_MARGIN = timedelta(seconds=30)
 _GRACE = timedelta(seconds=1)  # a sink knows better than we what its own timeout means
 
