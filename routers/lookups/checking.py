@@ -84,6 +84,8 @@ class LookupChecker:
         """That each company whose rules look something up has an account. Whether anything is looked up at all."""
         looks_up = False
         for rule in placed:
+            if not needs.may_be_of(rule.rule):
+                continue
             for slug, company in companies.items():
                 if rule.rule.companies is not None and slug not in rule.rule.companies:
                     continue
@@ -100,6 +102,8 @@ class LookupChecker:
     ) -> None:
         """Of each rule that may wait for a look-up until its message is too old to be told."""
         for rule in placed:
+            if not needs.may_be_of(rule.rule):
+                continue
             for slug in companies:
                 if rule.rule.companies is not None and slug not in rule.rule.companies:
                     continue

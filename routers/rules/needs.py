@@ -3,14 +3,15 @@ messages show. Nothing is looked up for a rule that stays silent in any case."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from routers.rules.answers import lookups_in
 from routers.rules.conditions import Condition, Facts
 from routers.rules.questions import Truth
 from routers.rules.ruleset import Rule, RuleSet
-from routers.transitions import Transition
+from routers.transitions import Transition, template_name
 
 
 class Needs:
@@ -19,6 +20,7 @@ class Needs:
     def __init__(self, rules: RuleSet) -> None:
         self._rules = rules
         self._asking: dict[tuple[str, Transition], tuple[_Asking, ...]] = {}
+        self._needed: dict[tuple[Any, ...], list[tuple[Transition, str]]] = {}
 
     def missing(self, company: str, transition: Transition, facts: Facts, tried: Collection[str]) -> frozenset[str]:
         """What is to be looked up next, with these *facts*; empty once every rule can be decided and told.
@@ -55,11 +57,29 @@ class Needs:
         asked = (name for test in (*rule.conditions, *rule.exceptions) for name in test.fields)
         return self._possible(lookups_in(asked), transition)
 
-    def all_of(self, rule: Rule, company: str) -> Iterator[tuple[Transition, str]]:
+    def may_be_of(self, rule: Rule) -> bool:
+        """Whether *rule* may need a look-up in any company at all; most need none, and that is soon told."""
+        shown = self._rules.shown
+        templates = [*(to.template for to in rule.send), *map(template_name, rule.when)]
+        return bool(
+            rule.lookups
+            or any(shown.by_sink.values())
+            or any(shown.by_template.get(name) for name in templates if name is not None)
+            or any(self._of_conditions(rule, transition) for transition in rule.when)
+        )
+
+    def all_of(self, rule: Rule, company: str) -> Sequence[tuple[Transition, str]]:
         """Every look-up that *rule* may need in *company*, and where."""
-        for transition in sorted(rule.when):
-            for name in sorted(self._of_conditions(rule, transition) | self.of_messages(rule, company, transition)):
-                yield transition, name
+        sends = self._rules.sends_of(rule, company)
+        key = (rule.id, *((send.sink, send.template) for send in sends))  # the same for most companies
+        found = self._needed.get(key)
+        if found is None:
+            found = self._needed[key] = [
+                (transition, name)
+                for transition in sorted(rule.when)
+                for name in sorted(self._of_conditions(rule, transition) | self.of_messages(rule, company, transition))
+            ]
+        return found
 
     def _of(self, company: str, transition: Transition) -> tuple[_Asking, ...]:
         """The rules that look at *transition*, up to the last that needs a look-up; empty where none does."""
