@@ -24,6 +24,7 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    true,
     type_coerce,
     update,
 )
@@ -122,15 +123,17 @@ _may_go = and_(
 )
 
 
-def _claiming(*conditions: ColumnElement[bool]) -> ReturningUpdate[Any]:
-    due = (
+def _due(*conditions: ColumnElement[bool]) -> Select[tuple[str]]:
+    return (
         select(deliveries.c.id)
         .where(_may_go, *conditions)
         .order_by(deliveries.c.due_at, deliveries.c.id)
         .limit(bindparam("limit"))
-        .with_for_update(skip_locked=True)
-        .cte("due")
     )
+
+
+def _claiming(*conditions: ColumnElement[bool]) -> ReturningUpdate[Any]:
+    due = _due(*conditions).with_for_update(skip_locked=True).cte("due")
     return (
         update(deliveries)
         .where(deliveries.c.id == due.c.id)
@@ -144,8 +147,7 @@ def _claiming(*conditions: ColumnElement[bool]) -> ReturningUpdate[Any]:
     )
 
 
-_claim_oldest = _claiming()
-_claim_these = _claiming(deliveries.c.id.in_(bindparam("ids", expanding=True)))
+_are_these = deliveries.c.id.in_(bindparam("ids", expanding=True))
 
 _in_lane = and_(deliveries.c.sink == bindparam("lane"), deliveries.c.state == fixed(DeliveryState.PENDING))
 _companies = select(func.min(deliveries.c.company).label("company")).where(_in_lane).cte("companies", recursive=True)
@@ -158,15 +160,24 @@ _companies = _companies.union_all(  # from one to the next by the index: what ea
     ).where(_companies.c.company.is_not(None))
 )
 _waiting_companies = select(_companies.c.company).where(_companies.c.company.is_not(None))
-_present = versions.alias("present")
 
 
-def _reading(claimed: FromClause) -> Select[Any]:
+def _version(name: str, of: ColumnElement[str], number: ColumnElement[int], *, lateral: bool) -> tuple[Any, Any]:
+    """A version of the object whose id is *of*, and what joins it.
+
+    Joined to several tables, PostgreSQL looks for it by its number alone while it takes the table for small, which it
+    does of a new one for good: a prepared plan stays. A lateral subquery with a LIMIT leaves it no choice.
+    """
+    version = versions.alias(name)
+    is_it = and_(version.c.object_id == of, version.c.version == number)
+    return (select(version).where(is_it).limit(1).lateral(), true()) if lateral else (version, is_it)
+
+
+def _reading(claimed: FromClause, fence: ColumnElement[int], *, lateral: bool = False) -> Select[Any]:
     """Deliveries of *claimed* with all that is needed to render them."""
     own = [
         "id",
         "key",
-        "fence",
         "attempts",
         "rule",
         "company",
@@ -183,35 +194,51 @@ def _reading(claimed: FromClause) -> Select[Any]:
         "amends",
         "replay",
     ]
-    present = case((objects.c.version == transitions.c.version, None), else_=_present.c.fields)
+    then, is_then = _version("told", claimed.c.object_id, transitions.c.version, lateral=lateral)
+    now, is_now = _version("present", claimed.c.object_id, objects.c.version, lateral=lateral)
+    present = case((objects.c.version == transitions.c.version, None), else_=now.c.fields)
     return (
         select(
             *(claimed.c[name] for name in own),
+            fence.label("fence"),
             objects.c.type,
             objects.c.object_id,
             objects.c.id.label("own_object_id"),
             transitions.c.name,
             transitions.c.occurred_at,
             transitions.c.details,
-            versions.c.stage,
-            versions.c.outcome,
-            versions.c.fields,
+            then.c.stage,
+            then.c.outcome,
+            then.c.fields,
             objects.c.outcome.label("present_outcome"),
             type_coerce(present, Json).label("present"),
         )
         .select_from(claimed)
         .join(transitions, transitions.c.id == claimed.c.transition_id)
         .join(objects, objects.c.id == claimed.c.object_id)
-        .join(versions, and_(versions.c.object_id == objects.c.id, versions.c.version == transitions.c.version))
-        .join(_present, and_(_present.c.object_id == objects.c.id, _present.c.version == objects.c.version))
+        .join(then, is_then)
+        .join(now, is_now)
         .order_by(claimed.c.due_at, claimed.c.id)
     )
 
 
-_claimed = _reading(deliveries).where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
-# SQLite knows no UPDATE within a SELECT, and has no round trip to save either.
-_claim_oldest_and_read = _reading(_claim_oldest.cte("claimed"))
-_claim_these_and_read = _reading(_claim_these.cte("claimed"))
+def _claiming_and_reading(*conditions: ColumnElement[bool]) -> Select[Any]:
+    claimed = _claiming(*conditions).cte("claimed")
+    return _reading(claimed, claimed.c.fence, lateral=True)
+
+
+_claim_oldest, _claim_these = _claiming_and_reading(), _claiming_and_reading(_are_these)
+# SQLite knows no UPDATE within a SELECT. It has one writer: what was read is still so when it is claimed.
+_reading_due = _reading(deliveries, deliveries.c.fence + 1)
+_read_oldest, _read_these = _reading_due.where(deliveries.c.id.in_(_due())), _reading_due.where(_are_these)
+_mark_sending = BulkUpdate(
+    deliveries,
+    deliveries.c.state,
+    deliveries.c.lease_until,
+    deliveries.c.leased_by,
+    deliveries.c.fence,
+    key=[deliveries.c.id],
+)
 
 
 def claim_due(
@@ -301,9 +328,11 @@ def _claim(conn: Connection, parameters: Mapping[str, Any]) -> Sequence[Any]:
     """Claim the oldest, or those of the *parameters* `ids`, and read them."""
     is_told_which = "ids" in parameters
     if conn.dialect.name == "postgresql":
-        return conn.execute(_claim_these_and_read if is_told_which else _claim_oldest_and_read, parameters).all()
-    ids = conn.execute(_claim_these if is_told_which else _claim_oldest, parameters).scalars().all()
-    return conn.execute(_claimed, {"ids": ids}).all() if ids else []
+        return conn.execute(_claim_these if is_told_which else _claim_oldest, parameters).all()
+    rows = conn.execute(_read_these if is_told_which else _read_oldest, parameters).all()
+    held = (DeliveryState.SENDING, parameters["lease_until"], parameters["instance"])
+    _mark_sending(conn, [(*held, row.fence, row.id) for row in rows])
+    return rows
 
 
 def _claim_in_turn(conn: Connection, parameters: Mapping[str, Any], after: str) -> Sequence[Any]:
@@ -467,6 +496,21 @@ def _recorded(item: Tried, now: datetime) -> tuple[Any, ...]:
 
 
 # --- returning -------------------------------------------------------------------------------------------------------
+
+_give_back = BulkUpdate(
+    deliveries,
+    deliveries.c.state,
+    deliveries.c.lease_until,
+    deliveries.c.leased_by,
+    key=[deliveries.c.id, deliveries.c.fence, deliveries.c.state],
+)
+
+
+def give_back(conn: Connection, claimed: Sequence[Delivery]) -> None:
+    """Put back deliveries that were claimed and never left: they are due as before."""
+    states = (DeliveryState.PENDING, None, None)
+    _give_back(conn, [(*states, item.id, item.fence, DeliveryState.SENDING) for item in claimed])
+
 
 # In these words, or SQLite does not see that its partial index fits.
 _is_held = deliveries.c.state.in_((fixed(DeliveryState.LEASED), fixed(DeliveryState.SENDING)))

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, event, select
 
 from receiver.clock import WallClock
 from receiver.database import Database
@@ -44,6 +45,28 @@ def claim(
     conn: Connection, now: datetime, *, sink: str = "crm", limit: int = 10, instance: str = "in_1"
 ) -> list[Delivery]:
     return leases.claim_due(conn, sink=sink, now=now, lease_until=now + LEASE, instance=instance, limit=limit)
+
+
+def test_postgresql_finds_a_version_by_its_object_although_it_knows_no_sizes(postgresql_url: str) -> None:
+    """It looked for its number alone, through all there were: the plan it had made while there were few stayed."""
+    with opened(postgresql_url) as database, database.writing.begin() as conn:
+        asked: list[tuple[str, dict[str, Any]]] = []
+
+        def listen(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
+            asked.append((statement, parameters))
+
+        event.listen(database.writing, "before_cursor_execute", listen)
+        claim(conn, NOW)
+        event.remove(database.writing, "before_cursor_execute", listen)
+        ((statement, parameters),) = asked
+        conn.exec_driver_sql("SET LOCAL enable_seqscan = off")  # which it prefers where it knows that there are none
+        for n, name in enumerate(parameters, 1):
+            statement = statement.replace(f"%({name})s", f"${n}")
+        plan = conn.connection.cursor().execute(f"EXPLAIN (GENERIC_PLAN) {statement}").fetchall()
+
+    looked_up = [after for line, after in pairwise(row[0] for row in plan) if "pk_versions" in line]
+    assert len(looked_up) == 2
+    assert all("object_id =" in line and "version =" in line for line in looked_up), looked_up
 
 
 # --- leases, fences and order ----------------------------------------------------------------------------------------
@@ -190,6 +213,20 @@ class TwoHolders(RuleBasedStateMachine):
             row.state, row.holder, row.attempts, row.due_at = state, None, delivery.attempts + 1, self.now + wait
             row.blocks, row.blocks_until, row.may_repeat = blocks, until if blocks else None, False
         self._promote([row.order_key])
+
+    @precondition(lambda self: any(self.on_the_way))
+    @rule(who=st.sampled_from([0, 1]), data=st.data())
+    def give_back(self, who: int, data: st.DataObject) -> None:
+        """What was claimed ahead never left."""
+        if not self.on_the_way[who]:
+            return
+        delivery = data.draw(st.sampled_from(self.on_the_way[who]))
+        self.on_the_way[who].remove(delivery)
+        with self.database.writing.begin() as conn:
+            leases.give_back(conn, [delivery])
+        row = self.expected[delivery.id]
+        if (row.fence, row.state) == (delivery.fence, DeliveryState.SENDING):
+            row.state, row.holder = DeliveryState.PENDING, None
 
     # --- what time does ----------------------------------------------------------------------------------------------
 
