@@ -19,7 +19,7 @@ def webhook_sink(url: str) -> str:
 
 def text_sink(url: str) -> str:
     """A sink that sends what people read: the transition's template, laid out in a JSON body of templates."""
-    headers = 'headers: {webhook-id: "{{ key }}"}'
+    headers = "idempotency_header: webhook-id"
     body = 'json: {resource_id: "{{ resource_id }}", title: "{{ title }}", text: "{{ text }}"}'
     return f'{{type: http, url: "{url}", {headers}, {body}, {_REACHED}}}'
 

@@ -11,13 +11,11 @@ import asyncio
 import contextlib
 import random
 import time
-from collections import deque
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from types import MappingProxyType
-from typing import cast
 
 from sqlalchemy import Connection
 
@@ -27,15 +25,15 @@ from receiver.loggers import get_logger
 from receiver.writer import Writer
 from routers import lanes, leases, outbox
 from routers.amending import tell_with_firsts, with_stories
-from routers.hours import time_zone
 from routers.lanes import Condition
 from routers.leases import Delivery, Tried
 from routers.ordering import let_pass, promote_forgotten
-from routers.outcomes import Delivered, Outcome, Rejected, Uncertain
 from routers.rates import Rate
 from routers.retries import GONE, NOT_AUTHORISED, Policy, Step, next_step
+from routers.sending import Result, Sending
 from routers.sinks.sink import Sink
-from routers.templates import Templates, built_in_templates, render
+from routers.templates import Templates, built_in_templates
+from routers.uncertain import OnUncertain
 
 _log = get_logger(__name__)
 
@@ -44,9 +42,7 @@ _IDLE = timedelta(minutes=1)  # of a lane in which nothing waits: the dispatcher
 RETURN_EVERY = timedelta(seconds=5)
 LOOK_FOR_FORGOTTEN_EVERY = timedelta(minutes=1)
 DRAIN_WITHIN = timedelta(seconds=5)
-_GATHER = timedelta(milliseconds=6)  # a slot that stands empty so long is hardly noticed where a sink takes 100
 _LEASE_MARGIN = timedelta(seconds=30)
-_GRACE = timedelta(seconds=1)  # a sink knows better than we what its own timeout means
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +84,16 @@ class Dispatcher:
         self._instance = instance
         templates = templates or built_in_templates()
         self._lanes = [
-            Lane(writer, clock, name, *sink, instance=instance, rng=rng, templates=templates, zones=zones)
-            for name, sink in sinks.items()
+            Lane(
+                writer,
+                clock,
+                name,
+                limits,
+                instance,
+                rng,
+                Sending(name, sink, slots=limits.concurrency, timeout=limits.timeout, templates=templates, zones=zones),
+            )
+            for name, (sink, limits) in sinks.items()
         ]
         self._stopping = asyncio.Event()
         self._look_for_forgotten_at = time.monotonic() + LOOK_FOR_FORGOTTEN_EVERY.total_seconds()
@@ -181,20 +185,13 @@ class Dispatcher:
 class _Turn:
     """What a turn tells its lane: what is to be sent now, and how long nothing else is due.
 
-    *had_its_turn*: where more waits than was claimed, the company that was last.
+    *had_its_turn*: where more waits than was claimed, the company that was last. *is_open*: the lane is not paused.
     """
 
     claimed: list[Delivery]
     wait: timedelta
     had_its_turn: str | None = None
-
-
-@dataclass(slots=True)
-class _Result:
-    delivery: Delivery
-    outcome: Outcome
-    started_at: datetime
-    took: timedelta
+    is_open: bool = True
 
 
 @dataclass(slots=True)
@@ -207,101 +204,97 @@ class Lane:
     writer: Writer
     clock: Clock
     name: str
-    sink: Sink
     limits: Limits
     instance: str
     rng: random.Random
-    templates: Templates
-    zones: Mapping[str, str]
+    sending: Sending
     is_alone: bool = False
     is_idle: bool = False
     _had_its_turn: str | None = None
-    _on_the_way: set[asyncio.Task[None]] = field(default_factory=set)
-    _results: deque[_Result] = field(default_factory=deque)
-    _wake: asyncio.Event = field(default_factory=asyncio.Event)
-    _gathering: asyncio.TimerHandle | None = None
+    _is_hinted: bool = False
     _stopping: bool = False
 
+    @property
+    def has_free_slot(self) -> bool:
+        return self.sending.claimed < self.limits.concurrency
+
     def hint(self) -> None:
-        self._wake.set()
+        """Something may be due: it is looked for now, or when a slot gets free."""
+        self._is_hinted = True
+        if self.has_free_slot:
+            self.sending.wake.set()
 
     def stop(self) -> None:
         self._stopping = True
-        self._wake.set()
+        self.sending.halt()
+        self.sending.wake.set()
 
     async def run(self) -> None:
         """Take turns until stopped, then drain."""
         while not self._stopping:
-            self._wake.clear()
+            self._is_hinted = False
+            self.sending.wake.clear()
             try:
                 wait = await self._take_turn()
             except Exception:  # a lane that ends would be a sink that is never told again
                 _log.exception("lane.turn_failed", sink=self.name)
                 wait = POLL
-            if wait > timedelta(0):
+            if wait > timedelta(0) and not self._stopping and not (self._is_hinted and self.has_free_slot):
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait.total_seconds()):
-                        await self._wake.wait()
+                        await self.sending.wake.wait()
         await self._drain()
 
     async def _take_turn(self) -> timedelta:
         """One turn; how long to wait for the next unless something happens."""
-        if not (self._results or len(self._on_the_way) < self.limits.concurrency):
+        sending = self.sending
+        if not (sending.has_results or self.has_free_slot):
             return POLL
-        if self._gathering is not None:
-            self._gathering.cancel()
-            self._gathering = None
-        results = [self._results.popleft() for _ in range(len(self._results))]
+        results, taken_back = sending.take_results(), sending.take_back()
         # Counted now: what comes back while the turn waits is not recorded in it, and still holds its slot.
-        on_the_way = len(self._on_the_way)
+        function = partial(self._turn, results=results, taken_back=taken_back, claimed=sending.claimed)
         try:
-            turn = await self.writer.run(partial(self._turn, results=results, on_the_way=on_the_way))
+            turn = await self.writer.run(function)
         except BaseException as error:
-            self._results.extendleft(reversed(results))
+            sending.restore(results, taken_back)
             if isinstance(error, DatabaseUnavailable):
                 return POLL
             raise
         self._had_its_turn = turn.had_its_turn
         self.is_idle = turn.wait == _IDLE
-        for delivery in turn.claimed:
-            task = asyncio.create_task(self._send(delivery))
-            self._on_the_way.add(task)  # asyncio itself keeps only weak references to tasks
-            task.add_done_callback(self._on_the_way.discard)
-        return _GATHER if self._on_the_way and not turn.wait else turn.wait
-
-    def _came_back(self, result: _Result) -> None:
-        self._results.append(result)
-        self._on_the_way.discard(cast("asyncio.Task[None]", asyncio.current_task()))  # its slot is free
-        if not self._on_the_way:
-            self._wake.set()
-        elif self._gathering is None:
-            self._gathering = asyncio.get_running_loop().call_later(_GATHER.total_seconds(), self._wake.set)
+        if not turn.is_open:
+            sending.halt()
+        sending.send(turn.claimed)
+        return POLL if sending.claimed and not turn.wait else turn.wait
 
     async def _drain(self) -> None:
-        if self._on_the_way:
-            _, late = await asyncio.wait(self._on_the_way, timeout=DRAIN_WITHIN.total_seconds())
-            for task in late:  # stays `sending`, and says at the next start that it may repeat
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
-        results = list(self._results)
+        sending = self.sending
+        await sending.drain(DRAIN_WITHIN)
+        results, taken_back = sending.take_results(), sending.take_back()
         try:
-            await self.writer.run(partial(self._last_turn, results=results))
+            await self.writer.run(partial(self._last_turn, results=results, taken_back=taken_back))
         except Exception as error:  # leases end by themselves; the other lanes drain on
             _log.error("lane.not_drained", sink=self.name, results=len(results), error=type(error).__name__)
         try:
-            await self.sink.aclose()
+            await sending.aclose()
         except Exception:  # or it would break off the others' draining
             _log.exception("lane.sink_not_closed", sink=self.name)
 
     # --- in the writer's transaction ---------------------------------------------------------------------------------
 
-    def _turn(self, conn: Connection, *, results: list[_Result], on_the_way: int) -> _Turn:
+    def _turn(
+        self, conn: Connection, *, results: Sequence[Result], taken_back: Sequence[Delivery], claimed: int
+    ) -> _Turn:
         """Record, see what the lane allows, and claim. It may be undone, so it changes nothing in memory."""
         now = self.clock.now(conn)
         stored = lanes.lock_lane(conn, self.name)
         condition = self._record(conn, stored, results, now)
+        leases.give_back(conn, taken_back)
         filled = condition.filled(self.limits.rate, now)
-        turn = self._paused(condition, now) if condition.is_paused(now) else self._claim(conn, filled, now, on_the_way)
+        if condition.is_paused(now):
+            turn = self._paused(condition, now)
+        else:
+            turn = self._claim(conn, filled, now, claimed, self._ahead(condition, results))
         if turn.claimed:  # tokens that time alone has brought are not stored: an idle lane would write all day
             condition = filled.taken(len(turn.claimed))
         if condition.is_paused(now) and condition.reason != stored.reason:
@@ -310,22 +303,32 @@ class Lane:
             lanes.save_lane(conn, condition)
         return turn
 
-    def _last_turn(self, conn: Connection, *, results: list[_Result]) -> None:
+    def _last_turn(self, conn: Connection, *, results: Sequence[Result], taken_back: Sequence[Delivery]) -> None:
         now = self.clock.now(conn)
         stored = lanes.lock_lane(conn, self.name)
         condition = self._record(conn, stored, results, now)
+        leases.give_back(conn, taken_back)
         if condition != stored:
             lanes.save_lane(conn, condition)
 
+    def _ahead(self, condition: Condition, results: Sequence[Result]) -> int:
+        """How many more than there are slots may be claimed: where the sink drops repeats, and took all in at once.
+
+        A process that is killed leaves what it had claimed as sent perhaps.
+        """
+        is_safe = self.limits.policy.on_uncertain is OnUncertain.RETRY and not condition.is_shut
+        is_quick = bool(results) and all(result.was_taken_at_once for result in results)
+        return self.limits.concurrency if is_safe and is_quick else 0
+
     def _paused(self, condition: Condition, now: datetime) -> _Turn:
         until = POLL if condition.is_held or condition.paused_until is None else condition.paused_until - now
-        return _Turn([], min(POLL, until), self._had_its_turn)
+        return _Turn([], min(POLL, until), self._had_its_turn, is_open=False)
 
-    def _claim(self, conn: Connection, condition: Condition, now: datetime, on_the_way: int) -> _Turn:
-        room = self._room(conn, condition, on_the_way)
+    def _claim(self, conn: Connection, condition: Condition, now: datetime, claimed: int, ahead: int) -> _Turn:
+        room = self._room(conn, condition, claimed, ahead)
         if not room:  # while nothing may be sent, nobody loses their turn
             return _Turn([], self._wait(conn, condition, now), self._had_its_turn)
-        claimed = leases.claim_due(
+        due = leases.claim_due(
             conn,
             sink=self.name,
             now=now,
@@ -334,18 +337,17 @@ class Lane:
             limit=room,
             after=self._had_its_turn,
         )
-        if len(claimed) == room:
-            return _Turn(with_stories(conn, claimed), timedelta(0), claimed[-1].company)
+        if len(due) == room:
+            return _Turn(with_stories(conn, due), timedelta(0), due[-1].company)
         # Whatever is on the way wakes the lane when it comes back, so the question need not be asked.
-        wait = POLL if claimed or on_the_way else self._wait(conn, condition, now)
-        return _Turn(with_stories(conn, claimed), wait)
+        wait = POLL if due or claimed else self._wait(conn, condition, now)
+        return _Turn(with_stories(conn, due), wait)
 
-    def _room(self, conn: Connection, condition: Condition, on_the_way: int) -> int:
-        """How many may be sent now."""
+    def _room(self, conn: Connection, condition: Condition, claimed: int, ahead: int) -> int:
+        """How many may be claimed now. What others have claimed may all be on the way, and leaves room for no more."""
         slots = condition.slots(self.limits.concurrency)
-        if not self.is_alone:
-            on_the_way += lanes.on_the_way_elsewhere(conn, self.name, self.instance)
-        free = max(slots - on_the_way, 0)
+        elsewhere = 0 if self.is_alone else lanes.claimed_elsewhere(conn, self.name, self.instance)
+        free = max(slots + (0 if elsewhere else ahead) - claimed - elsewhere, 0)
         return free if condition.tokens is None else min(free, max(int(condition.tokens), 0))
 
     def _wait(self, conn: Connection, condition: Condition, now: datetime) -> timedelta:
@@ -355,7 +357,7 @@ class Lane:
         wait = max(due - now, condition.next_token(self.limits.rate))
         return min(wait, POLL) if wait > timedelta(0) else POLL  # something is due and all slots are taken
 
-    def _record(self, conn: Connection, condition: Condition, results: list[_Result], now: datetime) -> Condition:
+    def _record(self, conn: Connection, condition: Condition, results: Sequence[Result], now: datetime) -> Condition:
         """Store what came back; the lane's condition after it."""
         if not results:
             return condition
@@ -377,7 +379,7 @@ class Lane:
         tell_with_firsts(conn, tried, now=now)
         return condition
 
-    def _tried(self, result: _Result, step: Step, now: datetime) -> Tried:
+    def _tried(self, result: Result, step: Step, now: datetime) -> Tried:
         delivery = result.delivery
         blocks, blocks_until = delivery.blocks, delivery.blocks_until
         if blocks and (step.attempts > delivery.attempts or step.is_silent):  # it did get its chance
@@ -399,39 +401,6 @@ class Lane:
             blocks=blocks,
             blocks_until=blocks_until if blocks else None,
         )
-
-    # --- on the event loop -------------------------------------------------------------------------------------------
-
-    async def _send(self, delivery: Delivery) -> None:
-        started_at, started = datetime.now(UTC), time.monotonic()
-        outcome = await self._deliver(delivery)
-        took = timedelta(seconds=time.monotonic() - started)
-        self._came_back(_Result(delivery, outcome, started_at, took))
-        _log.info(
-            "delivery.attempted",
-            id=delivery.id,
-            sink=self.name,
-            transition=delivery.transition.value,
-            outcome=type(outcome).__name__,
-            reason=None if isinstance(outcome, Delivered) else outcome.reason,
-            milliseconds=round(took.total_seconds() * 1000),
-        )
-
-    async def _deliver(self, delivery: Delivery) -> Outcome:
-        try:
-            zone = self.zones.get(delivery.company)
-            message = render(delivery, self.templates, present=delivery.present, zone=time_zone(zone) if zone else None)
-        except Exception:
-            _log.exception("delivery.not_rendered", id=delivery.id)
-            return Rejected("the message could not be made; see the log for this delivery's id")
-        try:
-            async with asyncio.timeout((self.limits.timeout + _GRACE).total_seconds()):
-                return await self.sink.deliver(message)
-        except TimeoutError:
-            return Uncertain("no answer in time")
-        except Exception:
-            _log.exception("delivery.sink_failed", id=delivery.id, sink=self.name)
-            return Uncertain("the sink failed; see the log for this delivery's id")
 
 
 def _after(condition: Condition, step: Step, now: datetime) -> Condition:

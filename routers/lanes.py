@@ -159,8 +159,8 @@ def release(conn: Connection, sink: str) -> bool:
     return conn.execute(freed).rowcount == 1
 
 
-def on_the_way_elsewhere(conn: Connection, sink: str, instance: str) -> int:
-    """How many deliveries other processes are sending to *sink*."""
+def claimed_elsewhere(conn: Connection, sink: str, instance: str) -> int:
+    """How many deliveries other processes have claimed for *sink*."""
     found: int = conn.execute(_sending, {"lane": sink, "instance": instance}).scalar_one()
     return found
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import tzinfo
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from callrail.fields import FIELDS
 from receiver.loggers import get_logger
@@ -34,6 +34,8 @@ from routers.schema import NO_ACCESS
 from routers.transitions import Transition, template_name
 
 _log = get_logger(__name__)
+
+T = TypeVar("T")
 
 SUFFIX = ".jinja"
 _FOLDER = Path(__file__).parent / "default_templates"
@@ -201,7 +203,7 @@ def render(
 
     def told(of: Delivery, facts: Mapping[str, Any]) -> Callable[[], Mapping[str, Any]]:
         """Made when the first template asks, and once: the message's own template is followed by those of its sink."""
-        return cache(partial(_values_in_zone, of, facts, present, zone))
+        return _once(partial(_values_in_zone, of, facts, present, zone))
 
     values = told(delivery, facts)
     return Message(
@@ -209,7 +211,7 @@ def render(
         transition=delivery.transition,
         company=delivery.company,
         occurred_at=delivery.occurred_at,
-        data=cache(partial(_data, delivery, facts)),
+        data=_once(partial(_data, delivery, facts)),
         write=partial(_write, delivery, values, templates),
         object_type=delivery.object_type,
         callrail_id=delivery.callrail_id,
@@ -228,6 +230,18 @@ def render(
         values=values,
         zone=zone or _told_zone(facts),
     )
+
+
+def _once(make: Callable[[], T]) -> Callable[[], T]:
+    """What *make* returns, made when it is first asked for. `functools.cache` takes ten times as long to set up."""
+    made: list[T] = []
+
+    def get() -> T:
+        if not made:
+            made.append(make())
+        return made[0]
+
+    return get
 
 
 # What a person opens to read or listen, by the field that tells it; the first that may be shown to all.

@@ -39,7 +39,7 @@ from routers.sinks.config import (
 )
 from routers.sinks.filling import OWN_NAMES, Values, compiled, filled, is_template, texts_in
 from routers.sinks.reaching import check_reached
-from routers.sinks.sink import Check
+from routers.sinks.sink import Check, Prepared
 from routers.uncertain import OnUncertain
 
 if TYPE_CHECKING:
@@ -326,12 +326,18 @@ class HttpSink:
         self._success = success
         self._remote_id = remote_id
 
-    async def deliver(self, message: Message) -> Outcome:
-        """Send *message* once. A lost answer is `Uncertain`: what the destination does with a repeat is its own."""
+    def prepare(self, message: Message) -> Prepared:
         try:
             request = self._layout.request_for(message)
         except TemplateFailed as error:
-            return Rejected(f"a template of the sink cannot be written: {error}")
+            return partial(_refuse, f"a template of the sink cannot be written: {error}")
+        return partial(self._send, request, message)
+
+    async def deliver(self, message: Message) -> Outcome:
+        """Send *message* once. A lost answer is `Uncertain`: what the destination does with a repeat is its own."""
+        return await self.prepare(message)()
+
+    async def _send(self, request: Request, message: Message) -> Outcome:
         try:
             answer = await self._client.request(
                 request.method, request.url, content=request.content, headers=request.headers
@@ -365,6 +371,10 @@ class HttpSink:
 
     async def aclose(self) -> None:
         await self._client.aclose()
+
+
+async def _refuse(reason: str) -> Outcome:
+    return Rejected(reason)
 
 
 def _at(found: Any, path: str) -> Any:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import orjson
@@ -33,7 +34,7 @@ from routers.sinks.config import (
     resolved_url,
 )
 from routers.sinks.reaching import check_reached
-from routers.sinks.sink import Check
+from routers.sinks.sink import Check, Prepared
 from routers.uncertain import OnUncertain
 
 if TYPE_CHECKING:
@@ -180,9 +181,14 @@ class WebhookSink:
         self._headers = {**headers, "content-type": body.content_type}
         self._now = now
 
+    def prepare(self, message: Message) -> Prepared:
+        return partial(self._post, self._body.write(message), message)
+
     async def deliver(self, message: Message) -> Outcome:
         """Post *message* once. A lost answer is `Uncertain`: the receiver may have acted, and can tell by the id."""
-        content = self._body.write(message)
+        return await self.prepare(message)()
+
+    async def _post(self, content: bytes, message: Message) -> Outcome:
         sent_at = int(self._now())
         headers = {
             **self._headers,

@@ -222,7 +222,7 @@ async def test_a_sink_with_a_bug_is_uncertain_and_its_lane_goes_on(world: World)
 
 async def test_what_comes_back_together_is_recorded_together(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """One transaction for all of it, and the last does not wait for others that are not on the way."""
-    monkeypatch.setattr("routers.dispatcher._GATHER", HOUR)
+    monkeypatch.setattr("routers.sending._GATHER", HOUR)
 
     class OneAfterAnother:
         calls = 0

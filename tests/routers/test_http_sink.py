@@ -80,6 +80,16 @@ async def sent(destination: Destination, **settings: Any) -> Any:
 # --- bodies ----------------------------------------------------------------------------------------------------------
 
 
+async def test_what_is_prepared_leaves_when_it_is_called(destination: Destination) -> None:
+    """Once; and a template that fails is an outcome then, too."""
+    sink = a_sink(destination.url, text="{{ 10 // duration }}")
+    prepared, refused = sink.prepare(a_message(duration=5)), sink.prepare(a_message(duration=0))
+    assert destination.requests == []
+    assert (type(await prepared()), type(await refused())) == (Delivered, Rejected)
+    assert [request.body for request in destination.requests] == [b"2"]
+    await sink.aclose()
+
+
 async def test_a_json_body_is_laid_out_as_it_is_written(destination: Destination) -> None:
     """Texts are templates; numbers, lists, true and nothing are sent as they stand."""
     body = {
