@@ -106,11 +106,12 @@ def _two_dispatchers(workspace: Workspace, sink: Sink, kind: Kind, rounds: int, 
     yield Figure("delivery", kind, f"{what}, one dispatcher", median(each.rate for each in one), "/s")
     yield Figure("delivery", kind, f"{what}, two", median(each.rate for each in two), "/s")
     yield Figure("delivery", kind, f"{what}, two against one", gain, "x", target)
-    for whose, drained in (("the one", one), ("each of two", two)):
+    for whose, drained in (("one", one), ("two", two)):
         cost = median(sum(each.costs) for each in drained)
-        busy = median(sum(each.costs) / len(each.costs) * each.rate / 10 for each in drained)
-        yield Figure("delivery", kind, f"{what}: CPU a delivery, {whose if drained is one else 'both'}", cost, "ms")
-        yield Figure("delivery", kind, f"{what}: of a core, {whose}", busy, "%")
+        yield Figure("delivery", kind, f"{what}: CPU a delivery, {whose}", cost, "ms")
+        for which, pick in (("the busiest", max), ("the idlest", min)):
+            busy = median(pick(each.costs) * each.rate / 10 for each in drained)
+            yield Figure("delivery", kind, f"{what}: of a core, {which} of {whose}", busy, "%")
 
 
 # --- draining --------------------------------------------------------------------------------------------------------

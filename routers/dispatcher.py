@@ -25,6 +25,7 @@ from receiver.loggers import get_logger
 from receiver.writer import Writer
 from routers import lanes, leases, outbox
 from routers.amending import tell_with_firsts, with_stories
+from routers.homes import dispatchers_alive, homes
 from routers.lanes import Condition
 from routers.leases import Delivery, Tried
 from routers.ordering import let_pass, promote_forgotten
@@ -38,6 +39,8 @@ from routers.uncertain import OnUncertain
 _log = get_logger(__name__)
 
 POLL = timedelta(seconds=1)
+_YIELD = timedelta(seconds=1.5)  # so long that who polls looks meanwhile
+_YIELD_EVERY = timedelta(seconds=30)
 _IDLE = timedelta(minutes=1)  # of a lane in which nothing waits: the dispatcher looks for all of those at once
 RETURN_EVERY = timedelta(seconds=5)
 LOOK_FOR_FORGOTTEN_EVERY = timedelta(minutes=1)
@@ -95,11 +98,13 @@ class Dispatcher:
             )
             for name, (sink, limits) in sinks.items()
         ]
+        self._is_alone = False
         self._stopping = asyncio.Event()
         self._look_for_forgotten_at = time.monotonic() + LOOK_FOR_FORGOTTEN_EVERY.total_seconds()
 
     async def start(self, *, alone: bool) -> None:
         """Open the lanes and put back what earlier holders left; all of it when this process is *alone*."""
+        self._is_alone = alone
 
         def open_lanes(conn: Connection) -> int:
             for lane in self._lanes:
@@ -123,7 +128,7 @@ class Dispatcher:
         async with asyncio.TaskGroup() as group:
             for lane in self._lanes:
                 group.create_task(lane.run())
-            group.create_task(self._look_for_idle_lanes())
+            group.create_task(self._look_around())
             group.create_task(self._keep_tidy())
 
     def stop(self) -> None:
@@ -149,19 +154,28 @@ class Dispatcher:
                 _log.warning("dispatcher.forgotten_promoted", deliveries=forgotten)
         return expired == outbox.MOST_EXPIRED
 
-    async def _look_for_idle_lanes(self) -> None:
-        """Wake those in which something is due that nobody has told of: another process made it."""
+    async def _look_around(self) -> None:
+        """Wake idle lanes in which something is due that nobody has told of, for another process made it; and let
+        each lane know whether this process comes first there."""
         while not await self._is_stopped_within(POLL):
-            idle = [lane.name for lane in self._lanes if lane.is_idle]
             try:
-                self.hint(await self._writer.run(partial(self._due_of, idle)) if idle else ())
+                await self._look_for_idle_lanes()
+                if not self._is_alone:
+                    await self._look_for_others()
             except DatabaseUnavailable:
                 pass  # the writer has said so
             except Exception:  # it must not end the lanes
-                _log.exception("dispatcher.idle_lanes_not_looked_for")
+                _log.exception("dispatcher.not_looked_around")
 
-    def _due_of(self, sinks: Sequence[str], conn: Connection) -> set[str]:
-        return leases.due_of(conn, sinks, now=self._clock.now(conn))
+    async def _look_for_idle_lanes(self) -> None:
+        if idle := [lane.name for lane in self._lanes if lane.is_idle]:
+            self.hint(await self._writer.run(lambda conn: leases.due_of(conn, idle, now=self._clock.now(conn))))
+
+    async def _look_for_others(self) -> None:
+        others = await self._writer.run(lambda conn: dispatchers_alive(conn, self._clock.now(conn)))
+        at_home = homes([lane.name for lane in self._lanes], {*others, self._instance})
+        for lane in self._lanes:
+            lane.is_at_home = at_home[lane.name] == self._instance
 
     async def _is_stopped_within(self, wait: timedelta) -> bool:
         with contextlib.suppress(TimeoutError):
@@ -198,7 +212,8 @@ class _Turn:
 class Lane:
     """One sink's queue and what is on the way there.
 
-    *is_alone*: no other process sends to the sink. *is_idle*: nothing waited at its last turn.
+    *is_alone*: no other process sends to the sink. *is_at_home*: none that does comes first here (`routers.homes`).
+    *is_idle*: nothing waited at its last turn.
     """
 
     writer: Writer
@@ -209,9 +224,12 @@ class Lane:
     rng: random.Random
     sending: Sending
     is_alone: bool = False
+    is_at_home: bool = True
     is_idle: bool = False
     _had_its_turn: str | None = None
     _is_hinted: bool = False
+    _yields_until: float = 0.0
+    _yields_again_at: float = 0.0
     _stopping: bool = False
 
     @property
@@ -252,7 +270,8 @@ class Lane:
             return POLL
         results, taken_back = sending.take_results(), sending.take_back()
         # Counted now: what comes back while the turn waits is not recorded in it, and still holds its slot.
-        function = partial(self._turn, results=results, taken_back=taken_back, claimed=sending.claimed)
+        yields = time.monotonic() < self._yields_until  # before it looks again, who is at home has its turn
+        function = partial(self._turn, results=results, taken_back=taken_back, claimed=sending.claimed, yields=yields)
         try:
             turn = await self.writer.run(function)
         except BaseException as error:
@@ -262,10 +281,18 @@ class Lane:
             raise
         self._had_its_turn = turn.had_its_turn
         self.is_idle = turn.wait == _IDLE
+        if turn.claimed and turn.had_its_turn is not None and not self.is_at_home:  # more waits than it could claim
+            self._leave_a_gap(time.monotonic())
         if not turn.is_open:
             sending.halt()
         sending.send(turn.claimed)
         return POLL if sending.claimed and not turn.wait else turn.wait
+
+    def _leave_a_gap(self, now: float) -> None:
+        """Claim nothing for a moment; not again for long, for where nobody has used it nobody else may serve this."""
+        if now >= self._yields_again_at:
+            self._yields_until = now + _YIELD.total_seconds()
+            self._yields_again_at = now + _YIELD_EVERY.total_seconds()
 
     async def _drain(self) -> None:
         sending = self.sending
@@ -283,7 +310,13 @@ class Lane:
     # --- in the writer's transaction ---------------------------------------------------------------------------------
 
     def _turn(
-        self, conn: Connection, *, results: Sequence[Result], taken_back: Sequence[Delivery], claimed: int
+        self,
+        conn: Connection,
+        *,
+        results: Sequence[Result],
+        taken_back: Sequence[Delivery],
+        claimed: int,
+        yields: bool = False,
     ) -> _Turn:
         """Record, see what the lane allows, and claim. It may be undone, so it changes nothing in memory."""
         now = self.clock.now(conn)
@@ -293,6 +326,8 @@ class Lane:
         filled = condition.filled(self.limits.rate, now)
         if condition.is_paused(now):
             turn = self._paused(condition, now)
+        elif yields:
+            turn = _Turn([], POLL, self._had_its_turn)
         else:
             turn = self._claim(conn, filled, now, claimed, self._ahead(condition, results))
         if turn.claimed:  # tokens that time alone has brought are not stored: an idle lane would write all day

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -64,6 +64,11 @@ class World:
     async def all_are(self, state: DeliveryState, sink: str = "crm") -> None:
         """Wait until every delivery of *sink* is in *state*."""
         await until(lambda: set(self.states(sink)) == {state.value})
+
+    async def all_are_over(self, sinks: Collection[str]) -> None:
+        """Wait until every delivery of *sinks* is delivered."""
+        for sink in sinks:
+            await self.all_are(DeliveryState.DELIVERED, sink)
 
     @asynccontextmanager
     async def dispatching(
