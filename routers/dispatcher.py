@@ -269,8 +269,8 @@ class Lane:
         if not (sending.has_results or self.has_free_slot):
             return POLL
         results, taken_back = sending.take_results(), sending.take_back()
+        yields = time.monotonic() < self._yields_until
         # Counted now: what comes back while the turn waits is not recorded in it, and still holds its slot.
-        yields = time.monotonic() < self._yields_until  # before it looks again, who is at home has its turn
         function = partial(self._turn, results=results, taken_back=taken_back, claimed=sending.claimed, yields=yields)
         try:
             turn = await self.writer.run(function)

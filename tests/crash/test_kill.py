@@ -27,6 +27,7 @@ KILLS = int(os.environ.get("CALLRAIL_ROUTER_TEST_KILLS", "10"))
 KILLS_AMONG_FOUR = 2 * KILLS
 SEED = int(os.environ.get("CALLRAIL_ROUTER_TEST_SEED", "20261125"))
 CONCURRENCY = 4
+CLAIMED = 2 * CONCURRENCY  # a webhook's receiver drops repeats, so as much may be claimed ahead as is on the way
 
 
 def sent_at_the_kill(database: Database) -> set[str]:
@@ -68,7 +69,7 @@ def test_killed_under_load_it_loses_nothing_it_answered_for_and_repeats_only_wha
                     wait_until(more_than(load, len(load.answered) + rng.randint(1, 120)))
                     process.kill()
                 sending = sent_at_the_kill(database)
-                assert len(sending) <= CONCURRENCY
+                assert len(sending) <= CLAIMED
                 was_sending |= sending
         with starting(*arguments) as process:
             process.wait_until_it_says("serve.ready")
@@ -94,7 +95,7 @@ def test_killed_under_load_it_loses_nothing_it_answered_for_and_repeats_only_wha
     # What may repeat is only what was being sent; the rows show that they were taken up again.
     assert was_sending  # else nothing was tried here
     assert repeated <= was_sending
-    assert sum(arrived.values()) - len(arrived) <= kills * CONCURRENCY
+    assert sum(arrived.values()) - len(arrived) <= kills * CLAIMED
     assert {sent[webhook_id].fence >= 2 for webhook_id in was_sending} == {True}
 
 
