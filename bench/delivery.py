@@ -30,6 +30,9 @@ _LANES = (1, 8)
 _CORES_FOR_TWO = 4
 # Lanes are let go within a second of each other.
 _UNTIL_ALL_RUN = 1.0
+# Two dispatchers need some seconds until each has the lanes in which it comes first.
+_EVENTS_FOR_TWO = 8_000
+_UNTIL_SHARED = 3.0
 
 
 def measure(workspace: Workspace, sink: Sink, kind: Kind, *, rounds: int) -> Iterator[Figure]:
@@ -97,7 +100,7 @@ def _two_dispatchers(workspace: Workspace, sink: Sink, kind: Kind, rounds: int, 
         for _ in range(rounds):
             for dispatchers, drained in ((1, one), (2, two)):
                 with _running(workspace, url, ["dispatch"] * dispatchers) as servers:
-                    drained.append(_drain(url, servers, sink, names))
+                    drained.append(_drain(url, servers, sink, names, events=_EVENTS_FOR_TWO, after=_UNTIL_SHARED))
         check_arrived(url, sink.arrivals())
     what = f"backlog of {lanes} lane{'s' if lanes > 1 else ''}"
     is_free = (os.cpu_count() or 1) >= _CORES_FOR_TWO
@@ -125,15 +128,23 @@ class _Drained:
     costs: list[float]
 
 
-def _drain(url: str, servers: Sequence[Server], sink: Sink, lanes: list[str]) -> _Drained:
-    """Let *servers* send a backlog of `_EVENTS` in *lanes*. The rate is that of the time in which all of them run."""
+def _drain(
+    url: str,
+    servers: Sequence[Server],
+    sink: Sink,
+    lanes: list[str],
+    *,
+    events: int = _EVENTS,
+    after: float = _UNTIL_ALL_RUN,
+) -> _Drained:
+    """Let *servers* send a backlog of *events* in *lanes*. The rate is that from *after* so many seconds on."""
     earlier = len(sink.arrivals())
-    fill_held(url, lanes, partial(make_due, count=_EVENTS, sinks=lanes))
-    with _cpu(servers, _EVENTS) as costs:
+    fill_held(url, lanes, partial(make_due, count=events, sinks=lanes))
+    with _cpu(servers, events) as costs:
         let_go(url, lanes)
-        sink.wait_for(earlier + _EVENTS)
+        sink.wait_for(earlier + events)
     times = [arrival.at for arrival in sink.arrivals()[earlier:]]
-    steady = [at for at in times if at > times[0] + _UNTIL_ALL_RUN]
+    steady = [at for at in times if at > times[0] + after]
     return _Drained((len(steady) - 1) / (steady[-1] - steady[0]), costs)
 
 
