@@ -15,7 +15,7 @@ from receiver.exceptions import DatabaseUnavailable
 from routers.messages import Message
 from routers.outcomes import AuthFailed, Delivered, Outcome, Postponed, Retry, Uncertain
 from routers.sinks.crm import CrmMemory, Known, Of, Turn, TurnLost, TurnTaken
-from routers.sinks.salesforce_answers import DUPLICATES, MOVED_ON, Part, outcome_of_refusal
+from routers.sinks.salesforce_answers import DUPLICATES, MOVED_ON, WRONG_VALUE, Part, outcome_of_refusal
 from routers.sinks.salesforce_deals import SeenDeal, seen_deal
 from routers.sinks.salesforce_people import CONTACT, KEY, Found, Person, choose, kind_of
 from routers.sinks.salesforce_plan import (
@@ -181,6 +181,9 @@ class Log:
         more = fewer(wanted.told.more, refusal)
         if more is not None:
             told = replace(wanted.told, more=more)
+            return replace(wanted, told=told, left_out=(*wanted.left_out, refusal.said))
+        if refusal.code in WRONG_VALUE and refusal.fields == ("Email",) and wanted.told.with_email:
+            told = replace(wanted.told, with_email=False)
             return replace(wanted, told=told, left_out=(*wanted.left_out, refusal.said))
         return outcome_of_refusal(refusal)
 

@@ -170,16 +170,22 @@ def _region(phone: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What we know of a person beside the keys. *more*: fields that the settings give a new lead."""
+    """What we know of a person beside the keys.
+
+    Attributes:
+        more: Fields that the settings give a new lead.
+        with_email: Whether a new lead is given the e-mail address: until Salesforce takes it for none.
+    """
 
     name: str | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
+    with_email: bool = True
 
 
 def new_lead(lead: Lead, told: Told) -> dict[str, Any]:
     """What a lead is created with; the key stands in the address."""
     phone = {"Phone": lead.phone or lead.phones[0]} if lead.phone or lead.phones else {}
-    email = {"Email": lead.emails[0]} if lead.emails else {}
+    email = {"Email": lead.emails[0]} if lead.emails and told.with_email else {}
     return {**_name(told.name), "Company": NO_COMPANY, **phone, **email, **told.more}
 
 

@@ -193,6 +193,19 @@ async def test_a_form_without_a_number_is_known_by_its_address(org: Org) -> None
     assert org.holds == (0, 1, 2)
 
 
+async def test_an_address_that_salesforce_does_not_take_costs_no_lead(org: Org) -> None:
+    """The form is logged all the same, and the reason says that the address is left out."""
+    org.salesforce.org.define("Lead", "Email", type="email", length=80)
+    org.is_told_of(type_="form", form_data={"email": f"avery@{'long.' * 16}example.com"})
+
+    outcome = await org.log()
+
+    assert isinstance(outcome, Delivered)
+    assert outcome.reason == "logged; left out: STRING_TOO_LONG (Email)"
+    assert "Email" not in org.lead.values
+    assert org.holds == (0, 1, 1)
+
+
 async def test_two_companies_find_the_same_lead(org: Org) -> None:
     """The key is the number, and a query does not lag."""
     org.salesforce.org.index_lag = timedelta(minutes=5)
