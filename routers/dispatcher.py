@@ -316,7 +316,7 @@ class Lane:
         results: Sequence[Result],
         taken_back: Sequence[Delivery],
         claimed: int,
-        yields: bool = False,
+        yields: bool,
     ) -> _Turn:
         """Record, see what the lane allows, and claim. It may be undone, so it changes nothing in memory."""
         now = self.clock.now(conn)

@@ -19,8 +19,8 @@ from typing import cast
 from receiver.loggers import get_logger
 from routers.hours import time_zone
 from routers.leases import Delivery
-from routers.outcomes import Delivered, Outcome, Rejected, Uncertain
-from routers.sinks.sink import Prepared, Prepares, Sink
+from routers.outcomes import Delivered, Outcome, Uncertain
+from routers.sinks.sink import Prepared, Prepares, Sink, refused
 from routers.templates import Templates, render
 
 _log = get_logger(__name__)
@@ -101,9 +101,8 @@ class Sending:
 
     def send(self, claimed: Sequence[Delivery]) -> None:
         """Send *claimed*; what finds no free slot waits for one."""
-        for ready in [
-            self._ready(delivery) for delivery in claimed
-        ]:  # first all are written, then sent: see `Prepares`
+        written = [self._ready(delivery) for delivery in claimed]  # all of them before one is sent: see `Prepares`
+        for ready in written:
             if len(self._on_the_way) < self._slots:
                 task = asyncio.create_task(self._send_on(ready))
                 self._on_the_way.add(task)  # asyncio itself keeps only weak references to tasks
@@ -166,7 +165,7 @@ class Sending:
             return _Ready(delivery, self._prepare(message))
         except Exception:
             _log.exception("delivery.not_rendered", id=delivery.id)
-            return _Ready(delivery, _refuse)
+            return _Ready(delivery, refused("the message could not be made; see the log for this delivery's id"))
 
     async def _send_on(self, ready: _Ready) -> None:
         """Send *ready* and, as long as all is well, what waits."""
@@ -214,7 +213,3 @@ class Sending:
             reason=None if isinstance(result.outcome, Delivered) else result.outcome.reason,
             milliseconds=round(result.took.total_seconds() * 1000),
         )
-
-
-async def _refuse() -> Outcome:
-    return Rejected("the message could not be made; see the log for this delivery's id")

@@ -39,7 +39,7 @@ from routers.sinks.config import (
 )
 from routers.sinks.filling import OWN_NAMES, Values, compiled, filled, is_template, texts_in
 from routers.sinks.reaching import check_reached
-from routers.sinks.sink import Check, Prepared
+from routers.sinks.sink import Check, Prepared, refused
 from routers.uncertain import OnUncertain
 
 if TYPE_CHECKING:
@@ -330,7 +330,7 @@ class HttpSink:
         try:
             request = self._layout.request_for(message)
         except TemplateFailed as error:
-            return partial(_refuse, f"a template of the sink cannot be written: {error}")
+            return refused(f"a template of the sink cannot be written: {error}")
         return partial(self._send, request, message)
 
     async def deliver(self, message: Message) -> Outcome:
@@ -371,10 +371,6 @@ class HttpSink:
 
     async def aclose(self) -> None:
         await self._client.aclose()
-
-
-async def _refuse(reason: str) -> Outcome:
-    return Rejected(reason)
 
 
 def _at(found: Any, path: str) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from routers.messages import Message
-from routers.outcomes import Outcome
+from routers.outcomes import Outcome, Rejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,15 @@ class NeedsSetUp(Protocol):
 
 Prepared = Callable[[], Awaitable[Outcome]]
 """A message as it will leave. Called once, it is sent once, and says what came of it as `Sink.deliver` does."""
+
+
+def refused(reason: str) -> Prepared:
+    """In place of a message that cannot be written: nothing leaves, and it is `Rejected` for *reason*."""
+
+    async def send() -> Outcome:
+        return Rejected(reason)
+
+    return send
 
 
 @runtime_checkable
