@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, exc
 
-from receiver.database import Database, driver_text, is_data_error, is_database_error
+from receiver.database import Database, driver_text, find_by_index, is_data_error, is_database_error
 from receiver.exceptions import DatabaseUnavailable
 from receiver.loggers import get_logger
 from receiver.turns import Turns
@@ -231,7 +231,9 @@ class Writer:
         for waiting in batch:
             waiting.error = None  # of an earlier try
         try:
-            conn = conn or self._engine.connect()
+            if conn is None:
+                conn = self._engine.connect()
+                find_by_index(conn)
             self._transact(conn, batch)
         except Exception as error:
             if not is_database_error(error) and len(batch) > 1:

@@ -39,8 +39,9 @@ _held_back = BulkQuery(
     f"SELECT sink, order_key FROM {{given}} WHERE {_IS_BLOCKED} OR {_IS_BLOCKING}",  # noqa: S608
     *_COLUMNS,
 )
+# `|| ''` keeps it from the index of all that are blocked, which PostgreSQL would read through instead of the ids.
 _promote = BulkQuery(
-    f"""UPDATE deliveries SET state = 'pending' WHERE state = 'blocked' AND id IN (
+    f"""UPDATE deliveries SET state = 'pending' WHERE state || '' = 'blocked' AND id IN (
         SELECT ({_BLOCKED} ORDER BY d.id LIMIT 1) FROM {{given}} WHERE NOT ({_IS_BLOCKING})
     ) RETURNING sink, order_key""",  # noqa: S608
     *_COLUMNS,

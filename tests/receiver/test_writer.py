@@ -87,6 +87,7 @@ class Store:
 
         holding = asyncio.create_task(self.writer.run(hold))
         await begun.wait()
+        self.commits.clear()  # of what set up the connection
         try:
             yield
             await turn()
@@ -440,6 +441,20 @@ async def test_a_backend_lost_costs_the_function_and_no_row(postgresql_url: str,
         assert [type(result) for result in results] == [type(None)] * 3 + [DatabaseUnavailable]
         assert store.ids() == {row[0] for row in rows}
         assert store.ids(quarantine) == set()
+
+
+@pytest.mark.parametrize("was_lost", [False, True])
+async def test_on_postgresql_the_writer_finds_rows_by_index_also_after_its_connection_was_lost(
+    postgresql_url: str, *, was_lost: bool
+) -> None:
+    """A plan made while a table was small would read all that came after, until the next ANALYZE."""
+    async with running_store(postgresql_url) as store:
+        await store.writer.store(a_row())
+        if was_lost:
+            end_other_backends(postgresql_url)
+            await store.writer.store(a_row())
+
+        assert await store.writer.run(lambda conn: conn.execute(text("SHOW enable_seqscan")).scalar_one()) == "off"
 
 
 # --- a commit that does not come -------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, Table, select
+from sqlalchemy import Connection, Engine, Row, Table, event, select
 
 from receiver.clock import Clock, DatabaseClock, WallClock
 from receiver.database import Database, open_database
@@ -50,6 +50,21 @@ def opened(url: str) -> Iterator[Database]:
 def real_clock(database: Database) -> Clock:
     """The clock that `serve` would take."""
     return WallClock(shift_open_times) if database.is_sqlite else DatabaseClock()
+
+
+@contextmanager
+def statements_of(engine: Engine) -> Iterator[list[tuple[str, Any]]]:
+    """The statements that are executed within, each with what is bound to it."""
+    asked: list[tuple[str, Any]] = []
+
+    def listen(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(engine, "before_cursor_execute", listen)
+    try:
+        yield asked
+    finally:
+        event.remove(engine, "before_cursor_execute", listen)
 
 
 def rows_of(database: Database, table: Table) -> Sequence[Row[Any]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 import pytest
-from sqlalchemy import Connection, event, update
+from sqlalchemy import Connection, update
 
 from callrail.budgets import Told
 from callrail.request import Budget
@@ -40,7 +40,18 @@ from routers.transitions import INSTALLATION, Transition
 from tests.client import post_signed
 from tests.fakes.destination import answer, running_destination
 from tests.routers.running import KEY, SECRETS, serving_here
-from tests.routers.store import NOW, FixedClock, a_rule, opened, put_deliveries, receive, rows_of, rule_set, tried
+from tests.routers.store import (
+    NOW,
+    FixedClock,
+    a_rule,
+    opened,
+    put_deliveries,
+    receive,
+    rows_of,
+    rule_set,
+    statements_of,
+    tried,
+)
 
 T = Transition
 MISSED = {"resource_id": "CAL1", "answered": False, "call_type": "missed", "duration": 30, "voicemail": False}
@@ -247,14 +258,8 @@ def test_a_look_costs_the_same_however_long_the_history_is(sqlite_url: str) -> N
     """Of the large tables it reads what waits, fails or is new, by an index."""
     with opened(sqlite_url) as database, database.writing.begin() as conn:
         open_lane(conn, "crm")
-        asked: list[tuple[str, Any]] = []
-
-        def listen(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
-            asked.append((statement, parameters))
-
-        event.listen(database.writing, "before_cursor_execute", listen)
-        watch(conn, NOW)
-        event.remove(database.writing, "before_cursor_execute", listen)
+        with statements_of(database.writing) as asked:
+            watch(conn, NOW)
         read = [(statement, bound) for statement, bound in asked if statement.startswith("SELECT")]
         plans = []
         for statement, bound in read:

@@ -9,14 +9,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, select, update
+from sqlalchemy import Connection, select, update
 
-from receiver.database import Database
+from receiver.database import Database, find_by_index
 from receiver.ids import Prefix, new_id
 from routers import leases, outbox
 from routers.amending import Amendment, amend, tell_with_firsts, with_stories
 from routers.corrections import Correction, correct
 from routers.dispatcher import Limits
+from routers.lanes import claimed_elsewhere
 from routers.leases import Delivery, Tried, claim_due, record
 from routers.messages import Amend, Message
 from routers.ordering import Pair, held_back, let_pass, promote, promote_forgotten
@@ -29,7 +30,7 @@ from routers.sinks.sink import Check
 from routers.transitions import Transition
 from routers.uncertain import OnUncertain
 from tests.routers.dispatching import HOUR, World
-from tests.routers.store import NOW, FixedClock, opened, put_deliveries, rows_of, tried
+from tests.routers.store import NOW, FixedClock, opened, put_deliveries, rows_of, statements_of, tried
 from tests.routers.waiting import until
 
 LEASE = timedelta(minutes=1)
@@ -75,19 +76,30 @@ def test_postgresql_looks_for_those_of_one_person_and_does_not_read_all_that_wai
     """It made a hash of all blocked deliveries for each batch that was routed, which cost more the more waited."""
     with opened(postgresql_url) as database, database.writing.begin() as conn:
         put_deliveries(conn, count=50, order_key=ANN)
-        asked: list[tuple[str, Any]] = []
-
-        def listen(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
-            asked.append((statement, parameters))
-
-        event.listen(database.writing, "before_cursor_execute", listen)
-        held_back(conn, [Pair("crm", ANN), Pair("crm", BOB)])
-        promote(conn, [Pair("crm", ANN), Pair("crm", BOB)])
-        event.remove(database.writing, "before_cursor_execute", listen)
+        with statements_of(database.writing) as asked:
+            held_back(conn, [Pair("crm", ANN), Pair("crm", BOB)])
+            promote(conn, [Pair("crm", ANN), Pair("crm", BOB)])
         plans = [conn.exec_driver_sql(f"EXPLAIN {statement}", bound).scalars().all() for statement, bound in asked]
 
     assert len(plans) == 2
     assert [line for plan in plans for line in plan if "hashed" in line] == []
+
+
+def test_who_writes_all_day_reads_no_table_through_on_postgresql(postgresql_url: str) -> None:
+    """A plan made while there were few stayed, and each turn read all deliveries, and all that were blocked."""
+    with opened(postgresql_url) as database, database.writing.connect() as conn:
+        find_by_index(conn)
+        put_deliveries(conn, count=2, order_key=ANN)
+        with statements_of(database.writing) as asked:
+            claimed_elsewhere(conn, "crm", "in_1")
+            leases.record(conn, [tried(item, DeliveryState.DELIVERED) for item in claimed(conn)], now=NOW)
+        plans = [conn.exec_driver_sql(f"EXPLAIN {statement}", bound).scalars().all() for statement, bound in asked]
+
+    assert len(plans) >= 4
+    whole = ("Seq Scan", "Bitmap", "Hash Join", "Hash Semi", "Merge")
+    assert [line for plan in plans for line in plan if any(word in line for word in whole)] == []
+    (promoting,) = (plan for (statement, _), plan in zip(asked, plans, strict=True) if "|| ''" in statement)
+    assert any("pk_deliveries on deliveries" in line for line in promoting), promoting
 
 
 def test_one_that_was_made_before_holds_nobody_back_when_it_is_made_again(database_url: str) -> None:

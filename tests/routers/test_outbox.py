@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from sqlalchemy import Connection, delete, event, select
+from sqlalchemy import Connection, delete, select
 
 from receiver.clock import WallClock
 from receiver.database import Database
@@ -34,7 +34,7 @@ from routers.rules.ruleset import NOT_AMENDED
 from routers.schema import OPEN, DeliveryState, attempts, deliveries, lanes, objects, transitions, versions
 from routers.transitions import Transition
 from routers.uncertain import OnUncertain
-from tests.routers.store import NOW, opened, put_deliveries, rows_of, tried
+from tests.routers.store import NOW, opened, put_deliveries, rows_of, statements_of, tried
 
 LEASE = timedelta(seconds=50)
 HOLDS_BACK = timedelta(seconds=40)
@@ -50,14 +50,8 @@ def claim(
 def test_postgresql_finds_a_version_by_its_object_although_it_knows_no_sizes(postgresql_url: str) -> None:
     """It looked for its number alone, through all there were: the plan it had made while there were few stayed."""
     with opened(postgresql_url) as database, database.writing.begin() as conn:
-        asked: list[tuple[str, dict[str, Any]]] = []
-
-        def listen(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
-            asked.append((statement, parameters))
-
-        event.listen(database.writing, "before_cursor_execute", listen)
-        claim(conn, NOW)
-        event.remove(database.writing, "before_cursor_execute", listen)
+        with statements_of(database.writing) as asked:
+            claim(conn, NOW)
         ((statement, parameters),) = asked
         conn.exec_driver_sql("SET LOCAL enable_seqscan = off")  # which it prefers where it knows that there are none
         for n, name in enumerate(parameters, 1):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, select, update
+from sqlalchemy import select, update
 
 from receiver.database import Database
 from receiver.events import insert_events
@@ -42,6 +42,7 @@ from tests.routers.store import (
     receive,
     rows_of,
     rule_set,
+    statements_of,
     tried,
 )
 from tests.routers.waiting import until, wait_until
@@ -487,14 +488,8 @@ def test_an_object_is_locked_until_its_transaction_ends(postgresql_url: str) -> 
 def test_on_sqlite_each_object_is_found_by_one_search(sqlite_url: str) -> None:
     """Asked for lists of companies and ids, it searched for each company with each id; asked for both, it read all."""
     with opened(sqlite_url) as database, database.writing.begin() as conn:
-        asked: list[tuple[str, Any]] = []
-
-        def listen(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
-            asked.append((statement, parameters))
-
-        event.listen(database.writing, "before_cursor_execute", listen)
-        lock_objects(conn, [ObjectKey("acme", "call", "CAL1"), ObjectKey("globex", "call", "CAL2")])
-        event.remove(database.writing, "before_cursor_execute", listen)
+        with statements_of(database.writing) as asked:
+            lock_objects(conn, [ObjectKey("acme", "call", "CAL1"), ObjectKey("globex", "call", "CAL2")])
         [(statement, bound)] = asked
         plan = [row[3] for row in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", bound)]
 
