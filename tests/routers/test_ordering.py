@@ -43,10 +43,10 @@ def states(database: Database) -> list[str]:
     return [row.state for row in rows_of(database, deliveries)]
 
 
-def claimed(conn: Connection, *, limit: int = 100) -> list[leases.Delivery]:
+def claimed(conn: Connection, *, limit: int = 100, after: str | None = None) -> list[leases.Delivery]:
     """All that may be sent."""
     until = NOW + LEASE
-    return leases.claim_due(conn, sink="crm", now=NOW, lease_until=until, instance="in_1", limit=limit)
+    return leases.claim_due(conn, sink="crm", now=NOW, lease_until=until, instance="in_1", limit=limit, after=after)
 
 
 def about_the_same(conn: Connection, delivery_id: str) -> NewDelivery:
@@ -93,6 +93,7 @@ def test_who_writes_all_day_reads_no_table_through_on_postgresql(postgresql_url:
         with statements_of(database.writing) as asked:
             claimed_elsewhere(conn, "crm", "in_1")
             leases.record(conn, [tried(item, DeliveryState.DELIVERED) for item in claimed(conn)], now=NOW)
+            assert len(claimed(conn, after="acme")) == 1
         plans = [conn.exec_driver_sql(f"EXPLAIN {statement}", bound).scalars().all() for statement, bound in asked]
 
     assert len(plans) >= 4
