@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -29,6 +29,11 @@ from routers.sinks.gohighlevel_records import STANDARD, Wanted, Workflow, note_o
 from routers.sinks.sink import Check
 from routers.uncertain import OnUncertain
 
+if TYPE_CHECKING:
+    from callrail.http import HttpClient
+
+# All notes of a contact come in one answer, each with 20,000 characters and as many bytes as JSON takes for them.
+_MAX_ANSWER = 16 * 1024 * 1024
 _ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 # Documented are 100 requests in ten seconds; some room is left for the rare delivery that costs more.
 _REQUESTS_A_SECOND, _OF_A_DELIVERY = 8, 4
@@ -121,6 +126,17 @@ class GoHighLevelConfig(CrmSinkConfig):
 
     def names_in_templates(self) -> frozenset[str]:
         return frozenset(OWN_NAMES)
+
+    def client(self) -> HttpClient:
+        from callrail.http import HttpClient  # slow to load, and most commands only read the settings
+
+        return HttpClient(
+            timeout=self.timeout,
+            allow_hosts=self.allow_hosts,
+            connections=self.concurrency,
+            ca_file=self.ca_file,
+            max_answer=_MAX_ANSWER,
+        )
 
     def build(self, memory: CrmMemory | None = None) -> GoHighLevelSink:
         """The sink; without *memory* it can be tested, and delivers nothing.

@@ -287,6 +287,23 @@ async def test_whatever_answer_is_lost_there_is_one_contact_and_one_note(
     assert holds(gohighlevel) == (1, 1)
 
 
+async def test_whatever_a_contact_has_been_told_its_notes_can_be_read(
+    gohighlevel: FakeGoHighLevel, office: CrmOffice
+) -> None:
+    """Long transcripts in a script that takes three bytes a letter, and a frequent caller: more than a megabyte."""
+    told = {"transcription": "\u6c34" * 30_000}
+    for n in range(1, 21):
+        office.calls(f"CAL{n}", **told)
+    await office.sends()
+    gohighlevel.meets(faults.lost, to="notes.create")
+    office.calls("CAL21", **told)
+    await office.sends_until_done()
+    office.hears("call_modified", {**CALL, **told, "resource_id": "CAL21", "value": "$9", "changes": ["value"]})
+    await office.sends_until_done()
+    assert holds(gohighlevel) == (1, 21)
+    assert office.reasons[-1] == "updated"
+
+
 async def test_after_a_lost_answer_it_is_said_what_is_waited_for(
     gohighlevel: FakeGoHighLevel, office: CrmOffice
 ) -> None:
