@@ -48,6 +48,10 @@ class Api:
         by = {"number": number} if number is not None else {"email": email or ""}
         return await self._ask("GET", f"/contacts/search/duplicate?{urlencode({'locationId': self._location, **by})}")
 
+    async def contact(self, contact_id: str) -> Told | Refused | Lost:
+        """One contact, under `contact`."""
+        return await self._ask("GET", _contact(contact_id))
+
     async def upsert_contact(self, body: Told) -> Told | Refused | Lost:
         """Make a contact, or change the one that has the number or address already."""
         return await self._ask("POST", "/contacts/upsert", {"locationId": self._location, **body})

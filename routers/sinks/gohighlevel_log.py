@@ -257,7 +257,7 @@ class _Logging:
             await self._turn.forget(kind, Of.THING)
         if isinstance(done, Refused) and (done.refusal.is_of_workflow or isinstance(done.outcome, Rejected)):
             if done.refusal.is_gone and not done.refusal.is_of_workflow:
-                await self._forget_contact(contact)
+                await self._forget_if_gone(contact)
             raise Stop(AuthFailed(f"{done.outcome.reason}: there is no such workflow, or it is a draft: {workflow.id}"))
         self._told(done)
         await self._turn.keep(kind, Of.THING, _STARTED)
@@ -273,13 +273,22 @@ class _Logging:
             Stop: Nothing that could be gone on with.
         """
         if isinstance(found, Refused) and found.refusal.is_gone:
-            await self._forget_contact(contact)
+            await self._forget_if_gone(contact)
         return self._told(found)
 
-    async def _forget_contact(self, contact: str) -> None:
-        await self._turn.forget(CONTACT, Of.LEAD)
-        self._gone.add(contact)
-        raise _ContactGone
+    async def _forget_if_gone(self, contact: str) -> None:
+        """Something is said to be not there, and not always what. If it is the contact, it is forgotten.
+
+        Raises:
+            _ContactGone: It was.
+            Stop: Nobody knows.
+        """
+        found = await self._api.contact(contact)
+        if isinstance(found, Refused) and found.refusal.is_gone:
+            await self._turn.forget(CONTACT, Of.LEAD)
+            self._gone.add(contact)
+            raise _ContactGone
+        self._told(found)
 
     def _told(self, found: Mapping[str, Any] | Refused | Lost) -> Mapping[str, Any]:
         """What was answered.

@@ -620,6 +620,24 @@ async def test_a_workflow_that_is_none_pauses_the_lane_and_starts_once_it_is_the
     assert holds(gohighlevel) == (1, 1)
 
 
+@pytest.mark.parametrize(("to", "status"), [("workflows.start", 400), ("workflows.start", 404), ("tags.add", 404)])
+async def test_what_is_not_there_is_not_taken_for_the_contact(
+    gohighlevel: FakeGoHighLevel, database_url: str, tmp_path: Path, to: str, status: int
+) -> None:
+    """Of what it is said that it is not there the answer need not say. The contact is asked for, and is there."""
+    gohighlevel.always_meets(faults.says(Answer(status, {"statusCode": status, "message": "Not found"})), to=to)
+    async with an_office(database_url, tmp_path, gohighlevel, _FOLLOWS) as office:
+        office.calls()
+        outcome = await office.sends()
+        assert isinstance(outcome, AuthFailed if to == "workflows.start" else Rejected)
+        assert (gohighlevel.count("contacts.upsert"), *holds(gohighlevel)) == (1, 1, 1)
+        office.hears("call_modified", {**CALL, "note": "late", "changes": ["note"]})
+        gohighlevel.calms()
+        await office.sends_until_done()
+    assert the_contact(gohighlevel).entered == [WORKFLOW]
+    assert (gohighlevel.count("contacts.upsert"), *holds(gohighlevel)) == (1, 1, 1)
+
+
 async def test_at_the_published_limit_nothing_is_refused(
     gohighlevel: FakeGoHighLevel, database_url: str, tmp_path: Path
 ) -> None:

@@ -22,6 +22,7 @@ _ROUTES = [
     for method, pattern, operation in (
         ("GET", "/contacts/search/duplicate", "contacts.find"),
         ("POST", "/contacts/upsert", "contacts.upsert"),
+        ("GET", _CONTACT, "contacts.get"),
         ("PUT", _CONTACT, "contacts.update"),
         ("POST", rf"{_CONTACT}/tags", "tags.add"),
         ("GET", rf"{_CONTACT}/notes", "notes.list"),
@@ -130,6 +131,7 @@ class Api:
         return {
             "contacts.find": self._find,
             "contacts.upsert": self._upsert,
+            "contacts.get": self._get,
             "contacts.update": self._update,
             "tags.add": self._add_tags,
             "notes.list": self._list_notes,
@@ -147,6 +149,9 @@ class Api:
     def _upsert(self, asked: Asked) -> Answer:
         is_new, contact = self.location.upsert(asked.body)
         return Answer(200, {"new": is_new, "contact": _told(contact), "traceId": "t"})
+
+    def _get(self, asked: Asked) -> Answer:
+        return Answer(200, {"contact": _told(self.location.the(asked.parts["id"]))})
 
     def _update(self, asked: Asked) -> Answer:
         contact = self.location.the(asked.parts["id"])
