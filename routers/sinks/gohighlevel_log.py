@@ -255,7 +255,7 @@ class _Logging:
             return False
         if isinstance(done, Refused | Lost):
             await self._turn.forget(kind, Of.THING)
-        if isinstance(done, Refused) and (done.refusal.is_of_workflow or isinstance(done.outcome, Rejected)):
+        if isinstance(done, Refused) and isinstance(done.outcome, Rejected):
             if done.refusal.is_gone and not done.refusal.is_of_workflow:
                 await self._forget_if_gone(contact)
             raise Stop(AuthFailed(f"{done.outcome.reason}: there is no such workflow, or it is a draft: {workflow.id}"))

@@ -638,6 +638,18 @@ async def test_what_is_not_there_is_not_taken_for_the_contact(
     assert (gohighlevel.count("contacts.upsert"), *holds(gohighlevel)) == (1, 1, 1)
 
 
+async def test_a_limit_of_workflows_is_a_limit(
+    gohighlevel: FakeGoHighLevel, database_url: str, tmp_path: Path
+) -> None:
+    said = {"statusCode": 429, "message": "Too many requests for this workflow"}
+    gohighlevel.meets(faults.says(Answer(429, said)), to="workflows.start")
+    async with an_office(database_url, tmp_path, gohighlevel, _FOLLOWS) as office:
+        office.calls()
+        assert await office.sends() == Retry("HTTP 429", timedelta(seconds=10), whole_lane=True)
+        await office.sends_until_done()
+    assert the_contact(gohighlevel).entered == [WORKFLOW]
+
+
 async def test_at_the_published_limit_nothing_is_refused(
     gohighlevel: FakeGoHighLevel, database_url: str, tmp_path: Path
 ) -> None:
