@@ -97,8 +97,8 @@ class GoHighLevelConfig(CrmSinkConfig):
     audience: Audience = Audience.SYSTEMS
     """Who is at the other end: systems, unless told otherwise."""
     on_uncertain: OnUncertain = OnUncertain.HOLD
-    """What follows where it is not known whether a workflow was started: people may get messages by it. All else is
-    looked up before it is written again, whatever stands here."""
+    """What follows where it is not known whether a workflow was started: people may get messages by it. Without
+    `workflows` it is retry: all else is looked up before it is written again."""
     amend: Amend = Amend.EDIT
     """What later news of a thing does to its note: edit it, or nothing (silent)."""
     rate: WrittenRate | None = Rate(2, timedelta(seconds=1))
@@ -115,6 +115,14 @@ class GoHighLevelConfig(CrmSinkConfig):
         if not more:
             return written
         return {**written, "rate": Rate(1, timedelta(seconds=(_OF_A_DELIVERY + more) / _REQUESTS_A_SECOND))}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _holds_only_workflows(cls, written: object) -> object:
+        """Where none is started, whoever was stopped amid the work is tried again: it is all looked up."""
+        if isinstance(written, dict) and "on_uncertain" not in written and not written.get("workflows"):
+            return {**written, "on_uncertain": OnUncertain.RETRY}
+        return written
 
     @property
     def ways_to_amend(self) -> frozenset[Amend]:
@@ -157,7 +165,7 @@ class GoHighLevelSink:
     def __init__(self, config: GoHighLevelConfig, api: Api, memory: CrmMemory | None) -> None:
         self._config = config
         self._api = api
-        self._log = Log(api, memory) if memory is not None else None
+        self._log = Log(api, memory, within=config.timeout) if memory is not None else None
         self._of_contact = compiled(config.contact_fields, plain, has_references=False)
         self._tags = compiled(list(config.tags), plain, has_references=False)
 

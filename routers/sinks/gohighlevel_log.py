@@ -7,7 +7,8 @@ What people may get messages by, a workflow, is not started again at all unless 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -25,6 +26,7 @@ _STARTED, _LOST = "started", "lost"
 # Where somebody deletes or merges the contact between our look and our write, it takes another look.
 _LOOKS = 3
 _SOON = timedelta(seconds=10)
+_GRACE = timedelta(milliseconds=500)  # the client knows better what its own timeout means
 
 
 class Stop(Exception):
@@ -40,32 +42,49 @@ class _ContactGone(Exception):
 
 
 class Log:
-    """Logs things at one location, in turns with all others who do."""
+    """Logs things at one location, in turns with all others who do.
 
-    def __init__(self, api: Api, memory: CrmMemory) -> None:
+    Args:
+        within: How long all requests for one thing may take together. Whoever stops us later cannot know what was
+            begun, and would call it uncertain.
+    """
+
+    def __init__(self, api: Api, memory: CrmMemory, *, within: timedelta) -> None:
         self._api = api
         self._memory = memory
+        self._within = (within + _GRACE).total_seconds()
 
     async def log(self, message: Message, wanted: Wanted) -> Outcome:
         """See to it that all is there as *wanted*."""
+        logging: _Logging | None = None
+        outcome: Outcome
         try:
-            async with self._memory.turn(message) as turn:
+            async with asyncio.timeout(self._within), self._memory.turn(message) as turn:
+                logging = _Logging(self._api, turn, wanted)
                 try:
-                    return await _Logging(self._api, turn, wanted).log()
+                    outcome = await logging.log()
                 except Stop as stop:
-                    return stop.outcome
+                    outcome = stop.outcome
         except TurnTaken as taken:
             return Postponed(str(taken), min(taken.after, _SOON))
+        except TimeoutError:
+            outcome = Retry("no answer in time")
         except TurnLost:
-            return Retry("it took so long that another delivery may be at work", _SOON)
+            outcome = Retry("it took so long that another delivery may be at work", _SOON)
         except DatabaseUnavailable:
-            return Retry("the database does not answer", is_ours=True)
+            outcome = Retry("the database does not answer", is_ours=True)
+        return _doubt_of(logging.in_doubt) if logging is not None and logging.in_doubt else outcome
 
 
 class _Logging:
-    """One thing within its turn."""
+    """One thing within its turn.
+
+    Attributes:
+        in_doubt: Workflows of which it is not known whether they were started.
+    """
 
     def __init__(self, api: Api, turn: Turn, wanted: Wanted) -> None:
+        self.in_doubt: set[str] = set()
         self._api = api
         self._turn = turn
         self._wanted = wanted
@@ -221,13 +240,11 @@ class _Logging:
         """Tag the contact and start what is wanted, each thing once."""
         if self._wanted.tags:
             await self._of_contact(contact, await self._api.add_tags(contact, self._wanted.tags))
-        unknown = [
-            each.id
-            for each in self._wanted.workflows
-            if is_of(each.who, self._turn.lead) and not await self._started(contact, each)
-        ]
-        if unknown:
-            raise Stop(Uncertain(f"logged; whether the workflow {', '.join(unknown)} was started is not known"))
+        for each in self._wanted.workflows:
+            if is_of(each.who, self._turn.lead):
+                await self._start(contact, each)
+        if self.in_doubt:
+            raise Stop(_doubt_of(self.in_doubt))
         if self._wanted.tags or self._wanted.workflows:
             await self._turn.forget(FOLLOWS, Of.THING)
 
@@ -239,20 +256,25 @@ class _Logging:
         started = [await self._turn.known(kind, Of.THING) for kind in kinds]
         return any(known is not None and _is_lost(known, self._wanted.delivery) for known in started)
 
-    async def _started(self, contact: str, workflow: Workflow) -> bool:
-        """Start it, unless it was; False if nobody knows. Then the same delivery, sent again by somebody, starts it."""
+    async def _start(self, contact: str, workflow: Workflow) -> None:
+        """Start it, unless it was, or nobody knows. Then the same delivery, sent again by somebody, starts it."""
         kind, mine = f"{WORKFLOW} {workflow.id}", self._wanted.delivery
-        if await self._turn.intended_for(kind, Of.THING) is not None:  # we were stopped before there was an answer
-            await self._turn.keep(kind, Of.THING, _LOST, await self._turn.noted(kind, Of.THING))
-            return False
+        if await self._turn.intended_for(kind, Of.THING) is not None:  # somebody was stopped before there was an answer
+            noted = await self._turn.noted(kind, Of.THING)
+            if mine in (noted or "").split():
+                self.in_doubt.add(workflow.id)
+            await self._turn.keep(kind, Of.THING, _LOST, noted)
+            return
         known = await self._turn.known(kind, Of.THING)
         if known is not None and not _is_lost(known, mine):
-            return True
+            return
         await self._turn.intend(kind, Of.THING, mine)
+        self.in_doubt.add(workflow.id)
         done = await self._api.start_workflow(contact, workflow.id)
         if isinstance(done, Lost) and done.may_act:
             await self._turn.keep(kind, Of.THING, _LOST, mine)
-            return False
+            return
+        self.in_doubt.remove(workflow.id)
         if isinstance(done, Refused | Lost):
             await self._turn.forget(kind, Of.THING)
         if isinstance(done, Refused) and isinstance(done.outcome, Rejected):
@@ -261,7 +283,6 @@ class _Logging:
             raise Stop(AuthFailed(f"{done.outcome.reason}: there is no such workflow, or it is a draft: {workflow.id}"))
         self._told(done)
         await self._turn.keep(kind, Of.THING, _STARTED)
-        return True
 
     # --- answers -----------------------------------------------------------------------------------------------------
 
@@ -312,6 +333,10 @@ class _Logging:
 def _tried_again(outcome: Outcome) -> Outcome:
     """A lost answer of what is searched for before it is made again; held is only what is not."""
     return Retry(outcome.reason) if isinstance(outcome, Uncertain) else outcome
+
+
+def _doubt_of(workflows: Collection[str]) -> Uncertain:
+    return Uncertain(f"logged; whether the workflow {', '.join(sorted(workflows))} was started is not known")
 
 
 def _is_lost(known: Known, delivery: str) -> bool:

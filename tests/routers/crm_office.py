@@ -92,6 +92,10 @@ class CrmOffice:
     def put_back(self, delivery: Delivery) -> None:
         self._end(delivery, state=DeliveryState.PENDING.value)
 
+    def holds(self, delivery: Delivery) -> None:
+        """Keep it as uncertain, as a lane does by `on_uncertain: hold`."""
+        self._end(delivery, state=DeliveryState.UNCERTAIN.value, finished_at=self.clock.moment)
+
     def _end(self, delivery: Delivery, **values: Any) -> None:
         with self.database.writing.begin() as conn:
             of_it = deliveries.c.id == delivery.id

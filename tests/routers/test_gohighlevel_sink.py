@@ -12,14 +12,21 @@ from typing import Any
 
 import pytest
 
+from receiver.exceptions import DatabaseUnavailable
+from routers.crm_memory import SqlTurn
+from routers.leases import Delivery
 from routers.outcomes import AuthFailed, Delivered, Gone, Outcome, Postponed, Rejected, Retry, Uncertain
 from routers.retries import Policy, next_step
 from routers.schema import DeliveryState
+from routers.sinks.crm import Of
+from routers.sinks.gohighlevel import GoHighLevelConfig
 from routers.uncertain import OnUncertain
 from tests.contract.gohighlevel_schema import gohighlevel_contract_if_any
+from tests.fakes.destination import Conversation
 from tests.fakes.gohighlevel import LOCATION, TOKEN, Contact, FakeGoHighLevel, Note, running_gohighlevel
 from tests.fakes.gohighlevel.location import USER
 from tests.fakes.hubspot import Answer, faults
+from tests.fakes.hubspot.faults import Act
 from tests.routers.crm_office import CALL, PHONE, CrmOffice, a_crm_office
 from tests.routers.store import NOW
 
@@ -335,6 +342,75 @@ async def test_words_whose_fate_is_not_known_stay_ours(
     assert holds(gohighlevel) == (1, 1)
 
 
+@pytest.mark.parametrize(
+    ("settings", "policy"),
+    [
+        ({}, OnUncertain.RETRY),
+        ({"workflows": [{"id": WORKFLOW, "when": ["missed"]}]}, OnUncertain.HOLD),
+        ({"on_uncertain": "hold"}, OnUncertain.HOLD),
+    ],
+    ids=["without workflows", "with workflows", "as written"],
+)
+def test_only_where_workflows_are_started_is_anything_held(settings: dict[str, Any], policy: OnUncertain) -> None:
+    """What was under way when a process was killed is looked up; a lane that holds would keep it for a person."""
+    told = {"type": "gohighlevel", "token": "env:GHL_TOKEN", "location": LOCATION, **settings}
+    assert GoHighLevelConfig.model_validate(told).on_uncertain is policy
+
+
+async def test_who_takes_too_long_is_tried_again_and_not_held(
+    gohighlevel: FakeGoHighLevel, database_url: str, tmp_path: Path
+) -> None:
+    """Of three requests each may be in time, and all together not: then the lane would say that it is uncertain."""
+
+    async def late(conversation: Conversation, act: Act) -> None:
+        await asyncio.sleep(2)
+        await faults.nothing_wrong(conversation, act)
+
+    gohighlevel.meets(late, faults.lost_by_silence)
+    async with an_office(database_url, tmp_path, gohighlevel, _FOLLOWS) as office:
+        office.calls()
+        async with asyncio.timeout(4):  # as the lane does, a second after the sink's own three
+            assert isinstance(await office.sends(), Retry)
+        await office.sends_until_done()
+    assert holds(gohighlevel) == (1, 1)
+    assert the_contact(gohighlevel).entered == [WORKFLOW]
+
+
+async def test_a_workflow_whose_answer_does_not_come_in_time_is_held(
+    gohighlevel: FakeGoHighLevel, database_url: str, tmp_path: Path
+) -> None:
+    async def late(conversation: Conversation, act: Act) -> None:
+        await asyncio.sleep(2)
+        await faults.nothing_wrong(conversation, act)
+
+    gohighlevel.meets(late, to="notes.create")
+    gohighlevel.meets(faults.lost_by_silence, to="workflows.start")
+    async with an_office(database_url, tmp_path, gohighlevel, _FOLLOWS) as office:
+        office.calls()
+        async with asyncio.timeout(4):
+            outcome = await office.sends()
+    assert outcome == Uncertain(f"logged; whether the workflow {WORKFLOW} was started is not known")
+
+
+async def test_a_workflow_of_which_nothing_can_be_kept_is_held(
+    gohighlevel: FakeGoHighLevel, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database is away just when the answer was lost: tried again by itself, it might be started twice."""
+    keep = SqlTurn.keep
+
+    async def kept_and_lost(turn: SqlTurn, kind: str, of: Of, remote_id: str, written: str | None = None) -> None:
+        await keep(turn, kind, of, remote_id, written)
+        if remote_id == "lost":
+            raise DatabaseUnavailable("gone")
+
+    monkeypatch.setattr(SqlTurn, "keep", kept_and_lost)
+    gohighlevel.meets(faults.lost, to="workflows.start")
+    async with an_office(database_url, tmp_path, gohighlevel, _FOLLOWS) as office:
+        office.calls()
+        outcome = await office.sends()
+    assert outcome == Uncertain(f"logged; whether the workflow {WORKFLOW} was started is not known")
+
+
 async def test_what_is_done_too_late_makes_no_second(gohighlevel: FakeGoHighLevel, office: CrmOffice) -> None:
     """As long as a request may act, nobody else has the lead's turn."""
     gate = asyncio.Event()
@@ -580,29 +656,61 @@ async def test_a_workflow_of_which_nobody_knows_is_held_and_started_again_by_a_p
     assert holds(gohighlevel) == (1, 1)
 
 
-async def test_who_is_stopped_while_a_workflow_starts_does_not_start_it_again(
+async def test_a_workflow_in_doubt_is_not_started_again_for_the_sake_of_another(
     gohighlevel: FakeGoHighLevel, database_url: str, tmp_path: Path
 ) -> None:
-    """As by a kill: there is an intent, and no answer was seen."""
+    other = "wf00000000000000002"
+    gohighlevel.location.workflows[other] = "published"
+    limited = faults.says(Answer(429, {"statusCode": 429, "message": "Too Many Requests"}))
+    gohighlevel.meets(faults.lost, limited, to="workflows.start")
+    both = ", ".join(f"{{id: {each}, when: [missed]}}" for each in (WORKFLOW, other))
+    async with an_office(database_url, tmp_path, gohighlevel, f", workflows: [{both}]") as office:
+        office.calls()
+        outcome = await office.sends()
+    assert outcome == Uncertain(f"logged; whether the workflow {WORKFLOW} was started is not known")
+
+
+async def is_stopped_while_a_workflow_starts(gohighlevel: FakeGoHighLevel, office: CrmOffice) -> Delivery:
+    """As by a kill: there is an intent, and no answer was seen. The delivery, which is put back."""
     gate, stopped = asyncio.Event(), asyncio.Event()
 
-    async def waits(conversation: Any, act: Any) -> None:
+    async def waits(conversation: Conversation, act: Act) -> None:
         act()
         stopped.set()
         await gate.wait()
 
     gohighlevel.meets(waits, to="workflows.start")
+    office.calls()
+    (delivery,) = office.claims()
+    trying = asyncio.create_task(office.tries(delivery))
+    await stopped.wait()
+    trying.cancel()
+    await asyncio.wait([trying])
+    office.put_back(delivery)
+    gate.set()
+    office.clock.moment += timedelta(minutes=2)
+    return delivery
+
+
+async def test_who_is_stopped_while_a_workflow_starts_does_not_start_it_again(
+    gohighlevel: FakeGoHighLevel, database_url: str, tmp_path: Path
+) -> None:
     async with an_office(database_url, tmp_path, gohighlevel, _FOLLOWS) as office:
-        office.calls()
-        (delivery,) = office.claims()
-        trying = asyncio.create_task(office.tries(delivery))
-        await stopped.wait()
-        trying.cancel()
-        await asyncio.wait([trying])
-        office.put_back(delivery)
-        gate.set()
-        office.clock.moment += timedelta(minutes=2)
+        await is_stopped_while_a_workflow_starts(gohighlevel, office)
         assert isinstance(await office.sends(), Uncertain)
+    assert the_contact(gohighlevel).entered == [WORKFLOW]
+
+
+async def test_later_news_is_not_held_for_a_workflow_that_another_delivery_started(
+    gohighlevel: FakeGoHighLevel, database_url: str, tmp_path: Path
+) -> None:
+    """The one that was stopped is kept as uncertain, which holds back nobody."""
+    async with an_office(database_url, tmp_path, gohighlevel, _FOLLOWS) as office:
+        office.holds(await is_stopped_while_a_workflow_starts(gohighlevel, office))
+        office.hears("call_modified", {**CALL, "note": "late", "changes": ["note"]})
+        office.clock.moment += timedelta(minutes=1)
+        assert (await office.sends()).reason == "updated"
+    assert "Note: late" in the_note(gohighlevel).body
     assert the_contact(gohighlevel).entered == [WORKFLOW]
 
 
@@ -638,9 +746,7 @@ async def test_what_is_not_there_is_not_taken_for_the_contact(
     assert (gohighlevel.count("contacts.upsert"), *holds(gohighlevel)) == (1, 1, 1)
 
 
-async def test_a_limit_of_workflows_is_a_limit(
-    gohighlevel: FakeGoHighLevel, database_url: str, tmp_path: Path
-) -> None:
+async def test_a_limit_of_workflows_is_a_limit(gohighlevel: FakeGoHighLevel, database_url: str, tmp_path: Path) -> None:
     said = {"statusCode": 429, "message": "Too many requests for this workflow"}
     gohighlevel.meets(faults.says(Answer(429, said)), to="workflows.start")
     async with an_office(database_url, tmp_path, gohighlevel, _FOLLOWS) as office:
