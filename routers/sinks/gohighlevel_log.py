@@ -212,12 +212,14 @@ class _Logging:
         if isinstance(found, Refused) and found.refusal.is_gone:
             return self._delivered("its note was deleted there, or its contact, and is not written again", note_id)
         held = self._told(found).get("note")
+        if not isinstance(held, dict) or not isinstance(held.get("body"), str):
+            raise Stop(Retry("GoHighLevel did not say what stands in the note"))
         if await self._has_to_follow():
             try:
                 await self._follow(contact)
             except _ContactGone:
                 return self._delivered("its contact was deleted there", note_id)
-        return await self._change(known, contact, note_id, held if isinstance(held, dict) else {})
+        return await self._change(known, contact, note_id, held)
 
     async def _change(self, known: Known, contact: str, note_id: str, held: Mapping[str, Any]) -> Outcome:
         note, now = self._wanted.note, digest_of(held)

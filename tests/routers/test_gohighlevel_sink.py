@@ -164,6 +164,20 @@ async def test_what_a_person_has_typed_is_theirs(gohighlevel: FakeGoHighLevel, o
     assert "somebody has changed the note, and it stays as it is" in office.reasons
 
 
+@pytest.mark.parametrize("told", [{"note": None}, {"note": []}, {}, {"note": {"id": "nt1"}}, {"note": {"body": None}}])
+async def test_a_note_that_cannot_be_read_is_not_taken_for_a_changed_one(
+    gohighlevel: FakeGoHighLevel, office: CrmOffice, told: dict[str, Any]
+) -> None:
+    office.calls()
+    await office.sends()
+    office.hears("call_modified", {**CALL, "note": "late", "changes": ["note"]})
+    office.clock.moment += timedelta(minutes=1)
+    gohighlevel.meets(faults.says(Answer(200, told)), to="notes.get")
+    assert await office.sends() == Retry("GoHighLevel did not say what stands in the note")
+    await office.sends_until_done()
+    assert "Note: late" in the_note(gohighlevel).body
+
+
 async def test_an_editor_that_writes_html_in_its_own_way_has_typed_nothing(
     gohighlevel: FakeGoHighLevel, office: CrmOffice
 ) -> None:
