@@ -187,7 +187,9 @@ class _Logging:
         await self._wait_for_search(NOTE, Of.THING)
         told = await self._of_contact(contact, await self._api.notes(contact))
         listed = told.get("notes")
-        found = marked(listed if isinstance(listed, list) else (), self._wanted.note.mark)
+        if not isinstance(listed, list):
+            raise Stop(Retry("GoHighLevel did not say which notes there are"))
+        found = marked(listed, self._wanted.note.mark)
         if found is not None:
             place = _place(contact, str(found["id"]))
             await self._turn.keep(NOTE, Of.THING, place, await self._turn.noted(NOTE, Of.THING))

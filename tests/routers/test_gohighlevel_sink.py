@@ -325,6 +325,18 @@ async def test_whatever_a_contact_has_been_told_its_notes_can_be_read(
     assert office.reasons[-1] == "updated"
 
 
+@pytest.mark.parametrize("told", [{"notes": None}, {"notes": {}}, {}])
+async def test_notes_that_cannot_be_read_are_not_taken_for_none(
+    gohighlevel: FakeGoHighLevel, office: CrmOffice, told: dict[str, Any]
+) -> None:
+    gohighlevel.meets(faults.lost, to="notes.create")
+    gohighlevel.meets(faults.says(Answer(200, told)), to="notes.list")
+    office.calls()
+    await office.sends_until_done()
+    assert "GoHighLevel did not say which notes there are" in office.reasons
+    assert holds(gohighlevel) == (1, 1)
+
+
 async def test_after_a_lost_answer_it_is_said_what_is_waited_for(
     gohighlevel: FakeGoHighLevel, office: CrmOffice
 ) -> None:
