@@ -189,10 +189,10 @@ class _Logging:
         listed = told.get("notes")
         if not isinstance(listed, list):
             raise Stop(Retry("GoHighLevel did not say which notes there are"))
-        found = marked(listed, self._wanted.note.mark)
+        noted = await self._turn.noted(NOTE, Of.THING)
+        found = marked(listed, self._wanted.note.mark, (noted or "").split())
         if found is not None:
-            place = _place(contact, str(found["id"]))
-            await self._turn.keep(NOTE, Of.THING, place, await self._turn.noted(NOTE, Of.THING))
+            await self._turn.keep(NOTE, Of.THING, _place(contact, str(found["id"])), noted)
         return found
 
     async def _create_note(self, contact: str) -> str:

@@ -6,7 +6,8 @@ are added and never written as a field, for that would replace all that are ther
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -88,7 +89,7 @@ class Wanted:
 def note_of(message: Message, fields: tuple[str, ...] | None) -> Note:
     """The note of what *message* tells; only *fields* are told, or all where None."""
     present = present_of(message, fields)
-    mark = f"{_MARK}: {message.callrail_id}"
+    mark = _harmless(f"{_MARK}: {message.callrail_id}")
     lines = _cut(_harmless(line) for line in lines_of(message, present, fields))
     return Note(_harmless(title_of(message, present)), "\n".join((*lines, mark)), mark)
 
@@ -116,18 +117,20 @@ def digest_of(held: Mapping[str, Any]) -> str:
     return digest((held.get("title"), held.get("body")))
 
 
-def marked(notes: Iterable[Any], mark: str) -> Mapping[str, Any] | None:
-    """The note that has *mark* on a line of its own, or within the HTML of an editor."""
-    for note in notes:
-        if isinstance(note, dict) and isinstance(note.get("id"), str) and _ends_with(str(note.get("body")), mark):
-            return note
-    return None
+def marked(notes: Iterable[Any], mark: str, written: Collection[str]) -> Mapping[str, Any] | None:
+    """The note that has the words of a digest that is among *written*, or *mark* as the last of its lines that are one.
+
+    People may quote a mark, and what is told of one call may quote another's.
+    """
+    ours = [note for note in notes if isinstance(note, dict) and isinstance(note.get("id"), str)]
+    same = (note for note in ours if digest_of(note) in written)
+    return next(same, None) or next((note for note in ours if _is_marked(str(note.get("body")), mark)), None)
 
 
-def _ends_with(body: str, mark: str) -> bool:
-    """Whether *mark* stands there, and not the beginning of a longer id."""
-    _, found, after = body.partition(mark)
-    return bool(found) and not after[:1].isalnum()
+def _is_marked(body: str, mark: str) -> bool:
+    """Whether its mark is *mark*, and no longer id that begins so; an editor may have made HTML of the lines."""
+    marks = [line for part in re.split(r"[\n<>]", body) if (line := part.strip()).startswith(f"{_MARK}: ")]
+    return bool(marks) and re.match(rf"{re.escape(mark)}(?![\w-])", marks[-1]) is not None
 
 
 # --- a contact -------------------------------------------------------------------------------------------------------

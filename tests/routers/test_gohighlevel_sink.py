@@ -459,6 +459,25 @@ async def test_an_id_that_begins_like_another_is_another(gohighlevel: FakeGoHigh
     assert holds(gohighlevel) == (1, 2)
 
 
+async def test_a_note_that_speaks_of_a_call_is_not_the_note_of_it(
+    gohighlevel: FakeGoHighLevel, office: CrmOffice
+) -> None:
+    """And the note of a call that speaks of another one is."""
+    office.calls("CAL2")
+    await office.sends()
+    typed = Note("nt-typed", "Called back. See CallRail id: CAL1 for what they want.", "", NOW)
+    the_contact(gohighlevel).notes[typed.id] = typed
+    gohighlevel.meets(faults.closed_before, to="notes.create")
+    office.calls("CAL1", note="again, as CallRail id: CAL12")
+    await office.sends_until_done()
+    assert holds(gohighlevel) == (1, 3)
+
+    gohighlevel.meets(faults.lost, to="notes.create")
+    office.calls("CAL3", note="again, as in CallRail id: CAL31")
+    await office.sends_until_done()
+    assert holds(gohighlevel) == (1, 4)
+
+
 async def test_a_contact_that_somebody_deleted_is_made_anew_and_a_note_is_not(
     gohighlevel: FakeGoHighLevel, office: CrmOffice
 ) -> None:
