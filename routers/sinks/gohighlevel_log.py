@@ -18,14 +18,26 @@ from routers.outcomes import AuthFailed, Delivered, Outcome, Postponed, Rejected
 from routers.sinks.crm import CrmMemory, Known, Lead, Of, Turn, TurnLost, TurnTaken, is_of
 from routers.sinks.crm_requests import Lost
 from routers.sinks.gohighlevel_api import Api, Refused
-from routers.sinks.gohighlevel_records import LAG, Wanted, Workflow, digest_of, gaps, marked, new_contact, phone_of
+from routers.sinks.gohighlevel_records import (
+    LAG,
+    NAMES,
+    Wanted,
+    Workflow,
+    digest_of,
+    gaps,
+    marked,
+    new_contact,
+    phone_of,
+)
 
 CONTACT, NOTE, FOLLOWS, WORKFLOW = "contact", "note", "follows", "workflow"  # as it is remembered
 _SPAM = "spam is not logged, and was not before"
 _STARTED, _LOST = "started", "lost"
+_BARE = "bare"  # of a contact: it was made, and what follows was not told for certain
 # Where somebody deletes or merges the contact between our look and our write, it takes another look.
 _LOOKS = 3
 _SOON = timedelta(seconds=10)
+_IT_CHANGES = Retry("the contact changes while it is written to", _SOON)
 _GRACE = timedelta(milliseconds=500)  # the client knows better what its own timeout means
 
 
@@ -113,7 +125,7 @@ class _Logging:
             if held is not None and known is not None:
                 return await self._change(known, contact, note_id, held)
             return self._delivered("logged", note_id)
-        return Retry("the contact changes while it is written to", _SOON)
+        return _IT_CHANGES
 
     # --- the contact -------------------------------------------------------------------------------------------------
 
@@ -124,27 +136,42 @@ class _Logging:
             return None
         known = await self._turn.known(CONTACT, Of.LEAD)
         if known is not None:
-            return known.remote_id
+            return await self._filled(known.remote_id, lead) if known.written == _BARE else known.remote_id
         await self._wait_for_search(CONTACT, Of.LEAD)
         found = await self._find(lead)
-        if found is not None:
-            return await self._filled(found, lead)
-        makes_one = self._wanted.creates_contacts and not self._wanted.only_changes
-        return await self._new_contact(lead) if makes_one else None
+        if found is None:
+            makes_one = self._wanted.creates_contacts and not self._wanted.only_changes
+            return await self._new_contact(lead) if makes_one else None
+        if gaps(found, lead, self._wanted.name):
+            return await self._filled(found["id"], lead)
+        await self._turn.keep(CONTACT, Of.LEAD, found["id"])
+        return str(found["id"])
 
     async def _find(self, lead: Lead) -> Mapping[str, Any] | None:
         phone = phone_of(lead)
         ways = [{"number": phone}] if phone is not None else []
         for by in (*ways, *({"email": email} for email in lead.emails[:1])):
-            told = self._told(await self._api.find_contact(**by)).get("contact")
+            answer = await self._api.find_contact(**by)
+            if phone is not None and "email" in by and _is_rejected(answer):  # nobody has what is no address
+                continue
+            told = self._told(answer).get("contact")
             if isinstance(told, dict) and isinstance(told.get("id"), str) and told["id"] not in self._gone:
                 return told
         return None
 
     async def _new_contact(self, lead: Lead) -> str:
+        """The contact, made. Its name and its further address follow, for whom a search does not show has them yet."""
         more = {name: value for name, value in self._wanted.of_contact.items() if name not in self._left_out}
+        later = gaps({}, lead, self._wanted.name)
+        body = new_contact(lead, self._wanted, more)
         await self._turn.intend(CONTACT, Of.LEAD)
-        made = await self._api.upsert_contact(new_contact(lead, self._wanted, more))
+        made = await self._api.upsert_contact(body)
+        if (
+            isinstance(made, Refused)
+            and _is_rejected(made)
+            and (required := made.refusal.names & later.keys() - body.keys())
+        ):
+            made = await self._api.upsert_contact(body | {name: later[name] for name in required})
         # A refusal has been seen of what was made all the same. Made again by an upsert, it is still one.
         if isinstance(made, Refused) and isinstance(made.outcome, Rejected) and more:
             self._left_out |= made.refusal.names & more.keys() or more.keys()
@@ -154,21 +181,38 @@ class _Logging:
                 raise Stop(AuthFailed(f"{made.outcome.reason}: there is no such user; look at owner"))
             if not isinstance(made.outcome, Rejected):
                 await self._turn.forget(CONTACT, Of.LEAD)
-        contact_id = _id_of(self._told(made), CONTACT)
-        await self._turn.keep(CONTACT, Of.LEAD, contact_id)
-        return contact_id
+        told = self._told(made)
+        contact_id = _id_of(told, CONTACT)
+        if contact_id in self._gone:
+            raise Stop(_IT_CHANGES)
+        await self._turn.keep(CONTACT, Of.LEAD, contact_id, _BARE)
+        if told.get("new") is not True:
+            return await self._filled(contact_id, lead)
+        return await self._fill(contact_id, told["contact"], lead)
 
-    async def _filled(self, held: Mapping[str, Any], lead: Lead) -> str:
-        """The contact, with what it lacks filled in. What is refused so is left as it is."""
-        contact_id: str = held["id"]
+    async def _filled(self, contact_id: str, lead: Lead) -> str:
+        """The contact, with what it lacks filled in. It is read first: a search may show what stood there before."""
+        found = await self._api.contact(contact_id)
+        if isinstance(found, Refused) and found.refusal.is_gone:  # search still shows who was deleted
+            await self._turn.forget(CONTACT, Of.LEAD)
+            self._gone.add(contact_id)
+            return await self._contact() or contact_id
+        held = self._told(found).get("contact")
+        if not isinstance(held, dict):
+            raise Stop(Retry("GoHighLevel did not say what stands in the contact"))
+        return await self._fill(contact_id, held, lead)
+
+    async def _fill(self, contact_id: str, held: Mapping[str, Any], lead: Lead) -> str:
+        """Write what *held* lacks. What is refused is left out: what is named, or all but the name, or that, too."""
         missing = gaps(held, lead, self._wanted.name)
-        if missing:
+        while missing:
             done = await self._api.change_contact(contact_id, missing)
-            if isinstance(done, Refused) and done.refusal.is_gone:  # search still shows who was deleted
-                self._gone.add(contact_id)
-                return await self._contact() or contact_id
-            if not (isinstance(done, Refused) and isinstance(done.outcome, Rejected)):
+            if not (isinstance(done, Refused) and _is_rejected(done)):
                 self._told(done)
+                break
+            refused = done.refusal.names & missing.keys() or missing.keys() - NAMES or missing.keys()
+            self._left_out |= refused
+            missing = {name: value for name, value in missing.items() if name not in refused}
         await self._turn.keep(CONTACT, Of.LEAD, contact_id)
         return contact_id
 
@@ -341,6 +385,11 @@ def _tried_again(outcome: Outcome) -> Outcome:
 
 def _doubt_of(workflows: Collection[str]) -> Uncertain:
     return Uncertain(f"logged; whether the workflow {', '.join(sorted(workflows))} was started is not known")
+
+
+def _is_rejected(answer: object) -> bool:
+    """Whether what was sent is refused for what it is."""
+    return isinstance(answer, Refused) and isinstance(answer.outcome, Rejected)
 
 
 def _is_lost(known: Known, delivery: str) -> bool:

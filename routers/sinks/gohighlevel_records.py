@@ -28,6 +28,7 @@ _MARK = "CallRail id"
 STANDARD = frozenset(
     {"address1", "city", "state", "postalCode", "country", "website", "timezone", "companyName", "source"}
 )
+NAMES = ("firstName", "lastName")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +143,15 @@ def phone_of(lead: Lead) -> str | None:
 
 
 def new_contact(lead: Lead, wanted: Wanted, more: Mapping[str, str]) -> dict[str, Any]:
-    """What a contact is made with. Of a number and an address only the first identifies, and the other is a field."""
+    """What a contact is made with: by the number, or the address of who has none. Whom a search does not show yet is
+    found by that, and all else written over: so what people type themselves is none of it, and is of `gaps`.
+    """
+    keys = _keys(lead)
+    by = "phone" if keys["phone"] is not None else "email"
     told = {
-        "phone": phone_of(lead),
-        "email": lead.emails[0] if lead.emails else None,
+        by: keys[by],
         "source": wanted.source,
         "assignedTo": wanted.owner,
-        **_names(wanted.name),
         **{name: value for name, value in more.items() if name in STANDARD},
     }
     custom = [{"id": name, "field_value": value} for name, value in more.items() if name not in STANDARD]
@@ -157,10 +160,14 @@ def new_contact(lead: Lead, wanted: Wanted, more: Mapping[str, str]) -> dict[str
 
 def gaps(held: Mapping[str, Any], lead: Lead, name: str | None) -> dict[str, str]:
     """What is filled in where nothing stands. What a person has typed is never overwritten."""
-    wanted = {"phone": phone_of(lead), "email": lead.emails[0] if lead.emails else None}
-    if not any(held.get(each) for each in ("firstName", "lastName", "name", "contactName")):
+    wanted = _keys(lead)
+    if not any(held.get(each) for each in (*NAMES, "name", "contactName")):
         wanted |= _names(name)
     return {name: value for name, value in wanted.items() if value and not held.get(name)}
+
+
+def _keys(lead: Lead) -> dict[str, str | None]:
+    return {"phone": phone_of(lead), "email": lead.emails[0] if lead.emails else None}
 
 
 def _names(name: str | None) -> dict[str, str]:

@@ -131,7 +131,8 @@ async def happens(world: World, seed: int) -> None:
         if changed and rng.random() < 0.5:
             late = {**CALL, **who, "resource_id": (call := changed.pop()), "note": "late", "changes": ["note"]}
             office.hears("call_modified", late, company=calls[call])
-    assert len(location.all) == 1
+    (contact,) = location.all
+    assert (contact.fields["firstName"], contact.fields["source"]) == ("Avery", "Google Ads")
     marks = sorted(note.body.rpartition("CallRail id: ")[2] for note in location.notes)
     assert marks == sorted(calls)
 

@@ -6,12 +6,12 @@ import json
 import re
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from tests.fakes.gohighlevel.location import LOCATION, Contact, Location, Note, Refused, Told, new_id
+from tests.fakes.gohighlevel.location import LOCATION, Contact, Location, Note, Refused, Told, is_email, new_id
 from tests.fakes.hubspot.refusals import Answer
 
 VERSION = "2021-07-28"
@@ -143,7 +143,11 @@ class Api:
         }
 
     def _find(self, asked: Asked) -> Answer:
+        if "email" in asked.query and not is_email(asked.query["email"]):
+            raise Refused(400, "email must be an email")
         found = self.location.find(number=asked.query.get("number"), email=asked.query.get("email"))
+        if found is not None and found.shown is not None:
+            found = replace(found, fields=found.shown)
         return Answer(200, {"contact": _told(found) if found is not None else None, "traceId": "t"})
 
     def _upsert(self, asked: Asked) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -44,7 +45,7 @@ class Note:
 
 @dataclass
 class Contact:
-    """*seen_from*: since when a search shows it."""
+    """*seen_from*: since when a search shows it. *shown*: what it shows, where that is not what stands there now."""
 
     id: str
     fields: Told
@@ -53,6 +54,7 @@ class Contact:
     notes: dict[str, Note] = field(default_factory=dict)
     entered: list[str] = field(default_factory=list)
     is_deleted: bool = False
+    shown: Told | None = None
 
 
 @dataclass
@@ -171,6 +173,7 @@ class Location:
 
     def _check(self, body: Told, *, is_new: bool) -> None:
         problems = [f"{name} must be a string" for name, value in body.items() if _is_odd(name, value)]
+        problems += ["email must be an email"] if body.get("email") and not is_email(body["email"]) else []
         for each in body.get("customFields") or ():
             takes = self.custom_fields.get(each.get("id"))
             if takes is None:
@@ -182,6 +185,11 @@ class Location:
         problems += [f"{name} should not be empty" for name in self.required if is_new and not body.get(name)]
         if problems:
             raise Refused(422, problems)
+
+
+def is_email(value: object) -> bool:
+    """As strict as validators are: no part of its domain is longer than a name may be."""
+    return isinstance(value, str) and re.fullmatch(r"[\w.+-]{1,64}@([a-z0-9-]{1,63}\.)+[a-z]{2,24}", value) is not None
 
 
 def _is_odd(name: str, value: object) -> bool:
