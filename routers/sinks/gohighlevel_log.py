@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeGuard
 
 from receiver.exceptions import DatabaseUnavailable
 from routers.messages import Message
@@ -28,6 +28,7 @@ from routers.sinks.gohighlevel_records import (
     marked,
     new_contact,
     phone_of,
+    without,
 )
 
 CONTACT, NOTE, FOLLOWS, WORKFLOW = "contact", "note", "follows", "workflow"  # as it is remembered
@@ -160,27 +161,22 @@ class _Logging:
         return None
 
     async def _new_contact(self, lead: Lead) -> str:
-        """The contact, made. Its name and its further address follow, for whom a search does not show has them yet."""
-        more = {name: value for name, value in self._wanted.of_contact.items() if name not in self._left_out}
-        later = gaps({}, lead, self._wanted.name)
-        body = new_contact(lead, self._wanted, more)
+        """The contact, made. Its name follows, for whoever has one that a search does not show yet."""
+        body = new_contact(lead, self._wanted)
         await self._turn.intend(CONTACT, Of.LEAD)
         made = await self._api.upsert_contact(body)
-        if (
-            isinstance(made, Refused)
-            and _is_rejected(made)
-            and (required := made.refusal.names & later.keys() - body.keys())
-        ):
-            made = await self._api.upsert_contact(body | {name: later[name] for name in required})
         # A refusal has been seen of what was made all the same. Made again by an upsert, it is still one.
-        if isinstance(made, Refused) and isinstance(made.outcome, Rejected) and more:
-            self._left_out |= made.refusal.names & more.keys() or more.keys()
-            return await self._new_contact(lead)
-        if isinstance(made, Refused):
-            if made.refusal.names & {"assignedTo"}:
+        while _is_rejected(made):
+            if "assignedTo" in made.refusal.names:
                 raise Stop(AuthFailed(f"{made.outcome.reason}: there is no such user; look at owner"))
-            if not isinstance(made.outcome, Rejected):
-                await self._turn.forget(CONTACT, Of.LEAD)
+            other, left_out = without(made.refusal.names, body, lead, self._wanted)
+            if other == body:
+                break
+            self._left_out |= left_out
+            body = other
+            made = await self._api.upsert_contact(body)
+        if isinstance(made, Refused) and not _is_rejected(made):
+            await self._turn.forget(CONTACT, Of.LEAD)
         told = self._told(made)
         contact_id = _id_of(told, CONTACT)
         if contact_id in self._gone:
@@ -204,10 +200,11 @@ class _Logging:
 
     async def _fill(self, contact_id: str, held: Mapping[str, Any], lead: Lead) -> str:
         """Write what *held* lacks. What is refused is left out: what is named, or all but the name, or that, too."""
-        missing = gaps(held, lead, self._wanted.name)
+        lacking = gaps(held, lead, self._wanted.name)
+        missing = {name: value for name, value in lacking.items() if name not in self._left_out}
         while missing:
             done = await self._api.change_contact(contact_id, missing)
-            if not (isinstance(done, Refused) and _is_rejected(done)):
+            if not _is_rejected(done):
                 self._told(done)
                 break
             refused = done.refusal.names & missing.keys() or missing.keys() - NAMES or missing.keys()
@@ -325,7 +322,7 @@ class _Logging:
         self.in_doubt.remove(workflow.id)
         if isinstance(done, Refused | Lost):
             await self._turn.forget(kind, Of.THING)
-        if isinstance(done, Refused) and isinstance(done.outcome, Rejected):
+        if _is_rejected(done):
             if done.refusal.is_gone and not done.refusal.is_of_workflow:
                 await self._forget_if_gone(contact)
             raise Stop(AuthFailed(f"{done.outcome.reason}: there is no such workflow, or it is a draft: {workflow.id}"))
@@ -387,7 +384,7 @@ def _doubt_of(workflows: Collection[str]) -> Uncertain:
     return Uncertain(f"logged; whether the workflow {', '.join(sorted(workflows))} was started is not known")
 
 
-def _is_rejected(answer: object) -> bool:
+def _is_rejected(answer: object) -> TypeGuard[Refused]:
     """Whether what was sent is refused for what it is."""
     return isinstance(answer, Refused) and isinstance(answer.outcome, Rejected)
 

@@ -142,20 +142,35 @@ def phone_of(lead: Lead) -> str | None:
     return lead.phone or next(iter(lead.phones), None)
 
 
-def new_contact(lead: Lead, wanted: Wanted, more: Mapping[str, str]) -> dict[str, Any]:
-    """What a contact is made with: by the number, or the address of who has none. Whom a search does not show yet is
-    found by that, and all else written over: so what people type themselves is none of it, and is of `gaps`.
+def new_contact(lead: Lead, wanted: Wanted) -> dict[str, Any]:
+    """What a contact is made with. An upsert may find one by number or address that no search shows yet, and writes
+    over what stands there: so the name is none of it, and is of `gaps`.
     """
-    keys = _keys(lead)
-    by = "phone" if keys["phone"] is not None else "email"
+    more = wanted.of_contact
     told = {
-        by: keys[by],
+        **_keys(lead),
         "source": wanted.source,
         "assignedTo": wanted.owner,
         **{name: value for name, value in more.items() if name in STANDARD},
     }
     custom = [{"id": name, "field_value": value} for name, value in more.items() if name not in STANDARD]
     return {name: value for name, value in told.items() if value} | ({"customFields": custom} if custom else {})
+
+
+def without(
+    refused: Collection[str], body: Mapping[str, Any], lead: Lead, wanted: Wanted
+) -> tuple[dict[str, Any], frozenset[str]]:
+    """*body* of a new contact after a refusal that names the fields *refused*, and what is left out; the same body if
+    nothing helps. Left out is what is named, or else all that the settings add; a name that is required is added.
+    """
+    if required := {name: value for name, value in _names(wanted.name).items() if name in refused and name not in body}:
+        return {**body, **required}, frozenset()
+    more = {*wanted.of_contact} & STANDARD | {"customFields"}
+    named = {*refused} & (more | {"source"} | ({"email"} if "phone" in body else set())) & body.keys()
+    leaves = named or more & body.keys()
+    custom = {each["id"] for each in body["customFields"]} if "customFields" in leaves else set()
+    kept = {name: value for name, value in body.items() if name not in leaves}
+    return kept, frozenset(leaves - {"customFields"} | custom)
 
 
 def gaps(held: Mapping[str, Any], lead: Lead, name: str | None) -> dict[str, str]:

@@ -234,17 +234,17 @@ async def test_a_name_that_a_search_does_not_show_yet_stays(gohighlevel: FakeGoH
     assert contact.fields == {"phone": PHONE, "firstName": "Dr. Avery"}
 
 
-async def test_what_was_typed_of_a_contact_that_a_search_does_not_show_yet_stays(
-    gohighlevel: FakeGoHighLevel, office: CrmOffice
+@pytest.mark.parametrize("by", [{"phone": PHONE}, {"email": "a.q@example.org"}], ids=["number", "address"])
+async def test_a_name_of_whom_a_search_does_not_show_yet_stays(
+    gohighlevel: FakeGoHighLevel, office: CrmOffice, by: dict[str, str]
 ) -> None:
-    """An upsert finds it, and would write over its name and its address."""
+    """An upsert finds the contact, and would write over its name."""
     gohighlevel.location.index_lag = LAG
-    typed = {"phone": PHONE, "firstName": "Dr. Avery", "email": "avery@example.com"}
-    contact = gohighlevel.location.types_in(**typed)
+    contact = gohighlevel.location.types_in(firstName="Dr. Avery", **by)
     form = {"name": "A. Q.", "email": "a.q@example.org", "phone": PHONE}
     office.hears("form_submission", {"resource_id": "FRM1", "form_data": form})
     assert (await office.sends()).reason == "logged"
-    assert {name: contact.fields[name] for name in typed} == typed
+    assert (contact.fields["firstName"], contact.fields.get("lastName")) == ("Dr. Avery", None)
     assert holds(gohighlevel) == (1, 1)
 
 
@@ -646,23 +646,38 @@ async def test_a_name_that_the_location_requires_is_told_at_once(
 async def test_a_field_of_the_settings_that_is_refused_is_left_out(
     gohighlevel: FakeGoHighLevel, database_url: str, tmp_path: Path, keeps: bool
 ) -> None:
+    """And no other, where the refusal names it."""
     gohighlevel.location.keeps_what_it_refuses = keeps
     gohighlevel.location.custom_fields["cf00000000000000001"] = frozenset({"north", "south"})
     fields = ", contact_fields: {city: Atlanta, cf00000000000000001: west}"
     async with an_office(database_url, tmp_path, gohighlevel, fields) as office:
         office.calls()
         outcome = await office.sends()
-    assert outcome.reason.startswith("logged; left out: cf00000000000000001")
+    assert outcome.reason == "logged; left out: cf00000000000000001"
+    assert the_contact(gohighlevel).fields["city"] == "Atlanta"
     assert holds(gohighlevel) == (1, 1)
+
+
+async def test_where_no_field_is_named_all_of_the_settings_are_left_out(
+    gohighlevel: FakeGoHighLevel, database_url: str, tmp_path: Path
+) -> None:
+    fields = ", contact_fields: {city: Atlanta, cf00000000000000001: west}"
+    async with an_office(database_url, tmp_path, gohighlevel, fields) as office:
+        office.calls()
+        outcome = await office.sends()
+    assert outcome.reason == "logged; left out: cf00000000000000001; left out: city"
+    assert the_contact(gohighlevel).fields["source"] == "Google Ads"
 
 
 async def test_an_owner_who_is_none_pauses_the_lane(
     gohighlevel: FakeGoHighLevel, database_url: str, tmp_path: Path
 ) -> None:
-    async with an_office(database_url, tmp_path, gohighlevel, ", owner: somebody-else") as office:
+    more = ", owner: somebody-else, contact_fields: {city: Atlanta}"
+    async with an_office(database_url, tmp_path, gohighlevel, more) as office:
         office.calls()
         outcome = await office.sends()
-    assert outcome == AuthFailed("HTTP 422 (assignedTo): there is no such user; look at owner")
+        assert outcome == AuthFailed("HTTP 422 (assignedTo): there is no such user; look at owner")
+        assert gohighlevel.count("contacts.upsert") == 1
 
 
 async def test_redirects_and_other_servers_pause_the_lane(gohighlevel: FakeGoHighLevel, office: CrmOffice) -> None:
