@@ -22,6 +22,7 @@ from routers.sinks.config import BaseUrl, written_or_reference
 from routers.sinks.crm import CrmMemory, CrmSinkConfig, Event, Who
 from routers.sinks.crm_reading import event_of, name_of, nothing_to_log, present_of
 from routers.sinks.filling import OWN_NAMES, Values, compiled, filled, texts_in
+from routers.sinks.gohighlevel_answers import FIELDS
 from routers.sinks.gohighlevel_api import Api
 from routers.sinks.gohighlevel_checking import check_location
 from routers.sinks.gohighlevel_log import Log
@@ -40,8 +41,10 @@ _REQUESTS_A_SECOND, _OF_A_DELIVERY = 8, 4
 
 
 def _field_names(written: dict[str, str]) -> dict[str, str]:
+    known = {field.lower() for field in FIELDS}
     for name in written:
-        if name not in STANDARD and not _ID.fullmatch(name):
+        is_id = _ID.fullmatch(name) and re.sub(r"[_-]", "", name).lower() not in known  # else written in another way
+        if name not in STANDARD and not is_id:
             listed = ", ".join(sorted(STANDARD))
             raise ValueError(f"'{name}' is no field: write {listed}, or the id of a custom field")
     return written

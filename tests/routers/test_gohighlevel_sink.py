@@ -669,6 +669,13 @@ async def test_where_no_field_is_named_all_of_the_settings_are_left_out(
     assert the_contact(gohighlevel).fields["source"] == "Google Ads"
 
 
+@pytest.mark.parametrize("name", ["firstName", "postal_code", "companyname", "assignedTo", "customFields"])
+def test_a_field_that_is_written_in_another_way_is_no_custom_field(name: str) -> None:
+    told = {"type": "gohighlevel", "token": "env:GHL_TOKEN", "location": LOCATION, "contact_fields": {name: "x"}}
+    with pytest.raises(ValueError, match=f"'{name}' is no field: write address1"):
+        GoHighLevelConfig.model_validate(told)
+
+
 async def test_an_owner_who_is_none_pauses_the_lane(
     gohighlevel: FakeGoHighLevel, database_url: str, tmp_path: Path
 ) -> None:
