@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from callrail.http import HttpClient
 
 Told = Mapping[str, Any]
+_TIMED_OUT = 408
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ class Api:
             return told if isinstance(told, dict) else lost(unreadable(answer), writes=writes)
         refusal = refusal_of(answer)
         outcome = outcome_of_refusal(answer, refusal, now=datetime.now(UTC))
-        if answer.status >= 500:  # a gateway may have given up on what is done yet
+        if answer.status >= 500 or answer.status == _TIMED_OUT:  # a gateway may have given up on what is done yet
             return Lost(outcome, may_act=writes)
         return Refused(refusal, outcome)
 

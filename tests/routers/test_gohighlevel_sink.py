@@ -339,6 +339,7 @@ _FAULTS = {
     "cut": faults.cut_short,
     "502": faults.failing(502),
     "504 but done": faults.failing_after(504),
+    "408 but done": faults.failing_after(408),
     "html": faults.html(),
 }
 
