@@ -27,7 +27,7 @@ from routers.sinks.gohighlevel_records import (
     gaps,
     marked,
     new_contact,
-    phone_of,
+    numbers_of,
     without,
 )
 
@@ -133,7 +133,7 @@ class _Logging:
     async def _contact(self) -> str | None:
         """The contact's id; None where nobody can be known, or is made."""
         lead = self._turn.lead
-        if lead is None or (phone_of(lead) is None and not lead.emails):
+        if lead is None or not (numbers_of(lead) or lead.emails):
             return None
         known = await self._turn.known(CONTACT, Of.LEAD)
         if known is not None:
@@ -149,11 +149,10 @@ class _Logging:
         return str(found["id"])
 
     async def _find(self, lead: Lead) -> Mapping[str, Any] | None:
-        phone = phone_of(lead)
-        ways = [{"number": phone}] if phone is not None else []
-        for by in (*ways, *({"email": email} for email in lead.emails[:1])):
+        numbers = numbers_of(lead)
+        for by in (*({"number": number} for number in numbers), *({"email": email} for email in lead.emails[:1])):
             answer = await self._api.find_contact(**by)
-            if phone is not None and "email" in by and _is_rejected(answer):  # nobody has what is no address
+            if numbers and "email" in by and _is_rejected(answer):  # nobody has what is no address
                 continue
             told = self._told(answer).get("contact")
             if isinstance(told, dict) and isinstance(told.get("id"), str) and told["id"] not in self._gone:

@@ -21,6 +21,7 @@ LAG = timedelta(minutes=5)
 _MOST_TEXT = 20_000  # no limit is documented
 _MOST_LINE = 1_000
 _MOST_NAME = 100
+_MOST_NUMBERS = 3
 # A note may be shown as HTML or as it is: in either way nothing of it is HTML.
 _HARMLESS = str.maketrans({"<": "\u2039", ">": "\u203a"})
 _MARK = "CallRail id"
@@ -137,9 +138,9 @@ def _is_marked(body: str, mark: str) -> bool:
 # --- a contact -------------------------------------------------------------------------------------------------------
 
 
-def phone_of(lead: Lead) -> str | None:
-    """The number by which the contact is found."""
-    return lead.phone or next(iter(lead.phones), None)
+def numbers_of(lead: Lead) -> list[str]:
+    """The numbers by which the contact is found, the message's first, each at a request."""
+    return list(dict.fromkeys(filter(None, (lead.phone, *lead.phones))))[:_MOST_NUMBERS]
 
 
 def new_contact(lead: Lead, wanted: Wanted) -> dict[str, Any]:
@@ -182,7 +183,7 @@ def gaps(held: Mapping[str, Any], lead: Lead, name: str | None) -> dict[str, str
 
 
 def _keys(lead: Lead) -> dict[str, str | None]:
-    return {"phone": phone_of(lead), "email": lead.emails[0] if lead.emails else None}
+    return {"phone": next(iter(numbers_of(lead)), None), "email": next(iter(lead.emails), None)}
 
 
 def _names(name: str | None) -> dict[str, str]:

@@ -574,6 +574,20 @@ async def test_a_contact_that_somebody_merged_goes_on_as_the_other(
     assert the_contact(gohighlevel).fields["firstName"] == "A. Q."
 
 
+async def test_who_has_several_numbers_is_looked_for_by_each(gohighlevel: FakeGoHighLevel, office: CrmOffice) -> None:
+    """Merged into a contact that has the other number, they are not made once more."""
+    other = "+14045550124"
+    office.calls(customer_phone_number=other, person_resource_id="PER1")
+    office.calls("CAL2", person_resource_id="PER1")
+    await office.sends()
+    ours, theirs = the_contact(gohighlevel), gohighlevel.location.types_in(firstName="A. Q.", phone=other)
+    gohighlevel.location.merges(ours, theirs)
+    office.calls("CAL3", person_resource_id="PER1")
+    await office.sends_until_done()
+    assert holds(gohighlevel) == (1, 3)
+    assert the_contact(gohighlevel).fields["firstName"] == "A. Q."
+
+
 async def test_spam_is_not_logged_and_what_is_logged_is_marked(gohighlevel: FakeGoHighLevel, office: CrmOffice) -> None:
     office.calls("CAL2", spam=True)
     assert (await office.sends()).reason == "spam is not logged, and was not before"
