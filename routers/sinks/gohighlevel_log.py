@@ -251,16 +251,17 @@ class _Logging:
         """Write what later news changed, unless somebody else has changed the note."""
         contact, note_id = known.remote_id.split("/", 1)
         found = await self._api.note(contact, note_id)
-        if isinstance(found, Refused) and found.refusal.is_gone:
-            return self._delivered("its note was deleted there, or its contact, and is not written again", note_id)
-        held = self._told(found).get("note")
-        if not isinstance(held, dict) or not isinstance(held.get("body"), str):
+        is_gone = isinstance(found, Refused) and found.refusal.is_gone
+        held = None if is_gone else self._told(found).get("note")
+        if not is_gone and not (isinstance(held, dict) and isinstance(held.get("body"), str)):
             raise Stop(Retry("GoHighLevel did not say what stands in the note"))
         if await self._has_to_follow():
             try:
                 await self._follow(contact)
             except _ContactGone:
-                return self._delivered("its contact was deleted there", note_id)
+                return self._delivered("its contact was deleted there, and its tags and workflows are left", note_id)
+        if held is None:
+            return self._delivered("its note was deleted there, or its contact, and is not written again", note_id)
         return await self._change(known, contact, note_id, held)
 
     async def _change(self, known: Known, contact: str, note_id: str, held: Mapping[str, Any]) -> Outcome:
@@ -325,7 +326,9 @@ class _Logging:
             if done.refusal.is_gone and not done.refusal.is_of_workflow:
                 await self._forget_if_gone(contact)
             raise Stop(AuthFailed(f"{done.outcome.reason}: there is no such workflow, or it is a draft: {workflow.id}"))
-        self._told(done)
+        if self._told(done).get("succeded") is False:  # their spelling
+            await self._turn.forget(kind, Of.THING)
+            raise Stop(Rejected(f"logged; GoHighLevel did not start the workflow {workflow.id}"))
         await self._turn.keep(kind, Of.THING, _STARTED)
 
     # --- answers -----------------------------------------------------------------------------------------------------

@@ -905,6 +905,33 @@ async def test_a_limit_of_workflows_is_a_limit(gohighlevel: FakeGoHighLevel, dat
     assert the_contact(gohighlevel).entered == [WORKFLOW]
 
 
+async def test_what_is_to_follow_follows_though_somebody_deleted_the_note(
+    gohighlevel: FakeGoHighLevel, database_url: str, tmp_path: Path
+) -> None:
+    """The workflow was a draft, and its sink paused; meanwhile somebody tidied up."""
+    gohighlevel.location.workflows.clear()
+    async with an_office(database_url, tmp_path, gohighlevel, _FOLLOWS) as office:
+        office.calls()
+        assert isinstance(await office.sends(), AuthFailed)
+        the_contact(gohighlevel).notes.clear()
+        gohighlevel.location.workflows[WORKFLOW] = "published"
+        await office.sends_until_done()
+    assert the_contact(gohighlevel).entered == [WORKFLOW]
+    assert holds(gohighlevel) == (1, 0)
+
+
+async def test_a_workflow_that_is_told_not_to_have_started_is_told(
+    gohighlevel: FakeGoHighLevel, database_url: str, tmp_path: Path
+) -> None:
+    gohighlevel.meets(faults.says(Answer(200, {"succeded": False})), to="workflows.start")
+    async with an_office(database_url, tmp_path, gohighlevel, _FOLLOWS) as office:
+        office.calls()
+        assert await office.sends() == Rejected(f"logged; GoHighLevel did not start the workflow {WORKFLOW}")
+        await office.sends_until_done()  # as after `deliveries retry`
+    assert the_contact(gohighlevel).entered == [WORKFLOW]
+    assert holds(gohighlevel) == (1, 1)
+
+
 async def test_at_the_published_limit_nothing_is_refused(
     gohighlevel: FakeGoHighLevel, database_url: str, tmp_path: Path
 ) -> None:
