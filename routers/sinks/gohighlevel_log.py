@@ -326,7 +326,8 @@ class _Logging:
             if done.refusal.is_gone and not done.refusal.is_of_workflow:
                 await self._forget_if_gone(contact)
             raise Stop(AuthFailed(f"{done.outcome.reason}: there is no such workflow, or it is a draft: {workflow.id}"))
-        if self._told(done).get("succeded") is False:  # their spelling
+        told = self._told(done)
+        if any(told.get(word) is False for word in ("succeded", "succeeded")):  # documented; the latter of v3 alone
             await self._turn.forget(kind, Of.THING)
             raise Stop(Rejected(f"logged; GoHighLevel did not start the workflow {workflow.id}"))
         await self._turn.keep(kind, Of.THING, _STARTED)

@@ -920,11 +920,12 @@ async def test_what_is_to_follow_follows_though_somebody_deleted_the_note(
     assert holds(gohighlevel) == (1, 0)
 
 
+@pytest.mark.parametrize("word", ["succeded", "succeeded"])
 async def test_a_workflow_that_is_told_not_to_have_started_is_told(
-    gohighlevel: FakeGoHighLevel, database_url: str, tmp_path: Path
+    gohighlevel: FakeGoHighLevel, sqlite_url: str, tmp_path: Path, word: str
 ) -> None:
-    gohighlevel.meets(faults.says(Answer(200, {"succeded": False})), to="workflows.start")
-    async with an_office(database_url, tmp_path, gohighlevel, _FOLLOWS) as office:
+    gohighlevel.meets(faults.says(Answer(200, {word: False})), to="workflows.start")
+    async with an_office(sqlite_url, tmp_path, gohighlevel, _FOLLOWS) as office:
         office.calls()
         assert await office.sends() == Rejected(f"logged; GoHighLevel did not start the workflow {WORKFLOW}")
         await office.sends_until_done()  # as after `deliveries retry`
