@@ -39,6 +39,7 @@ _BARE = "bare"  # of a contact: it was made, and what follows was not told for c
 _LOOKS = 3
 _SOON = timedelta(seconds=10)
 _IT_CHANGES = Retry("the contact changes while it is written to", _SOON)
+_ACTS_AFTER = timedelta(seconds=30)  # a request that was given up on may still act, as the turn allows for
 _GRACE = timedelta(milliseconds=500)  # the client knows better what its own timeout means
 
 
@@ -65,15 +66,15 @@ class Log:
     def __init__(self, api: Api, memory: CrmMemory, *, within: timedelta) -> None:
         self._api = api
         self._memory = memory
-        self._within = (within + _GRACE).total_seconds()
+        self._within = within + _GRACE
 
     async def log(self, message: Message, wanted: Wanted) -> Outcome:
         """See to it that all is there as *wanted*."""
         logging: _Logging | None = None
         outcome: Outcome
         try:
-            async with asyncio.timeout(self._within), self._memory.turn(message) as turn:
-                logging = _Logging(self._api, turn, wanted)
+            async with asyncio.timeout(self._within.total_seconds()), self._memory.turn(message) as turn:
+                logging = _Logging(self._api, turn, wanted, LAG + _ACTS_AFTER + self._within)
                 try:
                     outcome = await logging.log()
                 except Stop as stop:
@@ -94,13 +95,17 @@ class _Logging:
 
     Attributes:
         in_doubt: Workflows of which it is not known whether they were started.
+
+    Args:
+        shown_after: How long after an intent a search shows what came of it.
     """
 
-    def __init__(self, api: Api, turn: Turn, wanted: Wanted) -> None:
+    def __init__(self, api: Api, turn: Turn, wanted: Wanted, shown_after: timedelta) -> None:
         self.in_doubt: set[str] = set()
         self._api = api
         self._turn = turn
         self._wanted = wanted
+        self._shown_after = shown_after
         self._left_out: set[str] = set()
         self._gone: set[str] = set()
 
@@ -215,8 +220,9 @@ class _Logging:
     async def _wait_for_search(self, kind: str, of: Of) -> None:
         """Not yet, where something may have been made that search does not show so far."""
         age = await self._turn.intended_for(kind, of)
-        if age is not None and age < LAG:
-            raise Stop(Postponed(f"an answer was lost; whether there is a {kind} now is looked up later", LAG - age))
+        if age is not None and age < self._shown_after:
+            later = self._shown_after - age
+            raise Stop(Postponed(f"an answer was lost; whether there is a {kind} now is looked up later", later))
 
     # --- the note ----------------------------------------------------------------------------------------------------
 

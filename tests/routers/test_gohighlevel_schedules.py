@@ -34,7 +34,8 @@ SCHEDULES = int(os.environ.get("CALLRAIL_ROUTER_TEST_SCHEDULES", "200")) // 5
 DISPATCHERS = 4
 HOW_MANY = (2, 2, 5, 5, 12)
 _MOST_STEPS = 300  # of the event loop, in which a delivery is stopped
-_LATER = timedelta(seconds=40)  # longer than a turn lasts
+_LATE = timedelta(seconds=30)  # not so long as a turn lasts
+_LATER = timedelta(seconds=10)  # both together: longer
 _numbers = count(3_000_000)
 
 
@@ -52,7 +53,7 @@ class World:
         return self.offices[0]
 
     async def too_late(self, conversation: Conversation, act: Act) -> None:
-        """The connection closed at once, and done at the end of the round."""
+        """The connection closed at once, and done when the turn is nearly over."""
         conversation.writer.close()
         await self.gate.wait()
         act()
@@ -67,7 +68,7 @@ class World:
         self.gohighlevel.calms()
         self.gohighlevel.sometimes_meets(
             *(faults.lost, faults.lost_by_reset, faults.closed_before, faults.reset_before, faults.cut_short),
-            *(faults.failing_after(502), faults.failing(503), self.too_late),
+            *(faults.failing_after(502), faults.failing_after(408), faults.failing(503), self.too_late),
             share=0.2,
             rng=self.rng,
         )
@@ -95,6 +96,7 @@ class World:
             self.office.put_back(delivery)
         sinks = (office.sink for office in self.offices)
         await asyncio.gather(*(self.send(*pair) for pair in zip(claimed[:DISPATCHERS], sinks, strict=False)))
+        self.office.clock.moment += _LATE
         self.gate.set()
         await self.gohighlevel.settled()
         self.office.clock.moment += _LATER
@@ -127,12 +129,15 @@ async def happens(world: World, seed: int) -> None:
         if rng.random() < 0.3:
             await world.round()
     changed = [call for call in calls if rng.random() < 0.3]
+    name = "Avery"
     while await world.round():
+        if rng.random() < 0.1 and (named := [each for each in location.all if "firstName" in each.fields]):
+            name = named[0].fields["firstName"] = "Dr. Avery"  # as somebody types it
         if changed and rng.random() < 0.5:
             late = {**CALL, **who, "resource_id": (call := changed.pop()), "note": "late", "changes": ["note"]}
             office.hears("call_modified", late, company=calls[call])
     (contact,) = location.all
-    assert (contact.fields["firstName"], contact.fields["source"]) == ("Avery", "Google Ads")
+    assert (contact.fields["firstName"], contact.fields["source"]) == (name, "Google Ads")
     marks = sorted(note.body.rpartition("CallRail id: ")[2] for note in location.notes)
     assert marks == sorted(calls)
 
