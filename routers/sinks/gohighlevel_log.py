@@ -349,6 +349,7 @@ class _Logging:
         """
         if isinstance(found, Refused) and found.refusal.is_gone:
             await self._forget_if_gone(contact)
+            raise Stop(Retry(f"{found.outcome.reason}: not found, it says, though the contact is there"))
         return self._told(found)
 
     async def _forget_if_gone(self, contact: str) -> None:

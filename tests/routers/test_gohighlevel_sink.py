@@ -877,6 +877,19 @@ async def test_a_workflow_that_is_none_pauses_the_lane_and_starts_once_it_is_the
     assert holds(gohighlevel) == (1, 1)
 
 
+async def test_a_moment_in_which_nothing_is_there_costs_no_call(
+    gohighlevel: FakeGoHighLevel, office: CrmOffice
+) -> None:
+    """As while they put up something new: it is tried again, with the contact that is known."""
+    office.calls()
+    await office.sends()
+    gohighlevel.meets(faults.says(Answer(404, {"statusCode": 404, "message": "Not Found"})), to="notes.create")
+    office.calls("CAL2")
+    assert await office.sends() == Retry("HTTP 404: not found, it says, though the contact is there")
+    await office.sends_until_done()
+    assert (gohighlevel.count("contacts.upsert"), *holds(gohighlevel)) == (1, 1, 2)
+
+
 @pytest.mark.parametrize(("to", "status"), [("workflows.start", 400), ("workflows.start", 404), ("tags.add", 404)])
 async def test_what_is_not_there_is_not_taken_for_the_contact(
     gohighlevel: FakeGoHighLevel, database_url: str, tmp_path: Path, to: str, status: int
@@ -886,7 +899,7 @@ async def test_what_is_not_there_is_not_taken_for_the_contact(
     async with an_office(database_url, tmp_path, gohighlevel, _FOLLOWS) as office:
         office.calls()
         outcome = await office.sends()
-        assert isinstance(outcome, AuthFailed if to == "workflows.start" else Rejected)
+        assert isinstance(outcome, AuthFailed if to == "workflows.start" else Retry)
         assert (gohighlevel.count("contacts.upsert"), *holds(gohighlevel)) == (1, 1, 1)
         office.hears("call_modified", {**CALL, "note": "late", "changes": ["note"]})
         gohighlevel.calms()
