@@ -188,7 +188,7 @@ class _Logging:
         await self._turn.keep(CONTACT, Of.LEAD, contact_id, _BARE)
         if told.get("new") is not True:
             return await self._filled(contact_id, lead)
-        return await self._fill(contact_id, told["contact"], lead)
+        return await self._fill(contact_id, body, lead)  # what stands there, whatever they tell of it
 
     async def _filled(self, contact_id: str, lead: Lead) -> str:
         """The contact, with what it lacks filled in. It is read first: a search may show what stood there before."""

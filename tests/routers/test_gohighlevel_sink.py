@@ -642,6 +642,24 @@ async def test_a_limit_pauses_the_lane(
     assert step_after(outcome).shuts_lane is alarms
 
 
+@pytest.mark.parametrize("told", [{}, {"name": "(404) 555-0123", "contactName": "(404) 555-0123"}])
+async def test_whatever_is_told_of_a_new_contact_it_gets_its_name_and_nothing_twice(
+    gohighlevel: FakeGoHighLevel, office: CrmOffice, told: dict[str, Any]
+) -> None:
+    """An answer need not hold the number, and may call who has no name by it."""
+
+    async def says_little(conversation: Conversation, act: Act) -> None:
+        made = act().body["contact"]
+        answer = Answer(200, {"new": True, "contact": {"id": made["id"], **told}})
+        await faults.says(answer)(conversation, act)
+
+    gohighlevel.meets(says_little, to="contacts.upsert")
+    office.calls()
+    await office.sends()
+    (filled,) = [each.asked.body for each in gohighlevel.exchanges if each.operation == "contacts.update"]
+    assert filled == {"firstName": "Avery", "lastName": "Quill"}
+
+
 async def test_a_field_that_the_location_requires_is_named(gohighlevel: FakeGoHighLevel, office: CrmOffice) -> None:
     gohighlevel.location.required = frozenset({"city"})
     office.calls()
