@@ -87,7 +87,7 @@ class SalesforceConfig(CrmSinkConfig):
     create_leads: bool = True
     """Whether somebody who is not found becomes a lead. If not, the task is nobody's."""
     duplicates: Literal["use", "allow"] = "use"
-    """Where a duplicate rule finds somebody: use takes that one; allow makes the lead, if the rule permits it."""
+    """Where a duplicate rule finds somebody who can be the caller: use takes that one; allow makes the lead at once."""
     log_spam: bool = False
     """Whether what is marked as spam is logged. A task that is there already is marked either way."""
     opportunity: OpportunityConfig | None = None

@@ -15,9 +15,9 @@ from receiver.exceptions import DatabaseUnavailable
 from routers.messages import Message
 from routers.outcomes import AuthFailed, Delivered, Outcome, Postponed, Retry, Uncertain
 from routers.sinks.crm import CrmMemory, Known, Of, Turn, TurnLost, TurnTaken
-from routers.sinks.salesforce_answers import DUPLICATES, MOVED_ON, WRONG_VALUE, Part, outcome_of_refusal
+from routers.sinks.salesforce_answers import DUPLICATES, MOVED_ON, WRONG_VALUE, Part, Refusal, outcome_of_refusal
 from routers.sinks.salesforce_deals import SeenDeal, seen_deal
-from routers.sinks.salesforce_people import CONTACT, KEY, Found, Person, choose, kind_of
+from routers.sinks.salesforce_people import KEY, Found, Person, choose, kind_of
 from routers.sinks.salesforce_plan import (
     ACTIVITY,
     OPENED,
@@ -36,8 +36,9 @@ from routers.sinks.salesforce_requests import look, write
 from routers.sinks.salesforce_session import Session
 
 # Where somebody merges, converts or deletes a record between our look and our write, it takes another look.
-_LOOKS = 4
+_LOOKS = 5
 _SOON = timedelta(seconds=10)
+_MOST_RULED = 50  # of those whom a duplicate rule names: they are asked for in one line
 
 
 class Log:
@@ -91,19 +92,20 @@ class Log:
             return self._delivered("its task was deleted there, and is not written again", task_id)
         if task is not None and kept.task is None:
             await turn.keep(ACTIVITY, Of.THING, task["Id"])
-        found = await self._person(turn, kept.person, [row for part in parts.values() for row in part.rows], gone)
+        rows = [row for part in parts.values() for row in part.rows]
+        found = await self._person(turn, kept.person, rows, gone, wanted)
         if found is None:
             return None
         opens = task is None or (turn.lead is not None and await turn.intended_for(OPENED, Of.LEAD) is not None)
         return Seen(found, task, kept.task.written if kept.task is not None else None, deal, opens)
 
     async def _person(
-        self, turn: Turn, known: Known | None, rows: Sequence[Mapping[str, Any]], gone: set[str]
+        self, turn: Turn, known: Known | None, rows: Sequence[Mapping[str, Any]], gone: set[str], wanted: Wanted
     ) -> Found | None:
         if turn.lead is None:
             return Found()
         if known is None:
-            found = choose(rows, turn.lead, gone)
+            found = choose(rows, turn.lead, gone, ruled=wanted.ruled, name=wanted.told.name)
             if found.person is not None:
                 await turn.keep(PERSON, Of.LEAD, found.person.id)
             return found
@@ -171,11 +173,9 @@ class Log:
             await turn.keep(PERSON, Of.LEAD, part.record_id)
             return None
         refusal = part.refusal
-        matches = [match for match in refusal.matches if kind_of(match)]
-        if refusal.code == DUPLICATES and matches:
-            await turn.keep(PERSON, Of.LEAD, min(matches, key=lambda match: kind_of(match) != CONTACT))
-            return wanted
         await turn.forget(PERSON, Of.LEAD)
+        if refusal.code == DUPLICATES:
+            return _after_rule(wanted, refusal)
         if refusal.code in MOVED_ON and not refusal.fields:
             return wanted
         more = fewer(wanted.told.more, refusal)
@@ -228,6 +228,17 @@ class Log:
 
 # What may be refused without the call not being logged.
 _OPTIONAL = {"gaps", "worth"}
+
+
+def _after_rule(wanted: Wanted, refusal: Refusal) -> Wanted:
+    """What is wanted after a duplicate rule: whom it has found is looked at, and a lead made if it is none of them.
+
+    Where the rule lets nobody save one, the task is nobody's: to hang it on another person would be worse.
+    """
+    found = tuple(match for match in refusal.matches if kind_of(match))[:_MOST_RULED]
+    if not wanted.allows_duplicates or (found and not wanted.ruled):
+        return replace(wanted, ruled=found, allows_duplicates=True)
+    return replace(wanted, creates_leads=False, left_out=(*wanted.left_out, f"the lead, {refusal.said}"))
 
 
 async def _kept(turn: Turn) -> Kept:

@@ -6,11 +6,12 @@ moment ago; then the e-mail address and the number, which search finds however p
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from callrail.phones import e164
+from callrail.phones import e164, spellings
 from routers.sinks.crm import Lead
 from routers.sinks.salesforce_queries import cut, is_, is_one_of, select
 
@@ -26,6 +27,7 @@ _FIELDS = {
     LEAD: (*_OF_BOTH, *_PHONES[LEAD], "IsConverted", "ConvertedContactId"),
 }
 _MOST = 20  # of people with one number
+_LOCAL = 7  # digits of a number without its area code
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +77,15 @@ def by_id(record_id: str) -> str:
     return select(_FIELDS[kind], kind, is_("Id", record_id))
 
 
-def by_key(kind: str, lead: Lead) -> str:
-    """The query for the person by our key, and by the e-mail address."""
+def by_key(kind: str, lead: Lead, ruled: Iterable[str] = ()) -> str:
+    """The query for the person by our key, by the e-mail address, and for those whom a duplicate rule has found."""
     where = is_one_of(KEY, (*lead.phones, *(email.lower() for email in lead.emails)))
     if lead.emails:
         where += f" OR {is_one_of('Email', lead.emails)}"
-    return select(_FIELDS[kind], kind, where)
+    ids = [match for match in ruled if kind_of(match) == kind]
+    if ids:
+        where += f" OR {is_one_of('Id', ids)}"
+    return select(_FIELDS[kind], kind, where, most=_MOST + len(ids))
 
 
 def by_number(lead: Lead) -> str | None:
@@ -123,16 +128,29 @@ class Found:
     suffix: str = ""
 
 
-def choose(rows: Iterable[Mapping[str, Any]], lead: Lead, gone: Collection[str] = ()) -> Found:
+def choose(
+    rows: Iterable[Mapping[str, Any]],
+    lead: Lead,
+    gone: Collection[str] = (),
+    *,
+    ruled: Iterable[str] = (),
+    name: str | None = None,
+) -> Found:
     """The person's record among *rows*, and nobody else's: by our key, else a contact, else a lead; the newest of each.
 
     A lead that was converted stands for its contact, unless that is *gone*.
+
+    Args:
+        ruled: Ids of those whom a duplicate rule has found. It may compare names alone, so each is asked whether it
+            can be this person, who has *name*.
     """
     people = {row["Id"]: Person(row["Id"], row) for row in rows if kind_of(row["Id"])}
     keys = {*lead.phones, *(email.lower() for email in lead.emails)}
     own = [person for person in people.values() if str(person.get(KEY) or "").lower() in keys]
     alike = [person for person in people.values() if _is_alike(person, lead)]
-    for fitting in (own, alike):
+    ids = {match[:15] for match in ruled}
+    likely = [person for person in people.values() if person.id[:15] in ids and _may_be(person, lead, name)]
+    for fitting in (own, alike, likely):
         living = sorted((person for person in fitting if not person.is_gone), key=_newest)
         if living:
             best = next((person for person in reversed(living) if person.kind == CONTACT), living[-1])
@@ -156,6 +174,30 @@ def _is_alike(person: Person, lead: Lead) -> bool:
         for phone in lead.phones
         for name in _PHONES[person.kind]
     )
+
+
+def _may_be(person: Person, lead: Lead, name: str | None) -> bool:
+    """Whether one whom a duplicate rule has found can be the lead, though no key of it is there as a whole."""
+    numbers = [str(told) for field in _PHONES[person.kind] if (told := person.get(field))]
+    if numbers or person.get("Email") or person.get(KEY):
+        return any(_is_written_in(number, phone) for number in numbers for phone in lead.phones)
+    return _is_named(person, name)
+
+
+def _is_written_in(number: str, phone: str) -> bool:
+    """Whether *phone* stands in what somebody has typed, beside others or without its area code."""
+    digits = re.sub(r"[^0-9]", "", number)
+    return spellings(phone).search(number) is not None or (len(digits) >= _LOCAL and phone.endswith(digits))
+
+
+def _is_named(person: Person, name: str | None) -> bool:
+    """Whether two have one name, which is none of ours for nobody; a first name may be missing."""
+    ours, theirs = _name(name), _name(" ".join(str(person.get(each) or "") for each in ("FirstName", "LastName")))
+    if person.get("LastName") == NAMELESS or NAMELESS in (ours["LastName"], theirs["LastName"]):
+        return False
+    first, other = (str(each.get("FirstName", "")).casefold().split()[:1] for each in (ours, theirs))
+    is_same = ours["LastName"].casefold() == theirs["LastName"].casefold()
+    return is_same and (first == other or not first or not other)
 
 
 def _region(phone: str) -> str:

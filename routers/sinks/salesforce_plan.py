@@ -48,6 +48,7 @@ class Wanted:
 
     Attributes:
         deal: The opportunity that it opens, if it is a contact's; None for none.
+        ruled: Ids of the records that a duplicate rule has found instead of a new lead.
         only_changes: Whether nothing is made where there is no task of it yet, as of spam.
         left_out: The fields that Salesforce did not take, with its word.
     """
@@ -57,6 +58,7 @@ class Wanted:
     deal: Deal | None = None
     creates_leads: bool = True
     allows_duplicates: bool = False
+    ruled: tuple[str, ...] = ()
     only_changes: bool = False
     left_out: tuple[str, ...] = ()
 
@@ -100,7 +102,8 @@ def questions(lead: Lead | None, kept: Kept, wanted: Wanted) -> list[Question]:
         return [*asked, Question(PERSON, "queryAll", by_id(kept.person.remote_id))]
     if lead is None or key_of(lead) is None:
         return asked
-    asked += [Question("contacts", "query", by_key(CONTACT, lead)), Question("leads", "query", by_key(LEAD, lead))]
+    people = {"contacts": CONTACT, "leads": LEAD}
+    asked += [Question(name, "query", by_key(kind, lead, wanted.ruled)) for name, kind in people.items()]
     number = by_number(lead)
     return [*asked, Question("search", "search", number)] if number is not None else asked
 

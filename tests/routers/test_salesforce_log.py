@@ -500,6 +500,90 @@ async def test_a_duplicate_may_be_saved_where_rule_and_settings_allow_it(
     assert org.holds == (1, leads, 1)
 
 
+async def test_a_rule_that_compares_names_alone_makes_no_two_callers_one(org: Org) -> None:
+    """Nameless callers have one name, ours, and so do a rule's eyes: it names a lead that is somebody else."""
+    org.salesforce.org.rules.append(DuplicateRule())
+    for key, phone in (("CAL1", PHONE), ("CAL2", "+14045550199"), ("CAL3", PHONE)):
+        org.is_told_of(customer_phone_number=phone)
+        outcome = await org.log(of_call(key, replace(FIRST, told=Told())))
+        assert isinstance(outcome, Delivered)
+
+    leads = {lead.id: lead.values["Phone"] for lead in org.salesforce.org.all("Lead")}
+    tasks = {task.values[KEY]: leads[task.values["WhoId"]] for task in org.salesforce.org.all("Task")}
+    assert org.holds == (0, 2, 3)
+    assert tasks == {"CAL1": PHONE, "CAL2": "+14045550199", "CAL3": PHONE}
+
+
+@pytest.mark.parametrize(
+    ("typed", "is_they"),
+    [
+        ({"LastName": "QUILL", "FirstName": "avery jo"}, True),
+        ({"LastName": "Quill", "FirstName": "Bob"}, False),
+        ({"LastName": "Quill", "Phone": "404-555-0199"}, False),
+        ({"LastName": "Quill", "Email": "bob@example.com"}, False),
+        ({"LastName": "Quill", KEY: "bob@example.com"}, False),
+        ({"LastName": "Bob", "Phone": "555-0123"}, True),
+        ({"LastName": "Bob", "OtherPhone": "ask for her: 404-555-0123 (or 0199)"}, True),
+        ({"LastName": NAMELESS}, False),
+    ],
+    ids=[
+        *("one name", "another first name", "another number", "another address", "another key"),
+        *("a number without area code", "a number among words", "our word for nobody"),
+    ],
+)
+async def test_whom_a_rule_names_is_asked_whether_it_can_be_the_caller(
+    org: Org, typed: dict[str, str], *, is_they: bool
+) -> None:
+    """By number or address; by name only where it has neither. Search, which sees whole numbers, finds none of them."""
+    contact = org.salesforce.org.human_creates("Contact", typed)
+    org.salesforce.org.rules.append(DuplicateRule(compares="anything"))
+
+    outcome = await org.log()
+
+    assert isinstance(outcome, Delivered)
+    assert org.holds == (1, 0 if is_they else 1, 1)
+    assert org.task.values["WhoId"] == (contact.id if is_they else org.lead.id)
+
+
+async def test_a_rule_s_match_by_number_is_found_however_late_search_is(org: Org) -> None:
+    """A lead that a person typed a moment ago: search does not know it, the rule does."""
+    org.salesforce.org.index_lag = timedelta(minutes=5)
+    typed = {"LastName": "Typed", "Company": "X", "Phone": "(404) 555-0123"}
+    lead = org.salesforce.org.human_creates("Lead", typed, since=org.salesforce.org.clock())
+    org.salesforce.org.rules.append(DuplicateRule(compares="Phone", may_be_saved=False))
+
+    await org.log()
+
+    assert org.holds == (0, 1, 1)
+    assert org.task.values["WhoId"] == lead.id
+
+
+async def test_where_a_rule_forbids_a_lead_and_names_others_the_task_is_nobody_s(org: Org) -> None:
+    """The call is logged, on no other person's record, and the reason says so; a better rule makes up for it."""
+    for number in range(300):  # more than are looked at
+        org.salesforce.org.human_creates("Contact", {"LastName": "Quill", "Phone": f"404-555-9{number:03d}"})
+    org.salesforce.org.rules.append(DuplicateRule(may_be_saved=False))
+
+    outcome = await org.log()
+    whose = org.task.values.get("WhoId")
+    org.salesforce.org.rules.clear()
+    await org.log()
+
+    assert outcome.reason == "logged; left out: the lead, DUPLICATES_DETECTED"
+    assert whose is None
+    assert org.task.values["WhoId"] == org.lead.id
+    assert org.holds == (300, 1, 1)
+
+
+async def test_a_rule_that_names_nobody_whom_we_see_holds_no_lead_up(org: Org) -> None:
+    """It looks at records that are not shared with the app's user."""
+    org.salesforce.org.human_creates("Contact", {"LastName": "Quill"})
+    org.salesforce.org.rules.append(DuplicateRule(is_silent=True))
+
+    assert isinstance(await org.log(), Delivered)
+    assert org.holds == (1, 1, 1)
+
+
 async def test_a_required_field_is_named_and_nothing_is_left_open(org: Org) -> None:
     """Never its value; once the administrator has seen to it, the same is delivered."""
     org.salesforce.org.require("Lead", "Region__c")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import Any
+from typing import Any, Literal
 
 from tests.fakes.salesforce.definitions import FIELDS, PHONES, PREFIXES, Field
 from tests.fakes.salesforce.refusals import Refused, Told, no_such_column, no_such_resource
@@ -82,13 +82,25 @@ def iso(moment: datetime) -> str:
 class DuplicateRule:
     """An administrator's rule: a new *kind* with the last name of one of *against* is a duplicate.
 
+    *compares*: `LastName`; `Phone`, its last seven digits, as a fuzzy comparison of numbers may; or `anything`.
+    *is_silent*: whether those whom it finds are not shared with the user, and so not named.
     *may_be_saved*: whether who asks for it by a header may save it all the same (the rule alerts, and does not block).
     """
 
     kind: str = "Lead"
     against: tuple[str, ...] = ("Contact", "Lead")
+    compares: Literal["LastName", "Phone", "anything"] = "LastName"
     may_be_saved: bool = True
+    is_silent: bool = False
     name: str = "Standard_Lead_Duplicate_Rule"
+
+    def fits(self, held: Values, new: Values) -> bool:
+        if self.compares == "anything":
+            return True
+        if self.compares == "LastName":
+            return bool(held.get("LastName") == new.get("LastName"))
+        ends = {digits[-7:] for told in (held, new) for digits in [re.sub(r"\D", "", told.get("Phone") or "")]}
+        return len(ends) == 1 and len(ends.pop()) == 7
 
 
 def _defined() -> dict[str, dict[str, Field]]:
@@ -311,12 +323,7 @@ class Org:
         for rule in self.rules:
             if rule.kind != kind or (allow_save and rule.may_be_saved):
                 continue
-            matches = [
-                found
-                for other in rule.against
-                for found in self.all(other)
-                if found.values.get("LastName") == values.get("LastName")
-            ]
+            matches = [found for other in rule.against for found in self.all(other) if rule.fits(found.values, values)]
             if matches:
                 raise _duplicates(rule, matches)
 
@@ -346,7 +353,7 @@ def _duplicates(rule: DuplicateRule, matches: list[Record]) -> Refused:
             "entityType": kind,
             "errors": [],
             "matchEngine": "FuzzyMatchEngine",
-            "matchRecords": [_match(record) for record in matches if record.kind == kind],
+            "matchRecords": [_match(record) for record in matches if record.kind == kind and not rule.is_silent],
             "rule": f"Standard_{kind}_Match_Rule_v1_0",
             "size": sum(record.kind == kind for record in matches),
             "success": True,
