@@ -97,14 +97,15 @@ class Part:
     @property
     def record_id(self) -> str | None:
         """Of the record that was written."""
-        return _id(self.body.get("id")) if isinstance(self.body, dict) else None
+        return id_of(self.body.get("id")) if isinstance(self.body, dict) else None
 
     @property
     def rows(self) -> list[Mapping[str, Any]]:
         """What a query or a search found."""
         told = self.body if isinstance(self.body, dict) else {}
         found = told.get("records", told.get("searchRecords"))
-        return [row for row in found if isinstance(row, dict) and _id(row.get("Id"))] if isinstance(found, list) else []
+        found = found if isinstance(found, list) else []
+        return [row for row in found if isinstance(row, dict) and id_of(row.get("Id"))]
 
 
 def parts_of(answer: Answer, count: int) -> Sequence[Part] | None:
@@ -197,7 +198,7 @@ def _matches(error: Mapping[str, Any]) -> Iterator[str]:
     for match in _list(result, "matchResults"):
         for row in _list(match, "matchRecords"):
             record = row.get("record") if isinstance(row, dict) else None
-            found = _id(record.get("Id")) if isinstance(record, dict) else None
+            found = id_of(record.get("Id")) if isinstance(record, dict) else None
             if found is not None:
                 yield found
 
@@ -207,5 +208,6 @@ def _list(told: object, name: str) -> list[Any]:
     return found if isinstance(found, list) else []
 
 
-def _id(told: object) -> str | None:
+def id_of(told: object) -> str | None:
+    """*told*, if it is an id of Salesforce's."""
     return told if isinstance(told, str) and _ID.fullmatch(told) else None

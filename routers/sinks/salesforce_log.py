@@ -17,7 +17,7 @@ from routers.outcomes import AuthFailed, Delivered, Outcome, Postponed, Retry, U
 from routers.sinks.crm import CrmMemory, Known, Of, Turn, TurnLost, TurnTaken
 from routers.sinks.salesforce_answers import DUPLICATES, MOVED_ON, WRONG_VALUE, Part, Refusal, outcome_of_refusal
 from routers.sinks.salesforce_deals import SeenDeal, seen_deal
-from routers.sinks.salesforce_people import KEY, Found, Person, choose, kind_of
+from routers.sinks.salesforce_people import KEY, LEAD, Found, Person, choose, kind_of
 from routers.sinks.salesforce_plan import (
     ACTIVITY,
     OPENED,
@@ -167,7 +167,7 @@ class Log:
     async def _lead(self, turn: Turn, wanted: Wanted, part: Part) -> Outcome | Wanted | None:
         """Keep the new lead; None if it is there."""
         if part.is_done:
-            if part.record_id is None:
+            if part.record_id is None or kind_of(part.record_id) != LEAD:
                 turn.may_still_act()
                 return Uncertain("the lead was written, and Salesforce did not say which it is")
             await turn.keep(PERSON, Of.LEAD, part.record_id)

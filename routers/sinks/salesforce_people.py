@@ -13,6 +13,7 @@ from typing import Any
 
 from callrail.phones import e164, spellings
 from routers.sinks.crm import Lead
+from routers.sinks.salesforce_answers import id_of
 from routers.sinks.salesforce_queries import cut, is_, is_one_of, select
 
 KEY = "CallRail_Key__c"
@@ -48,7 +49,8 @@ class Person:
     def heir(self) -> str | None:
         """Id of the record that it was converted to, or merged into."""
         found = self.get("ConvertedContactId") if self.get("IsConverted") is True else self.get("MasterRecordId")
-        return found if isinstance(found, str) and found else None
+        heir = id_of(found)
+        return heir if heir is not None and kind_of(heir) else None
 
     @property
     def is_gone(self) -> bool:

@@ -304,6 +304,20 @@ async def test_a_merged_contact_s_calls_are_its_master_s(org: Org) -> None:
     assert org.holds == (1, 0, 2)
 
 
+@pytest.mark.parametrize("heir", ["nobody", "", 4, "001000000000001AAA", "003' OR Id != '"])
+async def test_an_heir_that_is_none_is_not_remembered(org: Org, heir: object) -> None:
+    """It would be asked for with every call of the person from then on, and there is no such thing to ask for."""
+    await org.log()
+    org.salesforce.org.human_edits(org.lead.id, MasterRecordId=heir)
+    org.salesforce.org.human_deletes(org.lead.id)
+
+    outcomes = [await org.log(of_call("CAL2")), await org.log(of_call("CAL3"))]
+
+    assert [type(outcome) for outcome in outcomes] == [Delivered, Delivered]
+    assert {task.values["WhoId"] for task in org.salesforce.org.all("Task")} == {org.lead.id}
+    assert org.holds == (0, 1, 2)
+
+
 async def test_a_lead_that_a_person_deletes_is_made_again_when_it_calls_again(org: Org) -> None:
     """The key is free then."""
     await org.log()
