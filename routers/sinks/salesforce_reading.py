@@ -26,6 +26,12 @@ from routers.sinks.salesforce_people import NAMELESS, Told
 from routers.sinks.salesforce_plan import Wanted
 from routers.sinks.salesforce_tasks import Activity
 
+# Before or after an amount. 1,250.00 is told by CallRail; 1.250,00 may be typed, and 1.250 may be either.
+_CURRENCY = re.compile(r"^(?:[A-Z]{3}\b|[A-Z]{0,3}[$€£])|(?:\b[A-Z]{3}|[$€£])$")
+_AMERICAN = re.compile(r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d{0,2})?")
+_EUROPEAN = re.compile(r"(?:\d{1,3}(?:\.\d{3})+|\d+),\d{1,2}|\d{1,3}(?:\.\d{3}){2,}")
+_MOST = 1e12
+
 
 @dataclass(frozen=True, slots=True)
 class Opens:
@@ -106,11 +112,17 @@ def _deal(message: Message, present: Mapping[str, Any], mapped: Mapped) -> Deal 
 
 
 def _amount(told: object) -> float | None:
-    """A value as CallRail tells it, perhaps as a text with a currency; None for none, and for what is none."""
+    """A value as CallRail tells it, perhaps as a text with a currency; None for none, and for what can be read in two
+    ways or in none: an opportunity without an amount is better than one with a wrong one."""
     if isinstance(told, str):
-        told = re.sub(r"[^0-9.]", "", told)
-        told = float(told) if re.fullmatch(r"\d{1,12}(\.\d*)?", told) else None
-    return float(told) if isinstance(told, int | float) and not isinstance(told, bool) and told > 0 else None
+        written = _CURRENCY.sub("", told.strip()).strip()
+        if _AMERICAN.fullmatch(written):
+            told = float(written.replace(",", ""))
+        elif _EUROPEAN.fullmatch(written):
+            told = float(written.replace(".", "").replace(",", "."))
+    if not isinstance(told, int | float) or isinstance(told, bool):
+        return None
+    return float(told) if 0 < told < _MOST else None
 
 
 def _told(more: Mapping[str, Any]) -> dict[str, Any]:

@@ -266,6 +266,25 @@ def test_an_inbound_call_opens_an_opportunity_where_that_is_set(value: object, a
     assert [each.deal for each in (outbound, spam) if isinstance(each, Wanted)] == [None, None]
 
 
+@pytest.mark.parametrize(
+    ("value", "amount"),
+    [
+        *(("250", 250.0), ("$250.00", 250.0), ("CA$ 1,250", 1250.0), ("USD 1234567.5", 1234567.5), (".", None)),
+        *(("1.234,50", 1234.5), ("1234,50 €", 1234.5), ("1.234.567", 1234567.0), ("1.234", None), ("12,34,56", None)),
+        *(("-50.00", None), ("($50.00)", None), ("100 - 200", None), ("5k", None), ("1e5", None), ("", None)),
+        *((0, None), (-5, None), (True, None), (1e300, None), ("9" * 400, None)),
+    ],
+)
+def test_an_amount_is_read_as_it_was_meant_or_not_at_all(value: object, amount: float | None) -> None:
+    """A comma and a point may stand for either; less than nothing, or from one to another, is none."""
+    mapped = config_of(opportunity={"stage": "Prospecting"}).mapped()
+
+    found = wanted(told(Transition.CALL_MISSED, value=value), opens=mapped.opens).deal
+
+    assert found is not None
+    assert found.amount == amount
+
+
 def test_a_template_that_fails_is_a_dead_letter() -> None:
     """With what is wrong, and without a value."""
     mapped = config_of(task_fields={"Score__c": "{{ 1 / 0 }}"}).mapped()
