@@ -124,7 +124,7 @@ def _lead(found: Found, keys: Collection[Key], object_id: str) -> Lead:
     known = sorted(found.keys, key=lambda key: key not in keys)
     phones = tuple(key.value for key in known if key.kind is KeyKind.PHONE)
     emails = tuple(key.value for key in known if key.kind is KeyKind.EMAIL)
-    phone = next((key.value for key in keys if key.kind is KeyKind.PHONE), None)
+    phone = next((key.value for key in keys if key.value in phones), None)  # not one that an operator gave to another
     return Lead(found.id, phone, phones, emails, is_new=found.first_object == object_id)
 
 

@@ -60,7 +60,7 @@ class Lead:
 
     Attributes:
         id: Our own id of it.
-        phone: The number that this message came by, E.164; None where another key identified the person.
+        phone: The number that this message came by, one of *phones*; None where another key identified the person.
         phones: All numbers that identify it, E.164, the message's first.
         emails: All of its e-mail addresses, the message's first.
         is_new: Whether nothing of this person was known to us before the thing that the message tells of.

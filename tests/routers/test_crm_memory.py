@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
+from routers.leads import undo_merge
 from routers.messages import Message
-from routers.schema import deliveries, remote_ids, turns, versions
+from routers.schema import deliveries, lead_merges, remote_ids, turns, versions
 from routers.sinks.crm import Known, Of, TurnLost, TurnTaken
 from tests.routers.crm_store import LEASE, PHONE, SHARED, CrmStore, a_crm_store
 from tests.routers.store import put_deliveries, rows_of
@@ -154,6 +155,22 @@ async def test_a_thing_whose_number_comes_late_has_no_second_turn(store: CrmStor
         with pytest.raises(TurnTaken):
             async with store.memory.turn(message):
                 pytest.fail("two at once")
+
+
+async def test_a_number_that_an_operator_gave_back_to_another_is_not_the_lead_s(store: CrmStore) -> None:
+    """A record found or written by it would be the other's."""
+    both = {"customer_phone_number": PHONE, "person_resource_id": "PER1"}
+    async with store.turn() as theirs, store.turn(person_resource_id="PER1"):
+        pass
+    async with store.turn(**both):
+        pass
+    with store.database.writing.begin() as conn:
+        (merge,) = conn.execute(select(lead_merges.c.id)).scalars()
+        undo_merge(conn, merge, now=store.clock.moment)
+    async with store.turn(**both) as turn:
+        assert turn.lead is not None
+        assert turn.lead != theirs.lead
+        assert (turn.lead.phone, turn.lead.phones) == (None, ())
 
 
 async def test_what_waits_under_another_key_of_the_lead_comes_behind(store: CrmStore) -> None:

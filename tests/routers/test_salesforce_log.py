@@ -9,10 +9,13 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from callrail.http import HttpClient
+from routers.leads import undo_merge
 from routers.messages import Message
 from routers.outcomes import AuthFailed, Delivered, Outcome, Postponed, Rejected, Retry, Uncertain
+from routers.schema import lead_merges
 from routers.sinks.salesforce_deals import Deal
 from routers.sinks.salesforce_log import Log
 from routers.sinks.salesforce_people import KEY, NAMELESS, Told
@@ -178,6 +181,27 @@ async def test_a_caller_who_cannot_be_known_has_a_task_of_nobody(org: Org) -> No
 
     assert org.holds == (0, 0, 2)
     assert all("WhoId" not in task.values for task in org.salesforce.org.all("Task"))
+
+
+async def test_a_number_that_an_operator_has_said_is_another_s_is_no_key(org: Org) -> None:
+    """Two leads were one by mistake, and that was taken back: a call that tells of both is of the stronger key's.
+
+    Its number was asked for by no key at all, and the call refused; the number's lead is somebody else's.
+    """
+    org.is_told_of(customer_phone_number=PHONE)
+    await org.log(of_call("CAL1", replace(FIRST, told=Told("Somebody Else"))))
+    org.is_told_of(person_resource_id="PER1", customer_phone_number=PHONE)
+    await org.log(of_call("CAL2"))
+    with org.store.database.writing.begin() as conn:
+        (merge,) = conn.execute(select(lead_merges.c.id)).scalars()
+        undo_merge(conn, merge, now=org.store.clock.moment)
+
+    outcome = await org.log(of_call("CAL3"))
+
+    assert isinstance(outcome, Delivered)
+    tasks = {task.values[KEY]: task.values.get("WhoId") for task in org.salesforce.org.all("Task")}
+    assert tasks == {"CAL1": org.lead.id, "CAL2": org.lead.id, "CAL3": None}
+    assert (org.lead.values["FirstName"], org.lead.values["LastName"]) == ("Somebody", "Else")
 
 
 async def test_a_form_without_a_number_is_known_by_its_address(org: Org) -> None:
