@@ -17,7 +17,7 @@ from routers.outcomes import AuthFailed, Delivered, Outcome, Postponed, Retry, U
 from routers.sinks.crm import CrmMemory, Known, Of, Turn, TurnLost, TurnTaken
 from routers.sinks.salesforce_answers import DUPLICATES, MOVED_ON, WRONG_VALUE, Part, Refusal, outcome_of_refusal
 from routers.sinks.salesforce_deals import SeenDeal, seen_deal
-from routers.sinks.salesforce_people import KEY, LEAD, Found, Person, choose, kind_of
+from routers.sinks.salesforce_people import KEY, LEAD, Found, Person, choose, kind_of, without_refused
 from routers.sinks.salesforce_plan import (
     ACTIVITY,
     OPENED,
@@ -158,6 +158,11 @@ class Log:
         deal = await self._deal(turn, parts[OPENED]) if OPENED in parts else None
         if (ends := task if task is not None else deal) is not None:
             return ends
+        part, person = parts.get("gaps"), seen.found.person
+        if part is not None and not part.is_done and turn.lead is not None and person is not None:
+            told = without_refused(person, turn.lead, wanted.told, part.refusal)
+            if told is not None:
+                return replace(wanted, told=told, left_out=tuple(left_out))
         part = parts.get(ACTIVITY)
         task_id = part.record_id if part is not None else None
         how = "logged" if seen.task is None else "updated"
@@ -182,8 +187,8 @@ class Log:
         if more is not None:
             told = replace(wanted.told, more=more)
             return replace(wanted, told=told, left_out=(*wanted.left_out, refusal.said))
-        if refusal.code in WRONG_VALUE and refusal.fields == ("Email",) and wanted.told.with_email:
-            told = replace(wanted.told, with_email=False)
+        if refusal.code in WRONG_VALUE and refusal.fields == ("Email",) and "Email" not in wanted.told.without:
+            told = replace(wanted.told, without=wanted.told.without | {"Email"})
             return replace(wanted, told=told, left_out=(*wanted.left_out, refusal.said))
         return outcome_of_refusal(refusal)
 

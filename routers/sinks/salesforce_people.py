@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from callrail.phones import e164, spellings
 from routers.sinks.crm import Lead
-from routers.sinks.salesforce_answers import id_of
+from routers.sinks.salesforce_answers import DUPLICATES, Refusal, id_of
 from routers.sinks.salesforce_queries import cut, is_, is_one_of, select
 
 KEY = "CallRail_Key__c"
@@ -218,18 +218,18 @@ class Told:
 
     Attributes:
         more: Fields that the settings give a new lead.
-        with_email: Whether a new lead is given the e-mail address: until Salesforce takes it for none.
+        without: Of what we would write ourselves, the fields that Salesforce did not take.
     """
 
     name: str | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
-    with_email: bool = True
+    without: frozenset[str] = frozenset()
 
 
 def new_lead(lead: Lead, told: Told) -> dict[str, Any]:
     """What a lead is created with; the key stands in the address."""
     phone = {"Phone": lead.phone or lead.phones[0]} if lead.phone or lead.phones else {}
-    email = {"Email": lead.emails[0]} if lead.emails and told.with_email else {}
+    email = {"Email": lead.emails[0]} if lead.emails and "Email" not in told.without else {}
     return {**_name(told.name), "Company": NO_COMPANY, **phone, **email, **told.more}
 
 
@@ -243,9 +243,24 @@ def gaps(person: Person, lead: Lead, told: Told) -> dict[str, Any]:
     if lead.phones and not any(person.get(name) for name in _PHONES[person.kind]):
         wanted["Phone"] = lead.phone or lead.phones[0]
     if person.kind == LEAD and person.get("LastName") == NAMELESS and not person.get("FirstName") and told.name:
-        wanted = {**_name(told.name), **wanted}
-        return {name: value for name, value in wanted.items() if value and (name == "LastName" or not person.get(name))}
-    return {name: value for name, value in wanted.items() if value and not person.get(name)}
+        wanted |= _name(told.name)
+    return {
+        name: value
+        for name, value in wanted.items()
+        if value and name not in told.without and (name == "LastName" or not person.get(name))
+    }
+
+
+def without_refused(person: Person, lead: Lead, told: Told, refusal: Refusal) -> Told | None:
+    """*told* without the gaps that were refused, so that the others are filled; None if no others are known.
+
+    Two refusals name no field: that of a duplicate rule, which is about names, addresses and numbers, and that of a
+    value which another record has, which is the key.
+    """
+    tried = gaps(person, lead, told).keys()
+    unnamed = {DUPLICATES: tried - {KEY}, "DUPLICATE_VALUE": {KEY}}
+    refused = unnamed.get(refusal.code, tried & set(refusal.fields))
+    return replace(told, without=told.without | refused) if refused and tried - refused else None
 
 
 def _name(name: str | None) -> dict[str, Any]:

@@ -230,6 +230,22 @@ async def test_an_address_that_salesforce_does_not_take_costs_no_lead(org: Org) 
     assert org.holds == (0, 1, 1)
 
 
+async def test_an_address_that_salesforce_does_not_take_costs_a_contact_no_key(org: Org) -> None:
+    """One write fills all that is empty, and one refused value left all of it empty, with every call anew."""
+    contact = org.salesforce.org.human_creates("Contact", {"LastName": "Quill", "OtherPhone": PHONE})
+    address = f"avery@{'long.' * 16}example.com"
+    org.is_told_of(type_="form", form_data={"email": address, "phone_number": PHONE}, customer_phone_number=PHONE)
+
+    outcome = await org.log()
+    later = await org.log(of_call("FRM2"))
+
+    assert outcome.reason == "updated; left out: STRING_TOO_LONG (Email)"
+    assert later.reason == "logged; left out: STRING_TOO_LONG (Email)"
+    assert org.salesforce.operations == ["composite", "composite"]
+    assert (contact.values[KEY], "Email" in contact.values) == (PHONE, False)
+    assert org.holds == (1, 0, 2)
+
+
 async def test_two_companies_find_the_same_lead(org: Org) -> None:
     """The key is the number, and a query does not lag."""
     org.salesforce.org.index_lag = timedelta(minutes=5)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from routers.sinks.crm import Lead
+from routers.sinks.salesforce_answers import Refusal
 from routers.sinks.salesforce_people import (
     KEY,
     NAMELESS,
@@ -19,6 +20,7 @@ from routers.sinks.salesforce_people import (
     gaps,
     key_of,
     new_lead,
+    without_refused,
 )
 from routers.sinks.salesforce_queries import cut, quoted
 from routers.sinks.salesforce_tasks import Activity, changes, digest, digest_of, new_task
@@ -146,6 +148,38 @@ def test_a_new_lead_has_a_name_that_fits(name: str | None, first: str | None, la
 def test_only_what_is_empty_is_filled_in(told: Row, filled: Row) -> None:
     """What a person has typed stays."""
     assert gaps(Person(LEAD, row(LEAD, **told)), AVERY, Told("Avery Quill")) == filled
+
+
+@pytest.mark.parametrize(
+    ("held", "refusal", "rest"),
+    [
+        ({}, Refusal(400, "STRING_TOO_LONG", ("Email",)), {KEY, "Phone"}),
+        ({}, Refusal(400, "DUPLICATES_DETECTED"), {KEY}),
+        ({}, Refusal(400, "DUPLICATE_VALUE"), {"Phone", "Email"}),
+        ({}, Refusal(400, "INVALID_FIELD_FOR_INSERT_UPDATE", ("Email", "Phone")), {KEY}),
+        ({}, Refusal(400, "FIELD_CUSTOM_VALIDATION_EXCEPTION"), None),
+        ({}, Refusal(400, "INSUFFICIENT_ACCESS_OR_READONLY"), None),
+        ({KEY: PHONE, "Phone": PHONE}, Refusal(400, "STRING_TOO_LONG", ("Email",)), None),
+    ],
+    ids=[
+        "a value",
+        "a duplicate rule",
+        "another's key",
+        "rights to fields",
+        "a validation rule",
+        "a right",
+        "the last",
+    ],
+)
+def test_what_was_refused_is_left_and_the_other_gaps_are_filled(
+    held: Row, refusal: Refusal, rest: set[str] | None
+) -> None:
+    """Where it is known what was refused, and there are others; whoever asks again asks for less."""
+    person = Person(LEAD, row(LEAD, LastName="Typed", **held))
+
+    less = without_refused(person, AVERY, Told("Avery Quill"), refusal)
+
+    assert (gaps(person, AVERY, less).keys() if less is not None else None) == rest
 
 
 def test_nothing_is_filled_in_unseen() -> None:
