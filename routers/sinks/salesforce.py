@@ -23,11 +23,11 @@ from routers.sinks.crm import CrmMemory, CrmSinkConfig
 from routers.sinks.filling import OWN_NAMES, compiled, texts_in
 from routers.sinks.salesforce_checking import check_org, needed, steps
 from routers.sinks.salesforce_log import Log
-from routers.sinks.salesforce_people import LEAD
+from routers.sinks.salesforce_people import KEY, LEAD
 from routers.sinks.salesforce_plan import Wanted
 from routers.sinks.salesforce_reading import Mapped, Opens, wanted_of
 from routers.sinks.salesforce_session import BySecret, BySignature, Login, Session
-from routers.sinks.salesforce_tasks import TASK
+from routers.sinks.salesforce_tasks import OWN, TASK
 from routers.sinks.sink import Check
 from routers.uncertain import OnUncertain
 
@@ -48,6 +48,17 @@ def _field_names(written: dict[str, Any]) -> dict[str, Any]:
     for name in written:
         if not _FIELD.fullmatch(name):
             raise ValueError(f"'{name}' is no API name of a field; one looks like LeadSource or Region__c")
+    if twice := [name for name in written if sum(name.lower() == other.lower() for other in written) > 1]:
+        raise ValueError(f"{' and '.join(twice)} are one field: Salesforce knows names in any case of letters")
+    return written
+
+
+def _without(written: dict[str, Any], own: Iterable[str]) -> dict[str, Any]:
+    """Refuse what the sink writes itself: a query that names a field twice is refused by Salesforce (documented)."""
+    ours = {name.lower(): name for name in own}
+    for name in written:
+        if name.lower() in ours:
+            raise ValueError(f"{ours[name.lower()]} is written by the sink itself; name further fields")
     return written
 
 
@@ -116,6 +127,16 @@ class SalesforceConfig(CrmSinkConfig):
         if written is not None and not _OWNER.fullmatch(written):
             raise ValueError("an owner is told by the id of a user (005...) or a queue (00G...)")
         return written
+
+    @field_validator("lead_fields")
+    @classmethod
+    def _of_leads(cls, written: dict[str, Any]) -> dict[str, Any]:
+        return _without(written, ("Id", KEY))
+
+    @field_validator("task_fields")
+    @classmethod
+    def _of_tasks(cls, written: dict[str, Any]) -> dict[str, Any]:
+        return _without(written, (*OWN, "TaskSubtype"))
 
     @model_validator(mode="after")
     def _one_way_in(self) -> SalesforceConfig:

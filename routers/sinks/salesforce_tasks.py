@@ -16,7 +16,8 @@ from routers.sinks.salesforce_people import KEY
 from routers.sinks.salesforce_queries import cut, is_, select
 
 TASK = "Task"
-_READ = (
+# What is read of a task, and kept up to date by us alone.
+OWN = (
     *("Id", "IsDeleted", "CreatedById", "LastModifiedById", "WhoId", "Subject", "Description"),
     *("CallType", "CallDurationInSeconds", "CallDisposition", KEY),
 )
@@ -51,12 +52,12 @@ class Activity:
 
 def task_by_id(task_id: str, more: tuple[str, ...] = ()) -> str:
     """The query for a task that we know, whatever has become of it."""
-    return select((*_READ, *more), TASK, is_("Id", task_id))
+    return select((*OWN, *more), TASK, is_("Id", task_id))
 
 
 def task_by_key(key: str, more: tuple[str, ...] = ()) -> str:
     """The query for the task of a thing."""
-    return select((*_READ, *more), TASK, is_(KEY, key))
+    return select((*OWN, *more), TASK, is_(KEY, key))
 
 
 def new_task(activity: Activity) -> dict[str, Any]:

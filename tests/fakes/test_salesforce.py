@@ -281,11 +281,13 @@ async def test_a_query_takes_conditions_and_tells_rows(asker: Asker) -> None:
     found = await asker.ask("GET", f"query?q={quote(text)}")
     nothing = await asker.ask("GET", f"query?q={quote(text.replace('avery', 'nobody'))}")
     unknown = await asker.ask("GET", f"query?q={quote('SELECT foo FROM Lead')}")
+    twice = await asker.ask("GET", f"query?q={quote('SELECT Id, Email, email FROM Lead')}")
     odd = await asker.ask("GET", f"query?q={quote('SELECT Id FROM Lead WHERE Email LIKE 4')}")
     no_search = await asker.ask("GET", "search?q=FIND")
 
     assert found[1]["records"][0]["Email"] == "Avery@Example.com"
     assert odd[1][0]["errorCode"] == "MALFORMED_QUERY"
+    assert twice[1][0]["message"] == "duplicate field selected: Email"
     assert differences(found[1], {**salesforce_answer("query_success").body, "records": [{"attributes": {}}]}) == []
     assert fits(nothing, "query_empty")
     assert fits(unknown, "query_error")

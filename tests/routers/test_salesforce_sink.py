@@ -79,6 +79,11 @@ def test_the_defaults_are_those_of_a_system_whose_records_grow() -> None:
         ({"owner": "Kim"}, "an owner is told by the id"),
         ({"lead_fields": {"Lead Source": "Web"}}, "no API name"),
         ({"task_fields": {"Score__c": ["a"]}}, "valid"),
+        ({"task_fields": {"score__c": 1, "Score__c": 2}}, "score__c and Score__c are one field"),
+        ({"task_fields": {"subject": "{{ title }}"}}, "Subject is written by the sink itself"),
+        ({"task_fields": {"CallDisposition": "x"}}, "CallDisposition is written by the sink itself"),
+        ({"task_fields": {"TaskSubtype": "Email"}}, "TaskSubtype is written by the sink itself"),
+        ({"lead_fields": {KEY: "x"}}, f"{KEY} is written by the sink itself"),
         ({"amend": "thread"}, "amend is one of: edit, silent"),
     ],
 )

@@ -78,6 +78,9 @@ class _Reader:
 
     def read(self, kind: str, fields: str) -> Query:
         query = Query(kind, [name.strip() for name in fields.split(",")])
+        for name in query.fields:
+            if sum(name.lower() == other.lower() for other in query.fields) > 1:  # documented
+                raise Refused(400, "INVALID_FIELD", f"duplicate field selected: {name}")
         if self._takes("WHERE"):
             query.holds = self._either()
         if self._takes("ORDER"):
