@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from routers.sinks.salesforce_people import KEY
@@ -82,7 +82,8 @@ def changes(row: Mapping[str, Any], activity: Activity, *, written: str | None, 
         wanted |= _words(activity)
     if who is not None and not row.get("WhoId"):
         wanted["WhoId"] = who
-    return {name: value for name, value in wanted.items() if not _is_same(row.get(name), value)}
+    held = {name.lower(): value for name, value in row.items()}  # in Salesforce's case of letters, not the settings'
+    return {name: value for name, value in wanted.items() if not _is_same(held.get(name.lower()), value)}
 
 
 def is_as_written(row: Mapping[str, Any], written: str | None) -> bool:
@@ -118,9 +119,30 @@ def _truth(activity: Activity) -> dict[str, Any]:
 
 
 def _is_same(held: Any, wanted: Any) -> bool:
+    """Whether a field holds what it should. What a template writes is a text, whatever the field makes of it."""
     if isinstance(held, str) and isinstance(wanted, str):
-        return held.split() == wanted.split()
+        moment = _moment(held)
+        return held.split() == wanted.split() or (moment is not None and moment == _moment(wanted))
+    if isinstance(held, bool) and isinstance(wanted, str):
+        return str(held).lower() == wanted.lower()
+    if isinstance(held, int | float) and isinstance(wanted, str):
+        return _number(wanted) == held
     return bool(held == wanted) or (held is None and wanted == "")
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 # How a call ended, in the words of `CallDisposition`.

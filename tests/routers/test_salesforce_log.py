@@ -671,6 +671,19 @@ async def test_a_field_of_the_settings_that_does_not_take_its_value_is_left_out(
     assert org.holds == (0, 1, 1)
 
 
+async def test_a_number_that_a_template_writes_is_written_once(org: Org) -> None:
+    """The template writes a text, the field holds a number."""
+    org.salesforce.org.define("Task", "Score__c", type="double")
+    scored = replace(FIRST, activity=replace(CALL, more={"Score__c": "87"}))
+    await org.log(scored)
+
+    again = await org.log(scored)
+    await org.log(replace(FIRST, activity=replace(CALL, more={"Score__c": "88"})))
+
+    assert again.reason == "it was so already"
+    assert org.task.values["Score__c"] == 88
+
+
 @pytest.mark.parametrize(
     ("owner", "code"),
     [("005000000000009AAA", "INVALID_CROSS_REFERENCE_KEY (OwnerId)"), (OWNER, "INACTIVE_OWNER_OR_USER")],

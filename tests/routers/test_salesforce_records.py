@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -248,6 +249,25 @@ def test_a_task_without_a_person_gets_one() -> None:
     """And one that has one keeps it, whoever put it there."""
     assert changes(as_created(), CALL, written=None, who=CONTACT) == {"WhoId": CONTACT}
     assert changes(as_created(WhoId=OTHER), CALL, written=None, who=CONTACT) == {}
+
+
+@pytest.mark.parametrize(
+    ("held", "wanted", "is_same"),
+    [
+        *((87.0, "87", True), (87, "87.0", True), (87.5, "87", False), (0, "", False), (None, "", True)),
+        *((True, "True", True), (False, "true", False), (1, True, True), ("a  b", "a b", True), ("87", "87.0", False)),
+        ("2026-03-10T13:15:02.000+0000", "2026-03-10T13:15:02.000Z", True),
+        ("2026-03-10T13:15:02.000+0000", "2026-03-10T13:15:02.000-04:00", False),
+        ("2026-03-10", "2026-03-11", False),
+    ],
+)
+def test_a_field_of_the_settings_is_compared_as_what_it_holds(held: object, wanted: object, *, is_same: bool) -> None:
+    """A template writes texts; in which case of letters the settings name the field is no matter."""
+    more = {"FIELD__c": wanted}
+
+    changed = changes(as_created(Field__c=held), replace(CALL, more=more), written=digest_of(CALL), who=None)
+
+    assert changed == ({} if is_same else more)
 
 
 @pytest.mark.parametrize(

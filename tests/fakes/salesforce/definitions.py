@@ -47,6 +47,11 @@ class Field:
         if isinstance(value, str):
             self._check_text(value)
 
+    def kept(self, value: Any) -> Any:
+        """*value* as the field holds it."""
+        is_number = self.type in ("int", "double") and isinstance(value, str) and value
+        return float(value) if is_number else value
+
     def _check_text(self, value: str) -> None:
         if self.type == "date" and not _is_date(value):
             said = f"Cannot deserialize instance of date from VALUE_STRING value {value}"

@@ -329,13 +329,17 @@ class Org:
 
     def _add(self, kind: str, values: Values, now: datetime) -> Record:
         record = Record(kind, with_suffix(f"{PREFIXES[kind]}{self._numbers():012d}"), now, [])
-        owned = {"OwnerId": OWNER, **values}
+        owned = {"OwnerId": OWNER, **self._kept(kind, values)}
         record.versions.append((now, {name: value for name, value in owned.items() if value not in (None, "")}))
         self.records[kind][record.id] = record
         return record
 
+    def _kept(self, kind: str, values: Values) -> Values:
+        fields = self.fields[kind]
+        return {name: fields[name].kept(value) if name in fields else value for name, value in values.items()}
+
     def _write(self, record: Record, values: Values) -> None:
-        changed = {**record.values, **values}
+        changed = {**record.values, **self._kept(record.kind, values)}
         kept = {name: value for name, value in changed.items() if value not in (None, "")}
         record.versions.append((self.clock(), kept))
         record.changed_by = USER
