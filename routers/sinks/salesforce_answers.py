@@ -32,6 +32,7 @@ _AUTH_FAILED = {
     "INSUFFICIENT_ACCESS_OR_READONLY": _ACCESS,
     "INVALID_TYPE": _ACCESS,
     "INVALID_FIELD": "make the field, or let the user of the app see it; `sinks test` says which",
+    "STORAGE_LIMIT_EXCEEDED": "the org's data storage is full",
     "INACTIVE_OWNER_OR_USER": "the owner is active no longer; name another",
     "NOT_FOUND": "look at api_version, and at the rights of the user of the app; `sinks test` says more",
 }
@@ -143,6 +144,8 @@ def outcome_of_answer(answer: Answer, *, now: datetime) -> Outcome:
     refusal = _refusal(answer.status, json_of(answer.body))
     if refusal.code:
         found = outcome_of_refusal(refusal)
+        if answer.status in (401, 403) and isinstance(found, Rejected):  # of all that is asked, and not of this message
+            return AuthFailed(f"{found.reason}: Salesforce does not let the app's user in; look at both")
         asked = retry_after(answer.headers, now=now)
         return Retry(found.reason, asked) if isinstance(found, Retry) and asked is not None else found
     match answer.status:

@@ -46,6 +46,8 @@ def answer(status: int, body: Any = None, **headers: str) -> Answer:
         (answer(401), AuthFailed),
         (answer(403, error("REQUEST_LIMIT_EXCEEDED")), Retry),
         (answer(403, error("API_DISABLED_FOR_ORG")), AuthFailed),
+        (answer(403, error("INVALID_OPERATION_WITH_EXPIRED_PASSWORD")), AuthFailed),
+        (answer(401, error("SOME_CODE_OF_TOMORROW")), AuthFailed),
         (answer(403), AuthFailed),
         (answer(404), Gone),
         (answer(404, error("NOT_FOUND")), AuthFailed),
@@ -76,6 +78,13 @@ def test_how_long_to_wait_is_obeyed() -> None:
     ]
 
     assert [each.after for each in outcomes if isinstance(each, Retry)] == [timedelta(minutes=1)] * 2
+
+
+def test_an_org_without_room_burns_no_delivery() -> None:
+    """Nothing can be made there until somebody makes room, and then all of it can."""
+    refused = Part(400, error("STORAGE_LIMIT_EXCEEDED")).refusal
+
+    assert outcome_of_refusal(refused) == AuthFailed("STORAGE_LIMIT_EXCEEDED: the org's data storage is full")
 
 
 @pytest.mark.parametrize(
