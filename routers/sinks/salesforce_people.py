@@ -28,6 +28,8 @@ _FIELDS = {
     LEAD: (*_OF_BOTH, *_PHONES[LEAD], "IsConverted", "ConvertedContactId"),
 }
 _MOST = 20  # of people with one number
+# Keys of one person that are asked for, the message's first: an address has 16,384 bytes at most (documented).
+_NUMBERS, _ADDRESSES, _SEARCHED = 100, 20, 20
 _LOCAL = 7  # digits of a number without its area code
 
 
@@ -81,9 +83,10 @@ def by_id(record_id: str) -> str:
 
 def by_key(kind: str, lead: Lead, ruled: Iterable[str] = ()) -> str:
     """The query for the person by our key, by the e-mail address, and for those whom a duplicate rule has found."""
-    where = is_one_of(KEY, (*lead.phones, *(email.lower() for email in lead.emails)))
-    if lead.emails:
-        where += f" OR {is_one_of('Email', lead.emails)}"
+    emails = lead.emails[:_ADDRESSES]
+    where = is_one_of(KEY, (*lead.phones[:_NUMBERS], *(email.lower() for email in emails)))
+    if emails:
+        where += f" OR {is_one_of('Email', emails)}"
     ids = [match for match in ruled if kind_of(match) == kind]
     if ids:
         where += f" OR {is_one_of('Id', ids)}"
@@ -97,7 +100,7 @@ def by_number(lead: Lead) -> str | None:
     """
     if not lead.phones:
         return None
-    words = dict.fromkeys(word for phone in lead.phones for word in _words(phone))
+    words = dict.fromkeys(word for phone in lead.phones[:_SEARCHED] for word in _words(phone))
     places = ", ".join(
         f"{kind}({', '.join(_FIELDS[kind])} ORDER BY LastModifiedDate DESC LIMIT {_MOST})" for kind in (CONTACT, LEAD)
     )

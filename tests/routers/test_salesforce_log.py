@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select
 
 from callrail.http import HttpClient
-from routers.leads import undo_merge
+from routers.leads import Key, KeyKind, lead_of, undo_merge
 from routers.messages import Message
 from routers.outcomes import AuthFailed, Delivered, Outcome, Postponed, Rejected, Retry, Uncertain
 from routers.schema import lead_merges
@@ -244,6 +244,21 @@ async def test_an_address_that_salesforce_does_not_take_costs_a_contact_no_key(o
     assert org.salesforce.operations == ["composite", "composite"]
     assert (contact.values[KEY], "Email" in contact.values) == (PHONE, False)
     assert org.holds == (1, 0, 2)
+
+
+async def test_a_person_of_hundreds_of_numbers_is_asked_for_by_some(org: Org) -> None:
+    """Forms that are sent by machines, each with another number and one address, are one person."""
+    keys = [Key(KeyKind.PHONE, f"+1404556{number:04d}") for number in range(400)]
+    keys.append(Key(KeyKind.EMAIL, "machine@example.com"))
+    with org.store.database.writing.begin() as conn:
+        lead_of(conn, "acme", keys, object_id="ob_forms", now=org.store.clock.moment)
+    org.is_told_of(type_="form", customer_phone_number=PHONE, form_data={"email": "machine@example.com"})
+
+    outcome = await org.log()
+
+    assert isinstance(outcome, Delivered)
+    assert org.lead.values[KEY] == PHONE
+    assert org.holds == (0, 1, 1)
 
 
 async def test_two_companies_find_the_same_lead(org: Org) -> None:

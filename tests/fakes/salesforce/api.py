@@ -33,6 +33,7 @@ from tests.fakes.salesforce.soql import read_query, read_search
 NEWEST = 68
 TOKEN_PATH = "/services/oauth2/token"  # a path, not a secret
 MOST_PARTS, MOST_QUERIES = 25, 5  # documented, for a composite request; 25 for a batch too
+MOST_BYTES = 16_384  # of an address (documented; of a part's assumed)
 AUDIENCES = ("https://login.salesforce.com", "https://test.salesforce.com")
 
 
@@ -236,6 +237,8 @@ class Api:
 
     def _part(self, part: Told, bodies: Mapping[str, Any], whole: Asked, able: set[str]) -> Answer:
         try:
+            if len(part["url"]) > MOST_BYTES:
+                return Answer(414)
             url, body = _filled(part["url"], bodies), _filled(part.get("body", part.get("richInput")), bodies)
             asked = read_part(part["method"], url, part.get("httpHeaders") or {}, body)
             if asked.operation in able:
