@@ -40,6 +40,8 @@ _RETRIED = frozenset({"UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE", "QUERY_TIMEOUT
 # Whose record it names is gone or converted since it was read: what to do with that, the next look tells.
 MOVED_ON = frozenset({"ENTITY_IS_DELETED", "CANNOT_UPDATE_CONVERTED_LEAD", "INVALID_CROSS_REFERENCE_KEY"})
 DUPLICATES = "DUPLICATES_DETECTED"
+# Another record has a value that no two may have: of two upserts by one key at once, one is told so (observed).
+TAKEN = "DUPLICATE_VALUE"
 HALTED = "PROCESSING_HALTED"  # a part that names one which failed
 # A value that a field does not take. The first of them names no field.
 UNREADABLE = "JSON_PARSER_ERROR"

@@ -15,7 +15,7 @@ from receiver.exceptions import DatabaseUnavailable
 from routers.messages import Message
 from routers.outcomes import AuthFailed, Delivered, Outcome, Postponed, Retry, Uncertain
 from routers.sinks.crm import CrmMemory, Known, Of, Turn, TurnLost, TurnTaken
-from routers.sinks.salesforce_answers import DUPLICATES, MOVED_ON, WRONG_VALUE, Part, Refusal, outcome_of_refusal
+from routers.sinks.salesforce_answers import DUPLICATES, MOVED_ON, TAKEN, WRONG_VALUE, Part, Refusal, outcome_of_refusal
 from routers.sinks.salesforce_deals import SeenDeal, seen_deal
 from routers.sinks.salesforce_people import KEY, LEAD, Found, Person, choose, kind_of, without_refused
 from routers.sinks.salesforce_plan import (
@@ -181,6 +181,8 @@ class Log:
         await turn.forget(PERSON, Of.LEAD)
         if refusal.code == DUPLICATES:
             return _after_rule(wanted, refusal)
+        if refusal.code == TAKEN and not wanted.is_taken:
+            return replace(wanted, is_taken=True)
         if refusal.code in MOVED_ON and not refusal.fields:
             return wanted
         more = fewer(wanted.told.more, refusal)

@@ -13,7 +13,7 @@ from typing import Any
 
 from callrail.phones import e164, spellings
 from routers.sinks.crm import Lead
-from routers.sinks.salesforce_answers import DUPLICATES, Refusal, id_of
+from routers.sinks.salesforce_answers import DUPLICATES, TAKEN, Refusal, id_of
 from routers.sinks.salesforce_queries import cut, is_, is_one_of, select
 
 KEY = "CallRail_Key__c"
@@ -261,7 +261,7 @@ def without_refused(person: Person, lead: Lead, told: Told, refusal: Refusal) ->
     value which another record has, which is the key.
     """
     tried = gaps(person, lead, told).keys()
-    unnamed = {DUPLICATES: tried - {KEY}, "DUPLICATE_VALUE": {KEY}}
+    unnamed = {DUPLICATES: tried - {KEY}, TAKEN: {KEY}}
     refused = unnamed.get(refusal.code, tried & set(refusal.fields))
     return replace(told, without=told.without | refused) if refused and tried - refused else None
 

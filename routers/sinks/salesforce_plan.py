@@ -49,6 +49,7 @@ class Wanted:
     Attributes:
         deal: The opportunity that it opens, if it is a contact's; None for none.
         ruled: Ids of the records that a duplicate rule has found instead of a new lead.
+        is_taken: Whether another lead had the key when we wrote. The next look may find it; if not, that is the end.
         only_changes: Whether nothing is made where there is no task of it yet, as of spam.
         left_out: The fields that Salesforce did not take, with its word.
     """
@@ -59,6 +60,7 @@ class Wanted:
     creates_leads: bool = True
     allows_duplicates: bool = False
     ruled: tuple[str, ...] = ()
+    is_taken: bool = False
     only_changes: bool = False
     left_out: tuple[str, ...] = ()
 

@@ -26,6 +26,7 @@ from tests.fakes.salesforce import (
     CLIENT_ID,
     CLIENT_SECRET,
     OWNER,
+    Answer,
     Clock,
     FakeSalesforce,
     Limits,
@@ -732,6 +733,30 @@ async def test_a_missing_right_pauses_the_lane(org: Org, missing: str, kind: str
     getattr(org.salesforce.org, missing).add(kind)
 
     assert isinstance(await org.log(), AuthFailed)
+
+
+@pytest.mark.parametrize("is_seen", [True, False], ids=["seen", "not shared with us"])
+async def test_a_lead_that_another_upsert_has_made_at_the_same_time_is_found(org: Org, *, is_seen: bool) -> None:
+    """Of two upserts by one key at once Salesforce refuses one; whoever has the key is there in the next look."""
+
+    async def is_second(conversation: Any, act: faults.Act) -> None:
+        if is_seen and not org.salesforce.org.all("Lead"):
+            org.salesforce.org.human_creates("Lead", {"LastName": "First", "Company": "X", KEY: PHONE})
+        refused = {"errorCode": "DUPLICATE_VALUE", "message": "duplicate value found: <unknown>", "fields": []}
+        halted = {"errorCode": "PROCESSING_HALTED", "message": "Invalid reference specified."}
+        parts = [{"httpStatusCode": 400, "httpHeaders": {}, "body": [body]} for body in (refused, halted)]
+        told = {"compositeResponse": [parts[0] | {"referenceId": "lead"}, parts[1] | {"referenceId": "task"}]}
+        await faults.send(conversation, Answer(200, told))
+
+    org.salesforce.meets(is_second, *([] if is_seen else [is_second]), to="composite")
+
+    outcome = await org.log()
+
+    if is_seen:
+        assert isinstance(outcome, Delivered)
+        assert (org.task.values["WhoId"], org.lead.values["LastName"]) == (org.lead.id, "First")
+    else:
+        assert outcome == Rejected("DUPLICATE_VALUE")
 
 
 async def test_more_than_one_record_with_a_key_that_is_ours_alone_is_rejected(org: Org) -> None:
