@@ -19,7 +19,7 @@ import orjson
 
 from callrail.answer import Answer
 from callrail.exceptions import HttpError
-from routers.outcomes import AuthFailed, Outcome, Retry, Uncertain, outcome_of_error
+from routers.outcomes import AuthFailed, Outcome, Retry, Uncertain, outcome_of_error, retry_after
 from routers.sinks.salesforce_answers import json_of, outcome_of_answer
 
 if TYPE_CHECKING:
@@ -181,6 +181,8 @@ class Session:
         token, word = told.get("access_token"), told.get("error")
         if answer.status == 200 and isinstance(token, str) and re.fullmatch(r"[!-~]{1,4000}", token):
             return token
+        if word in _PASSING:
+            return Retry(f"no session: {word}", retry_after(answer.headers, now=now), whole_lane=True)
         if answer.status in (400, 401, 403):
             known = word if isinstance(word, str) and _WORD.fullmatch(word) else f"HTTP {answer.status}"
             return AuthFailed(f"no session: {known}{_REMEDIES.get(known, '')}")
@@ -192,6 +194,8 @@ def _once_more(outcome: Outcome) -> Outcome:
     return Retry(f"no session: {outcome.reason}") if isinstance(outcome, Uncertain) else outcome
 
 
+# It is busy, or has too many who log in (documented); of the last it says itself "retry your request" (observed).
+_PASSING = ("temporarily_unavailable", "server_error", "rate_limit_exceeded", "unknown_error")
 _REMEDIES = {
     "invalid_client": ": the client_secret is not the app's",
     "invalid_client_id": ": Salesforce knows no app by this client_id; a new one takes some minutes",

@@ -24,6 +24,7 @@ from tests.fakes.salesforce import (
     faults,
     running_salesforce,
 )
+from tests.fakes.salesforce import Answer as Reply
 
 pytestmark = pytest.mark.anyio
 
@@ -126,6 +127,19 @@ def test_an_assertion_is_for_where_the_user_logs_in(base_url: str, audience: str
     key = pem_of(rsa.generate_private_key(public_exponent=65537, key_size=2048))
 
     assert BySignature(CLIENT_ID, USERNAME, key, base_url)._claims["aud"] == audience
+
+
+@pytest.mark.parametrize("word", ["temporarily_unavailable", "server_error", "rate_limit_exceeded", "unknown_error"])
+async def test_a_session_that_is_not_given_now_is_asked_for_again(
+    salesforce: FakeSalesforce, session_of: Callable[..., Session], word: str
+) -> None:
+    """Salesforce is busy, which nobody has to mend: no alarm."""
+    busy = {"error": word, "error_description": "retry your request"}
+    salesforce.meets(faults.says(Reply(400, busy)), to="token")
+    session = session_of()
+
+    assert await status_of(session) == Retry(f"no session: {word}", whole_lane=True)
+    assert await status_of(session) == 200
 
 
 @pytest.mark.parametrize(
