@@ -14,7 +14,7 @@ from typing import Any
 from callrail.phones import e164, spellings
 from routers.sinks.crm import Lead
 from routers.sinks.salesforce_answers import DUPLICATES, TAKEN, Refusal, id_of
-from routers.sinks.salesforce_queries import cut, is_, is_one_of, select
+from routers.sinks.salesforce_queries import begins, cut, is_, is_one_of, select
 
 KEY = "CallRail_Key__c"
 CONTACT, LEAD = "Contact", "Lead"
@@ -85,6 +85,8 @@ def by_key(kind: str, lead: Lead, ruled: Iterable[str] = ()) -> str:
     """The query for the person by our key, by the e-mail address, and for those whom a duplicate rule has found."""
     emails = lead.emails[:_ADDRESSES]
     where = is_one_of(KEY, (*lead.phones[:_NUMBERS], *(email.lower() for email in emails)))
+    if (key := key_of(lead)) is not None:
+        where += f" OR {begins(KEY, f'{key} ')}"
     if emails:
         where += f" OR {is_one_of('Email', emails)}"
     ids = [match for match in ruled if kind_of(match) == kind]
@@ -125,7 +127,7 @@ class Found:
     Attributes:
         others: How many others would have fitted as well.
         suffix: What a new lead's key ends in, where the key itself belongs to one whose contact was deleted: converted
-            leads stay, and can be written to no longer.
+            leads stay, and can be written to no longer. It is a blank and the id of such a lead.
     """
 
     person: Person | None = None
@@ -151,8 +153,8 @@ def choose(
     """
     people = {row["Id"]: Person(row["Id"], row) for row in rows if kind_of(row["Id"])}
     keys = {*lead.phones, *(email.lower() for email in lead.emails)}
-    own = [person for person in people.values() if str(person.get(KEY) or "").lower() in keys]
-    alike = [person for person in people.values() if _is_alike(person, lead)]
+    own = [person for person in people.values() if _key_held(person).partition(" ")[0] in keys]
+    alike = [person for person in people.values() if person not in own and _is_alike(person, lead)]
     ids = {match[:15] for match in ruled}
     likely = [person for person in people.values() if person.id[:15] in ids and _may_be(person, lead, name)]
     for fitting in (own, alike, likely):
@@ -160,14 +162,26 @@ def choose(
         if living:
             best = next((person for person in reversed(living) if person.kind == CONTACT), living[-1])
             return Found(best, len(living) - 1)
-        heirs = [person.heir for person in fitting if person.heir is not None and person.heir not in gone]
-        if heirs:
-            return Found(people.get(heirs[0], Person(heirs[0])))
-    return Found(suffix=f" {own[0].id}" if own else "")
+        heir = max((person for person in fitting if person.heir is not None), key=_newest, default=Person("")).heir
+        if heir is not None and heir not in gone:  # if the last one's is gone, those before were gone before
+            return Found(people.get(heir, Person(heir)))
+    return Found(suffix=_suffix(own, key_of(lead) or ""))
 
 
-def _newest(person: Person) -> str:
-    return str(person.get("LastModifiedDate") or "")
+def _suffix(dead: Collection[Person], key: str) -> str:
+    held = {_key_held(person) for person in dead}
+    if key.lower() not in held:
+        return ""
+    suffixes = (f" {person.id}" for person in sorted(dead, key=_newest))
+    return next((suffix for suffix in suffixes if f"{key}{suffix}".lower() not in held), "")
+
+
+def _key_held(person: Person) -> str:
+    return str(person.get(KEY) or "").lower()
+
+
+def _newest(person: Person) -> tuple[str, str]:
+    return str(person.get("LastModifiedDate") or ""), person.id
 
 
 def _is_alike(person: Person, lead: Lead) -> bool:

@@ -22,6 +22,12 @@ def is_one_of(field: str, values: Iterable[str]) -> str:
     return f"{field} IN ({', '.join(map(quoted, values))})"
 
 
+def begins(field: str, text: str) -> str:
+    """The condition that a field begins with *text*, in which nothing stands for anything else."""
+    escaped = re.sub(r"[%_]", r"\\\g<0>", quoted(text)[:-1])
+    return f"{field} LIKE {escaped}%'"
+
+
 def quoted(text: str) -> str:
     """*text* as a value in a query, where nothing can end it."""
     return "'" + re.sub(r"[\\']", r"\\\g<0>", "".join(char for char in text if char.isprintable())) + "'"

@@ -400,6 +400,25 @@ async def test_a_deleted_contact_of_a_converted_lead_does_not_hold_its_calls_up(
     assert org.task.values["WhoId"] == org.lead.id
 
 
+@pytest.mark.parametrize("address", [None, "a_very@example.com"])
+async def test_a_contact_may_be_deleted_time_and_again(org: Org, address: str | None) -> None:
+    """Each of its converted leads keeps its key for ever, and the next one has another, which is found by all."""
+    org.salesforce.org.index_lag = timedelta(minutes=5)
+    who: dict[str, Any] = {"customer_phone_number": PHONE}
+    if address is not None:
+        who = {"type_": "form", "form_data": {"email": address}}
+    for number in range(4):
+        org.is_told_of(**who)
+        assert isinstance(await org.log(of_call(f"CAL{number}")), Delivered)
+        org.forgetful()
+        org.is_told_of("globex", **who)
+        assert isinstance(await org.log(of_call(f"CAL{number}B")), Delivered)
+        assert org.holds == (0, 1, 2)
+        org.salesforce.org.human_deletes(org.salesforce.org.human_converts(org.lead.id).id)
+
+    assert len(org.salesforce.org.records["Lead"]) == 4
+
+
 async def test_a_task_that_a_person_deletes_stays_deleted(org: Org) -> None:
     """Late news of it is delivered to nobody."""
     await org.log()

@@ -23,8 +23,9 @@ from routers.sinks.salesforce_people import (
     new_lead,
     without_refused,
 )
-from routers.sinks.salesforce_queries import cut, quoted
+from routers.sinks.salesforce_queries import begins, cut, quoted
 from routers.sinks.salesforce_tasks import Activity, changes, digest, digest_of, new_task
+from tests.fakes.salesforce.soql import read_query
 
 PHONE, EMAIL = "+14045550123", "avery@example.com"
 AVERY = Lead("ld_1", PHONE, (PHONE,), (EMAIL,))
@@ -106,6 +107,17 @@ def test_a_value_in_a_query_is_a_value(text: str, value: str) -> None:
     """Whatever stands in it."""
     assert quoted(text) == value
     assert value in by_key("Lead", Lead("ld_1", None, (), (text,))) or text != text.lower()
+
+
+@pytest.mark.parametrize(
+    ("text", "condition"),
+    [("a b", "KEY LIKE 'a b%'"), ("a_b%c", r"KEY LIKE 'a\_b\%c%'"), ("o'x\\", r"KEY LIKE 'o\'x\\%'")],
+)
+def test_a_beginning_in_a_query_stands_for_itself(text: str, condition: str) -> None:
+    """An address may hold an underscore, which would stand for any character."""
+    assert begins("KEY", text) == condition
+    assert read_query(f"SELECT Id FROM Lead WHERE {condition}").holds({"KEY": f"{text} more"})
+    assert not read_query(f"SELECT Id FROM Lead WHERE {condition}").holds({"KEY": f"{text[0]}x{text[2:]}"})
 
 
 # --- what is filled in -----------------------------------------------------------------------------------------------

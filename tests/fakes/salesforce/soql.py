@@ -117,6 +117,9 @@ class _Reader:
         if operator == "IN":
             wanted = self._values()
             return lambda told: same(told.get(name)) in wanted
+        if operator == "LIKE":
+            pattern = _pattern(self._next())
+            return lambda told: pattern.fullmatch(str(told.get(name) or "")) is not None
         value = same(_value(self._next()))
         if operator == "=":
             return lambda told: same(told.get(name)) == value
@@ -146,6 +149,15 @@ class _Reader:
     def _wants(self, token: str) -> None:
         if not self._takes(token):
             raise malformed(self._whole)
+
+
+def _pattern(token: str) -> re.Pattern[str]:
+    """Where % stands for anything and _ for one character, unless a backslash is before it (documented)."""
+    if not token.startswith("'"):
+        raise malformed(token)
+    parts = {"%": ".*", "_": "."}
+    found = re.findall(r"\\?.", token[1:-1], re.DOTALL)
+    return re.compile("".join(parts.get(part) or re.escape(part[-1]) for part in found), re.IGNORECASE | re.DOTALL)
 
 
 def _value(token: str) -> Any:
