@@ -209,7 +209,8 @@ class Log:
             if refusal.code == "NOT_FOUND" and refusal.fields == (KEY,):
                 self._upserts_tasks = False
                 return wanted
-        if (refusal.code in MOVED_ON and "OwnerId" not in refusal.fields) or refusal.fields == ("TaskSubtype",):
+        has_moved_on = refusal.code in MOVED_ON and set(refusal.fields) <= {"WhoId"}
+        if has_moved_on or refusal.fields == ("TaskSubtype",):
             return wanted
         more = fewer(wanted.activity.more, refusal)
         if more is not None:

@@ -177,8 +177,11 @@ def _to(name: str, kind: str, record_id: str, body: Mapping[str, Any]) -> Write:
 
 
 def fewer(more: Mapping[str, Any], refusal: Refusal) -> Mapping[str, Any] | None:
-    """*more* without the fields that were refused for their values; None where the refusal is about others."""
-    if refusal.code not in WRONG_VALUE or not more:
+    """*more* without the fields that were refused for their values; None where the refusal is about others.
+
+    An owner is not left out: somebody is to have it, and a wrong one is for a person to mend.
+    """
+    if refusal.code not in WRONG_VALUE or not more or "OwnerId" in refusal.fields:
         return None
     if refusal.code == UNREADABLE:  # it names no field
         return {}

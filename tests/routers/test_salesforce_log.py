@@ -706,6 +706,22 @@ async def test_a_field_of_the_settings_that_does_not_take_its_value_is_left_out(
     assert org.holds == (0, 1, 1)
 
 
+@pytest.mark.parametrize("kind", ["Task", "Lead"])
+async def test_a_record_type_that_the_user_may_not_give_is_left_out(org: Org, kind: str) -> None:
+    """It is no person who has moved on, though the code is the same."""
+    org.salesforce.org.define(kind, "RecordTypeId", type="reference")
+    more = {"RecordTypeId": "012000000000001AAA"}
+    wanted = (
+        replace(FIRST, activity=replace(CALL, more=more)) if kind == "Task" else replace(FIRST, told=Told(more=more))
+    )
+
+    outcome = await org.log(wanted)
+
+    assert isinstance(outcome, Delivered)
+    assert outcome.reason.endswith("; left out: INVALID_CROSS_REFERENCE_KEY (RecordTypeId)")
+    assert org.holds == (0, 1, 1)
+
+
 async def test_a_number_that_a_template_writes_is_written_once(org: Org) -> None:
     """The template writes a text, the field holds a number."""
     org.salesforce.org.define("Task", "Score__c", type="double")
@@ -728,10 +744,21 @@ async def test_a_wrong_owner_pauses_the_lane(org: Org, owner: str, code: str) ->
     org.salesforce.org.inactive_owners.add(OWNER)
 
     outcome = await org.log(replace(FIRST, activity=replace(CALL, owner=owner)))
+    of_lead = await org.log(of_call("CAL2", replace(FIRST, told=Told(more={"OwnerId": owner}))))
 
     assert isinstance(outcome, AuthFailed)
     assert outcome.reason.startswith(code)
-    assert org.holds == (0, 1, 0)
+    assert isinstance(of_lead, Delivered)  # the lead is there, and keeps the owner that it has
+    assert org.holds == (0, 1, 1)
+
+
+async def test_a_wrong_owner_of_leads_pauses_the_lane(org: Org) -> None:
+    """A lead without the owner that is set would be nobody's work."""
+    outcome = await org.log(replace(FIRST, told=Told(more={"OwnerId": "005000000000009AAA", "LeadSource": "Web"})))
+
+    assert isinstance(outcome, AuthFailed)
+    assert outcome.reason.startswith("INVALID_CROSS_REFERENCE_KEY (OwnerId)")
+    assert org.holds == (0, 0, 0)
 
 
 @pytest.mark.parametrize("kind", ["Contact", "Lead", "Task"])

@@ -310,6 +310,9 @@ class Org:
             if value not in self.owners:
                 raise Refused(400, "INVALID_CROSS_REFERENCE_KEY", "Owner ID: id value of incorrect type", [name])
             return
+        if name == "RecordTypeId":  # observed
+            said = f"Record Type ID: this ID value isn't valid for the user: {value}"
+            raise Refused(400, "INVALID_CROSS_REFERENCE_KEY", said, [name])
         try:
             found = self.find(value)
         except Refused as refused:
