@@ -36,7 +36,7 @@ from routers.sinks.salesforce_requests import look, write
 from routers.sinks.salesforce_session import Session
 
 # Where somebody merges, converts or deletes a record between our look and our write, it takes another look.
-_LOOKS = 5
+_LOOKS = 8
 _SOON = timedelta(seconds=10)
 _MOST_RULED = 50  # of those whom a duplicate rule names: they are asked for in one line
 
@@ -110,7 +110,8 @@ class Log:
                 await turn.keep(PERSON, Of.LEAD, found.person.id)
             return found
         person = Person(known.remote_id, rows[0]) if rows else None
-        if person is not None and person.heir is not None:
+        if person is not None and person.heir is not None and person.heir not in gone:
+            gone.add(known.remote_id)  # who comes to it again, after its heir was gone too, goes no further
             await turn.keep(PERSON, Of.LEAD, person.heir)
             return Found(Person(person.heir))
         if person is None or person.is_gone:

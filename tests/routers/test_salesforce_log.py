@@ -400,6 +400,26 @@ async def test_a_deleted_contact_of_a_converted_lead_does_not_hold_its_calls_up(
     assert org.task.values["WhoId"] == org.lead.id
 
 
+@pytest.mark.parametrize("is_remembered", [True, False])
+async def test_a_contact_that_was_merged_and_deleted_then_holds_nothing_up(org: Org, *, is_remembered: bool) -> None:
+    """The converted lead names the contact, that names the one it was merged into, and that one is gone."""
+    await org.log()
+    contact = org.salesforce.org.human_converts(org.lead.id)
+    master = org.salesforce.org.human_creates("Contact", {"LastName": "Master"})
+    org.salesforce.org.human_merges(master.id, contact.id)
+    if is_remembered:
+        await org.log(of_call("CAL2"))
+    else:
+        org.forgetful()
+    org.salesforce.org.human_deletes(master.id)
+
+    outcome = await org.log(of_call("CAL3"))
+
+    assert isinstance(outcome, Delivered)
+    assert org.task.values["WhoId"] == org.lead.id
+    assert org.holds == (0, 1, 1)
+
+
 @pytest.mark.parametrize("address", [None, "a_very@example.com"])
 async def test_a_contact_may_be_deleted_time_and_again(org: Org, address: str | None) -> None:
     """Each of its converted leads keeps its key for ever, and the next one has another, which is found by all."""
