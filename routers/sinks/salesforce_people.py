@@ -206,7 +206,10 @@ def _may_be(person: Person, lead: Lead, name: str | None) -> bool:
 def _is_written_in(number: str, phone: str) -> bool:
     """Whether *phone* stands in what somebody has typed, beside others or without its area code."""
     digits = re.sub(r"[^0-9]", "", number)
-    return spellings(phone).search(number) is not None or (len(digits) >= _LOCAL and phone.endswith(digits))
+    if len(digits) >= _LOCAL and phone.endswith(digits):
+        return True
+    # A number with a zero too many, like +49 00 821 77592, is read as another one when it is read again.
+    return e164(phone) == phone and spellings(phone).search(number) is not None
 
 
 def _is_named(person: Person, name: str | None) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from callrail.phones import e164
 from routers.sinks.crm import Lead
 from routers.sinks.salesforce_answers import Refusal
 from routers.sinks.salesforce_people import (
@@ -70,6 +71,17 @@ def test_the_person_s_record_is_chosen(rows: list[Row], chosen: str | None) -> N
     found = choose(rows, AVERY).person
 
     assert (found.id if found is not None else None) == chosen
+
+
+@pytest.mark.parametrize(("typed", "is_they"), [("(0)821 77592", True), ("call 0821 77593", False)])
+def test_a_number_that_is_read_otherwise_each_time_is_compared_by_its_digits(typed: str, *, is_they: bool) -> None:
+    """+49 00 821 77592 is +49 0821 77592, and that is +49 821 77592; no such number is one in E.164."""
+    phone = "+49082177592"
+    assert e164("+490082177592") == phone != e164(phone)
+
+    found = choose([row(CONTACT, Phone=typed)], Lead("ld_1", phone, (phone,)), ruled=[CONTACT]).person
+
+    assert (found is not None) == is_they
 
 
 def test_how_many_others_fit_is_told() -> None:
