@@ -144,6 +144,8 @@ def json_of(body: bytes) -> Any:
 def outcome_of_answer(answer: Answer, *, now: datetime) -> Outcome:
     """What follows from the answer to a whole request that was not done."""
     refusal = _refusal(answer.status, json_of(answer.body))
+    if answer.status == 410:
+        return Gone(f"{refusal.said}: Salesforce has retired what is asked; look at api_version")
     if refusal.code:
         found = outcome_of_refusal(refusal)
         if answer.status in (401, 403) and isinstance(found, Rejected):  # of all that is asked, and not of this message

@@ -52,6 +52,8 @@ def answer(status: int, body: Any = None, **headers: str) -> Answer:
         (answer(404), Gone),
         (answer(404, error("NOT_FOUND")), AuthFailed),
         (answer(409), Rejected),
+        (answer(410, error("UNSUPPORTED_API_VERSION")), Gone),
+        (answer(410), Gone),
         (answer(414), Retry),
         (answer(429), Retry),
         (answer(500, error("UNKNOWN_EXCEPTION")), Retry),
