@@ -31,6 +31,7 @@ _AUTH_FAILED = {
     "INSUFFICIENT_ACCESS": _ACCESS,
     "INSUFFICIENT_ACCESS_OR_READONLY": _ACCESS,
     "INVALID_TYPE": _ACCESS,
+    "INVALID_FIELD_FOR_INSERT_UPDATE": "let the user of the app edit the field; `sinks test` says more",
     "INVALID_FIELD": "make the field, or let the user of the app see it; `sinks test` says which",
     "STORAGE_LIMIT_EXCEEDED": "the org's data storage is full",
     "INACTIVE_OWNER_OR_USER": "the owner is active no longer; name another",

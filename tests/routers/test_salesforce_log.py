@@ -793,6 +793,22 @@ async def test_a_field_that_is_not_there_pauses_the_lane(org: Org, kind: str) ->
     assert org.holds == (0, 0, 0)
 
 
+@pytest.mark.parametrize(("kind", "field"), [("Lead", "Company"), ("Task", "CallDisposition"), ("Task", KEY)])
+async def test_a_field_that_may_not_be_edited_pauses_the_lane(org: Org, kind: str, field: str) -> None:
+    """Each call would be refused for it, until somebody gives the right; then all of them are logged."""
+    external = {"is_external_id": True} if field == KEY else {}
+    org.salesforce.org.define(kind, field, is_createable=False, is_updateable=False, **external)
+
+    outcome = await org.log()
+    org.salesforce.org.define(kind, field, **external)
+    delivered = await org.log()
+
+    assert isinstance(outcome, AuthFailed)
+    assert outcome.reason.startswith(f"INVALID_FIELD_FOR_INSERT_UPDATE ({field})")
+    assert isinstance(delivered, Delivered)
+    assert org.holds == (0, 1, 1)
+
+
 @pytest.mark.parametrize(("missing", "kind"), [("forbidden", "Contact"), ("read_only", "Lead"), ("read_only", "Task")])
 async def test_a_missing_right_pauses_the_lane(org: Org, missing: str, kind: str) -> None:
     """To see a kind of objects, or to create one."""
