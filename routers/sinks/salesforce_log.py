@@ -210,9 +210,11 @@ class Log:
             if refusal.code == "NOT_FOUND" and refusal.fields == (KEY,):
                 self._upserts_tasks = False
                 return wanted
-        has_moved_on = refusal.code in MOVED_ON and set(refusal.fields) <= {"WhoId"}
-        if has_moved_on or refusal.fields == ("TaskSubtype",):
+        if refusal.code in MOVED_ON and set(refusal.fields) <= {"WhoId"}:
             return wanted
+        if refusal.fields == ("TaskSubtype",) and wanted.activity.with_subtype:  # or the task is there by now
+            activity = replace(wanted.activity, with_subtype=False)
+            return replace(wanted, activity=activity, left_out=(*wanted.left_out, refusal.said))
         more = fewer(wanted.activity.more, refusal)
         if more is not None:
             activity = replace(wanted.activity, more=more)

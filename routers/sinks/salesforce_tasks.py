@@ -37,6 +37,7 @@ class Activity:
         result: How it ended, in a word of ours; None for what is no call.
         owner: Id of the user who is to have it, once it is created.
         more: Fields that the settings name, with their values.
+        with_subtype: Whether a call is told as one by the task's subtype: until the org does not take it.
     """
 
     key: str
@@ -48,6 +49,7 @@ class Activity:
     result: str | None = None
     owner: str | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
+    with_subtype: bool = True
 
 
 def task_by_id(task_id: str, more: tuple[str, ...] = ()) -> str:
@@ -63,7 +65,7 @@ def task_by_key(key: str, more: tuple[str, ...] = ()) -> str:
 def new_task(activity: Activity) -> dict[str, Any]:
     """What a task is created with; whose it is and its key stand elsewhere."""
     kept = {"Status": "Completed", "Priority": "Normal", "ActivityDate": activity.on.isoformat()}
-    call = {"TaskSubtype": "Call"} if activity.direction is not None else {}
+    call = {"TaskSubtype": "Call"} if activity.direction is not None and activity.with_subtype else {}
     owner = {"OwnerId": activity.owner} if activity.owner is not None else {}
     return {**kept, **call, **owner, **_words(activity), **_truth(activity)}
 

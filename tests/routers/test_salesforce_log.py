@@ -726,6 +726,19 @@ async def test_a_field_of_the_settings_that_does_not_take_its_value_is_left_out(
     assert org.holds == (0, 1, 1)
 
 
+@pytest.mark.parametrize("how", [{"values": ("Task", "Email")}, {"is_createable": False}], ids=["none", "no right"])
+async def test_a_subtype_that_the_org_does_not_take_is_left_out(org: Org, how: dict[str, Any]) -> None:
+    """It is told at a task's creation only, and so refused as well where the task is there by now."""
+    org.salesforce.org.define("Task", "TaskSubtype", is_updateable=False, **how)
+
+    outcome = await org.log()
+
+    assert isinstance(outcome, Delivered)
+    assert outcome.reason.startswith("logged; left out: INVALID_")
+    assert outcome.reason.endswith("(TaskSubtype)")
+    assert org.holds == (0, 1, 1)
+
+
 @pytest.mark.parametrize("kind", ["Task", "Lead"])
 async def test_a_record_type_that_the_user_may_not_give_is_left_out(org: Org, kind: str) -> None:
     """It is no person who has moved on, though the code is the same."""
