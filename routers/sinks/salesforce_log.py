@@ -28,6 +28,7 @@ from routers.sinks.salesforce_plan import (
     created_by,
     fewer,
     questions,
+    without_references,
     writes_of,
     written_after,
     written_meanwhile,
@@ -182,11 +183,14 @@ class Log:
         await turn.forget(PERSON, Of.LEAD)
         if refusal.code == DUPLICATES:
             return _after_rule(wanted, refusal)
-        if refusal.code == TAKEN and not wanted.is_taken:
-            return replace(wanted, is_taken=True)
-        if refusal.code in MOVED_ON and not refusal.fields:
+        if refusal.code == TAKEN and TAKEN not in wanted.again:
+            return replace(wanted, again=wanted.again | {TAKEN})
+        has_moved_on = refusal.code in MOVED_ON and not refusal.fields
+        if has_moved_on and LEAD not in wanted.again:
+            return replace(wanted, again=wanted.again | {LEAD})
+        more = without_references(wanted.told.more) if has_moved_on else fewer(wanted.told.more, refusal)
+        if has_moved_on and more is None:
             return wanted
-        more = fewer(wanted.told.more, refusal)
         if more is not None:
             told = replace(wanted.told, more=more)
             return replace(wanted, told=told, left_out=(*wanted.left_out, refusal.said))
@@ -210,12 +214,16 @@ class Log:
             if refusal.code == "NOT_FOUND" and refusal.fields == (KEY,):
                 self._upserts_tasks = False
                 return wanted
-        if refusal.code in MOVED_ON and set(refusal.fields) <= {"WhoId"}:
-            return wanted
+        has_moved_on, person = refusal.code in MOVED_ON and set(refusal.fields) <= {"WhoId"}, seen.found.person
+        if has_moved_on and person is not None and person.id not in wanted.again:
+            return replace(wanted, again=wanted.again | {person.id})
         if refusal.fields == ("TaskSubtype",) and wanted.activity.with_subtype:  # or the task is there by now
             activity = replace(wanted.activity, with_subtype=False)
             return replace(wanted, activity=activity, left_out=(*wanted.left_out, refusal.said))
-        more = fewer(wanted.activity.more, refusal)
+        names_none = has_moved_on and not refusal.fields
+        more = without_references(wanted.activity.more) if names_none else fewer(wanted.activity.more, refusal)
+        if has_moved_on and more is None:
+            return wanted
         if more is not None:
             activity = replace(wanted.activity, more=more)
             return replace(wanted, activity=activity, left_out=(*wanted.left_out, refusal.said))

@@ -49,7 +49,8 @@ class Wanted:
     Attributes:
         deal: The opportunity that it opens, if it is a contact's; None for none.
         ruled: Ids of the records that a duplicate rule has found instead of a new lead.
-        is_taken: Whether another lead had the key when we wrote. The next look may find it; if not, that is the end.
+        again: Why another look was taken: refusals that it may explain. What is refused so once more is refused for
+            another reason.
         only_changes: Whether nothing is made where there is no task of it yet, as of spam.
         left_out: The fields that Salesforce did not take, with its word.
     """
@@ -60,7 +61,7 @@ class Wanted:
     creates_leads: bool = True
     allows_duplicates: bool = False
     ruled: tuple[str, ...] = ()
-    is_taken: bool = False
+    again: frozenset[str] = frozenset()
     only_changes: bool = False
     left_out: tuple[str, ...] = ()
 
@@ -174,6 +175,12 @@ def _by_key(kind: str, key: str) -> str:
 
 def _to(name: str, kind: str, record_id: str, body: Mapping[str, Any]) -> Write:
     return Write(name, "PATCH", f"/sobjects/{kind}/{record_id}", body)
+
+
+def without_references(more: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """*more* where a refusal names no field, but somebody's id; None if there is none among it but the owner's."""
+    owner = {name: value for name, value in more.items() if name == "OwnerId"}
+    return owner if len(owner) < len(more) else None
 
 
 def fewer(more: Mapping[str, Any], refusal: Refusal) -> Mapping[str, Any] | None:

@@ -739,6 +739,31 @@ async def test_a_subtype_that_the_org_does_not_take_is_left_out(org: Org, how: d
     assert org.holds == (0, 1, 1)
 
 
+@pytest.mark.parametrize("is_deleted", [True, False])
+@pytest.mark.parametrize("kind", ["Task", "Lead"])
+async def test_what_the_settings_refer_to_and_is_gone_is_left_out(org: Org, kind: str, *, is_deleted: bool) -> None:
+    """Salesforce names no field, as if the person had moved on; if the person has not, it is a field of theirs."""
+    org.salesforce.org.define("Lead", "Partner__c", type="reference")
+    gone = "003000000000009AAA"
+    if is_deleted:
+        gone = org.salesforce.org.human_creates("Contact", {"LastName": "Gone"}).id
+        org.salesforce.org.human_deletes(gone)
+    wanted = replace(FIRST, activity=replace(CALL, more={"WhatId": gone, "Priority": "High"}))
+    if kind == "Lead":
+        wanted = replace(FIRST, told=Told("Avery Quill", {"Partner__c": gone, "OwnerId": OWNER}))
+
+    outcome = await org.log(wanted)
+    operations = org.salesforce.operations
+    again = await org.log(of_call("CAL2", wanted))
+
+    code = "ENTITY_IS_DELETED" if is_deleted else "INVALID_CROSS_REFERENCE_KEY"
+    assert outcome.reason == f"logged; left out: {code}"
+    assert len(operations) == (6 if kind == "Lead" else 4)  # the task is of a lead that was just made: it is there
+    assert isinstance(again, Delivered)
+    assert org.lead.values["OwnerId"] == OWNER
+    assert org.holds == (0, 1, 2)
+
+
 @pytest.mark.parametrize("kind", ["Task", "Lead"])
 async def test_a_record_type_that_the_user_may_not_give_is_left_out(org: Org, kind: str) -> None:
     """It is no person who has moved on, though the code is the same."""
