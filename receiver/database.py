@@ -1,6 +1,6 @@
 """Opening the event store: SQLite or PostgreSQL, set up so that a COMMIT means durable.
 
-Two engines a database: one connection for the single writer, a few for readers.
+Two engines a database: one connection for the single writer, on PostgreSQL two for two of them, a few for readers.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class UnusableDatabase(ReceiverError):
 
 @dataclass(frozen=True)
 class Database:
-    """An open database. *writing* has one connection and belongs to the writer; *reading* is for everybody."""
+    """An open database. *writing* has a connection for each writer and belongs to them; *reading* is for everybody."""
 
     url: URL
     writing: Engine
@@ -72,7 +72,7 @@ def open_database(url: str) -> Database:
     parsed = _checked(url)
     if parsed.get_backend_name() == "sqlite":
         return Database(parsed, _sqlite_engine(parsed, "BEGIN IMMEDIATE", 1), _sqlite_engine(parsed, "BEGIN", 4))
-    return Database(parsed, _postgresql_engine(parsed, 1), _postgresql_engine(parsed, 4))
+    return Database(parsed, _postgresql_engine(parsed, 2, writes=True), _postgresql_engine(parsed, 4))
 
 
 def _checked(url: str) -> URL:
@@ -117,17 +117,17 @@ def _sqlite_engine(url: URL, begin: str, connections: int) -> Engine:
     return engine
 
 
-def _postgresql_engine(url: URL, connections: int) -> Engine:
+def _postgresql_engine(url: URL, connections: int, *, writes: bool = False) -> Engine:
     # Every COMMIT must be durable, whatever the role's or the server's default; and a dead peer is noticed in seconds.
     options = "-c synchronous_commit=on -c timezone=UTC -c application_name=callrail-router"
-    if connections == 1:  # the writer's: frozen amid a transaction, it would hold what others wait for
+    if writes:  # frozen amid a transaction, it would hold what others wait for
         options += " -c idle_in_transaction_session_timeout=20s"
     return create_engine(
         url,
         pool_size=connections,
         max_overflow=0,
         hide_parameters=True,
-        pool_pre_ping=connections > 1,
+        pool_pre_ping=not writes,
         connect_args={"options": options, "connect_timeout": 5, "tcp_user_timeout": 10_000},
     )
 

@@ -66,6 +66,7 @@ _log = get_logger(__name__)
 
 # A batch holds the writer for some milliseconds, and the intake waits behind it: in a flood it is smaller.
 MAX_BATCH, MAX_BATCH_IN_FLOOD = 48, 24
+MAX_BATCH_ALONE = 96  # where nothing waits behind it
 MAX_TRIES = 5
 POLL = timedelta(seconds=0.5)
 _ZONES_HOLD = timedelta(seconds=10)
@@ -79,6 +80,7 @@ class Router:
     """Routes whatever waits, until stopped.
 
     Args:
+        most: Events of one transaction.
         fetched: Companies of which recordings and media are fetched, with the age at which those are removed.
 
     Attributes:
@@ -96,8 +98,10 @@ class Router:
         forgotten: Forgotten | None = None,
         looking: LookingIn = lambda _: None,
         fetched: Fetched = MappingProxyType({}),
+        most: int = MAX_BATCH,
     ) -> None:
         self._writer = writer
+        self._most = most
         self._clock = clock
         self._rules = rules
         self._forgotten = forgotten or Forgotten(None)
@@ -137,7 +141,7 @@ class Router:
 
     async def _route_batch(self) -> bool:
         """Route some of what waits, and return whether there may be more."""
-        limit = MAX_BATCH_IN_FLOOD if self._writer.is_flooded else MAX_BATCH
+        limit = MAX_BATCH_IN_FLOOD if self._writer.is_flooded else self._most
         try:
             report = await self._writer.run(partial(self._in_writer, limit=limit))
         except DatabaseUnavailable:
@@ -178,7 +182,7 @@ class Router:
         await self._key_uses.see(report.signed)
 
     async def _route_singly(self) -> bool:
-        for _ in range(MAX_BATCH):
+        for _ in range(self._most):
             try:
                 report = await self._writer.run(
                     partial(

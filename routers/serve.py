@@ -50,7 +50,7 @@ from routers.outbox import shift_open_times
 from routers.own_writes import OwnWrites
 from routers.periodic import Job, Periodic
 from routers.retries import Policy
-from routers.routing import Router
+from routers.routing import MAX_BATCH, MAX_BATCH_ALONE, Router
 from routers.rules.needs import Needs
 from routers.sinks import AnySinkConfig
 from routers.sinks.callrail import Acting, CallRailConfig
@@ -108,7 +108,8 @@ async def serve(plan: Plan, *, stop: asyncio.Event, on_ready: Callable[[], None]
             await require_schema(database)
             held.enter_context(dispatching_alone(database))
         service = _Service(plan, database, stop)
-        service.writer.start()
+        for writer in service.writers:
+            writer.start()
         try:
             async with contextlib.AsyncExitStack() as running:
                 timed: Timed = _untimed
@@ -125,9 +126,10 @@ async def serve(plan: Plan, *, stop: asyncio.Event, on_ready: Callable[[], None]
                 _log.info("serve.ready", role=plan.role.value)
                 await stop.wait()
                 _log.info("serve.stopping")
-                service.writer.hurry()
+                for writer in service.writers:
+                    writer.hurry()
         finally:
-            await service.writer.stop()
+            await asyncio.gather(*(writer.stop() for writer in service.writers))
 
 
 class _Service:
@@ -138,10 +140,18 @@ class _Service:
         self.database = database
         self.stop = stop
         self.writer = Writer(database, insert_events)
+        # Where no webhooks are taken in, and the database takes two writers, turns do not wait behind routing.
+        self.routes_alone = plan.role is Role.DISPATCH and not database.is_sqlite
+        self.routing_writer = Writer(database, insert_events) if self.routes_alone else self.writer
         self.instance = Instance.of(plan.role.value)
         # An intake may meet a schema without the tables that a jump of the clock would have to mend.
         on_jump = shift_open_times if plan.role is not Role.INTAKE else _leave_alone
         self.clock: Clock = WallClock(on_jump) if database.is_sqlite else DatabaseClock()
+
+    @property
+    def writers(self) -> set[Writer]:
+        """All of them, each once."""
+        return {self.writer, self.routing_writer}
 
 
 def _leave_alone(_conn: Connection, _back: timedelta) -> None:
@@ -242,7 +252,15 @@ class _Parts:
 
         forgotten = Forgotten(configuration.privacy_key(os.environ))
         fetched = configuration.media_ages
-        router = Router(writer, clock, rules, forgotten=forgotten, looking=looking, fetched=fetched)
+        router = Router(
+            service.routing_writer,
+            clock,
+            rules,
+            forgotten=forgotten,
+            looking=looking,
+            fetched=fetched,
+            most=MAX_BATCH_ALONE if service.routes_alone else MAX_BATCH,
+        )
         waiting = Waiting(writer, clock, rules, lookups, needs, router.zones)
         dispatcher = Dispatcher(
             writer,

@@ -96,8 +96,8 @@ def test_a_process_has_as_many_connections_as_the_page_says() -> None:
     database = open_database("postgresql://nobody@127.0.0.1/nothing")
     sizes = [engine.pool.size() for engine in (database.writing, database.reading)]  # type: ignore[attr-defined]
 
-    assert sizes == [1, 4]
-    assert "at most five a process (one writes, four read)" in PAGE
+    assert sizes == [2, 4]
+    assert "at most six a process (two write, four read)" in PAGE
 
 
 @pytest.mark.parametrize(

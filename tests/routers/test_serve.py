@@ -9,20 +9,22 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select, text
 
+from receiver.database import Database
 from receiver.exceptions import ConfigError
 from receiver.schema import EventState, events
 from routers import migrate
 from routers.config import read_config
 from routers.listening import CannotListen, bind
-from routers.schema import DeliveryState, deliveries
+from routers.schema import DeliveryState, deliveries, objects
 from routers.serve import Role, build_sinks
 from routers.starting import Refused
 from tests.client import get, post_signed
 from tests.fakes.destination import Destination, running_destination
 from tests.fakes.receiver_of_webhooks import answer_when, times_arrived
 from tests.routers.running import KEY, SECRETS, a_missed_call, config_text, serving_here
-from tests.routers.store import opened, rows_of
+from tests.routers.store import opened, put_deliveries, rows_of
 from tests.routers.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -127,6 +129,33 @@ async def test_two_dispatchers_of_postgresql_share_the_work(
 
     assert set(answers) == {204}
     assert sorted(times_arrived(destination.requests).values()) == [1] * 40
+
+
+async def test_a_dispatcher_on_postgresql_delivers_while_its_routing_waits(
+    postgresql_url: str, config: Path, destination: Destination
+) -> None:
+    """Turns stood behind the batch that was being routed, and that behind whoever held one of its calls."""
+    async with (
+        serving_here(config, postgresql_url, role=Role.DISPATCH),
+        serving_here(config, postgresql_url, role=Role.INTAKE) as port,
+    ):
+        assert await post(port) == 204
+        await until(lambda: states(postgresql_url) == (["routed"], ["delivered"]))
+        with opened(postgresql_url) as database:
+            with database.writing.begin() as held:
+                held.execute(select(objects).with_for_update())
+                assert await post(port) == 204
+                await until(lambda: others_wait_for_a_lock(database))
+                with database.writing.begin() as conn:
+                    put_deliveries(conn)
+                await until(lambda: states(postgresql_url) == (["routed", "received"], ["delivered"] * 2))
+            await until(lambda: states(postgresql_url)[0] == ["routed"] * 2)
+
+
+def others_wait_for_a_lock(database: Database) -> bool:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with database.reading.connect() as conn:
+        return bool(conn.execute(text(waiting)).scalar())
 
 
 @pytest.mark.parametrize("role", [Role.ALL, Role.DISPATCH])
