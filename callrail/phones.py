@@ -52,7 +52,9 @@ def _read(text: str, region: str) -> str | None:
     possible = phonenumbers.is_possible_number_with_reason(number)
     if possible != phonenumbers.ValidationResult.IS_POSSIBLE:  # a number without its area code is possible, but locally
         return None
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    found = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    # Of +49 00 821 77592 one zero is left; read again it is none, and one number has to have one writing.
+    return found if found == text else _read(found, region) or found
 
 
 def is_withheld(text: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from callrail.phones import e164, is_withheld, spellings
@@ -87,6 +87,7 @@ def test_what_is_no_number_is_none(told: str) -> None:
     assert not is_withheld(told)
 
 
+@example("+49 00 821 77592")
 @given(st.text(max_size=50) | st.text("+-() .0123456789x", max_size=25))
 def test_any_text_is_a_number_or_none(text: str) -> None:
     """Reading never raises, and what is a number stays the same when it is read again."""
