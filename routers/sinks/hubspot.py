@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -30,6 +30,12 @@ from routers.sinks.hubspot_records import Extra, due_at, extra_key, thing_of
 from routers.sinks.sink import Check
 from routers.uncertain import OnUncertain
 
+if TYPE_CHECKING:
+    from callrail.http import HttpClient
+
+# The properties of contacts come in one answer, hundreds of them with all their options; a body has up to six bytes for
+# each of its characters.
+_MAX_ANSWER = 16 * 1024 * 1024
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 # Documented are 100 requests in ten seconds; some room is left for the rare delivery that costs more.
 _REQUESTS_A_SECOND, _OF_A_DELIVERY = 8, 4
@@ -115,6 +121,17 @@ class HubSpotConfig(CrmSinkConfig):
 
     def names_in_templates(self) -> frozenset[str]:
         return frozenset(OWN_NAMES)
+
+    def client(self) -> HttpClient:
+        from callrail.http import HttpClient  # slow to load, and most commands only read the settings
+
+        return HttpClient(
+            timeout=self.timeout,
+            allow_hosts=self.allow_hosts,
+            connections=self.concurrency,
+            ca_file=self.ca_file,
+            max_answer=_MAX_ANSWER,
+        )
 
     def build(self, memory: CrmMemory | None = None) -> HubSpotSink:
         """The sink; without *memory* it can be tested and set up, and delivers nothing.

@@ -524,6 +524,23 @@ async def test_redirects_and_other_servers_pause_the_lane(hubspot: FakeHubSpot, 
 # --- hostile and odd -------------------------------------------------------------------------------------------------
 
 
+async def test_a_body_of_more_bytes_than_others_may_answer_is_read(hubspot: FakeHubSpot, office: CrmOffice) -> None:
+    """Of letters of three bytes: HubSpot takes 65,536 characters, and answers them when they are written and read."""
+    office.calls(transcription="通话" * 20_000)
+    assert (await office.sends()).reason == "logged"
+    office.hears("call_modified", {**CALL, "value": "$9", "changes": ["value"]})
+    await office.sends_until_done()
+    assert "Value: $9" in one(hubspot, "calls").properties["hs_call_body"]
+
+
+async def test_a_check_reads_all_properties_that_an_account_has(hubspot: FakeHubSpot, office: CrmOffice) -> None:
+    """Contacts have some hundreds from the beginning."""
+    for n in range(400):
+        hubspot.account.define("contacts", f"own_{n}", is_unique=False, description="What people here mean by it. " * 9)
+    assert [check for check in await office.sink.check() if not check.ok] == []
+    assert await cast(NeedsSetUp, office.sink).plan_setup() == []
+
+
 @pytest.mark.parametrize(
     "name",
     [
