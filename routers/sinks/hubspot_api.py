@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Told = Mapping[str, Any]
 
+_TIMED_OUT = 408
 _NOT_THERE = ("OBJECT_NOT_FOUND", "NOT_FOUND")
 _ASKING = ("/search", "/batch/read")  # by POST, and yet nothing is written
 
@@ -124,7 +125,7 @@ class Api:
             return told if isinstance(told, dict) else lost(unreadable(answer), writes=writes)
         refusal = refusal_of(answer)
         outcome = outcome_of_refusal(answer, refusal, now=datetime.now(UTC))
-        if answer.status >= 500:  # a gateway may have given up on what is done yet
+        if answer.status >= 500 or answer.status == _TIMED_OUT:  # a gateway may have given up on what is done yet
             return Lost(outcome, may_act=writes)
         return Refused(refusal, outcome)
 

@@ -219,14 +219,15 @@ class _Logging:
         thing = self._wanted.thing.without(self._left_out)
         if self._wanted.extras:
             await self._turn.intend(EXTRAS, Of.THING)
-        await self._turn.intend(thing.kind, Of.THING, digest_of(thing.words, thing))
+        earlier, digest = await self._turn.noted(thing.kind, Of.THING), digest_of(thing.words, thing)
+        await self._turn.intend(thing.kind, Of.THING, digest if digest not in (earlier or "").split() else None)
         to = (TO_CONTACT[thing.kind], contact) if contact is not None else None
         made = await self._api.create(thing.kind, thing.new, contact=to)
         if isinstance(made, Refused):
             optional = made.refusal.names & thing.more
             if made.refusal.is_conflict and not optional:
                 return None
-            if not made.refusal.is_conflict:  # else it may be there all the same, by an earlier try
+            if not made.refusal.is_conflict and earlier is None:  # else it may be there all the same, by an earlier try
                 await self._turn.forget(thing.kind, Of.THING)
             if made.refusal.status == 404 and contact is not None:
                 await self._turn.forget(CONTACT, Of.LEAD)
@@ -236,7 +237,7 @@ class _Logging:
                 self._left_out |= optional
                 return await self._create(contact)
         record_id = _id_of(self._told(made))
-        await self._turn.keep(thing.kind, Of.THING, record_id, digest_of(thing.words, thing))
+        await self._turn.keep(thing.kind, Of.THING, record_id, digest)
         return record_id
 
     async def _take_over(self, found: Mapping[str, Any] | Refused | Lost | None, contact: str | None) -> Outcome:

@@ -319,6 +319,28 @@ async def test_words_whose_fate_is_not_known_stay_ours(
     assert holds(hubspot) == (1, 1)
 
 
+@pytest.mark.parametrize(
+    "met",
+    [[faults.failing_after(408)], [faults.lost, faults.limited()], [faults.lost, faults.locked(), faults.locked()]],
+    ids=["408 but done", "lost, then limited", "lost, then locked"],
+)
+@pytest.mark.parametrize("is_spam", [False, True])
+async def test_what_may_have_been_made_is_ours_whatever_a_later_try_is_told(
+    hubspot: FakeHubSpot, office: CrmOffice, met: list[faults.Fault], is_spam: bool
+) -> None:
+    """Its words may be written over, and if it turns out to be spam it is marked."""
+    hubspot.meets(*met, to="calls.create")
+    office.calls()
+    for _ in met:
+        assert not isinstance(await office.sends(), Delivered | Postponed)
+        office.clock.moment += timedelta(minutes=1)
+    office.hears("call_modified", {**CALL, "note": "second", "spam": is_spam, "changes": ["note", "spam"]})
+    await office.sends_until_done()
+    call = one(hubspot, "calls").properties
+    assert call["hs_call_title"] == ("Call: spam" if is_spam else "Call: missed")
+    assert "Note: second" in call["hs_call_body"]
+
+
 async def test_what_is_done_too_late_makes_no_second(hubspot: FakeHubSpot, office: CrmOffice) -> None:
     """As long as a request may act, nobody else has the lead's turn."""
     gate = asyncio.Event()
