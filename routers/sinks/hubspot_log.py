@@ -153,11 +153,15 @@ class _Logging:
             return None
         found = self._told(await self._api.search(CONTACTS, search_of(lead)))
         row = choose(_rows(found), lead, self._gone)
-        if row is not None:
-            return await self._filled(row["id"], row["properties"], lead)
-        return await self._new_contact(lead) if self._wanted.creates_contacts else None
+        if row is None:
+            return await self._new_contact(lead) if self._wanted.creates_contacts else None
+        if gaps(row["properties"], lead, self._wanted.name):
+            return await self._filled(row["id"], lead)
+        contact_id: str = row["id"]
+        await self._turn.keep(CONTACT, Of.LEAD, contact_id)
+        return contact_id
 
-    async def _new_contact(self, lead: Lead) -> str:
+    async def _new_contact(self, lead: Lead) -> str | None:
         more = {name: value for name, value in self._wanted.of_contact.items() if name not in self._left_out}
         await self._turn.intend(CONTACT, Of.LEAD)
         owned = {"hubspot_owner_id": self._wanted.owner} if self._wanted.owner is not None else {}
@@ -173,7 +177,7 @@ class _Logging:
         await self._turn.keep(CONTACT, Of.LEAD, contact_id)
         return contact_id
 
-    async def _holder(self, lead: Lead, refused: Refused) -> str:
+    async def _holder(self, lead: Lead, refused: Refused) -> str | None:
         """The contact that has our number, or the address, already; search did not see it yet."""
         ways = [(PHONE, phone_of(lead)), ("email", lead.emails[0] if lead.emails else None)]
         for name, value in ways:
@@ -184,7 +188,7 @@ class _Logging:
                 told = self._told(found)
                 held = told.get("properties") or {}
                 if held.get(PHONE) != phone_of(lead):
-                    return await self._filled(_id_of(told), held, lead)
+                    return await self._fill(_id_of(told), held, lead)
                 await self._turn.keep(CONTACT, Of.LEAD, _id_of(told))  # a first call has no request left for a name
                 return _id_of(told)
         if others := self._wanted.of_contact.keys() - self._left_out:  # then it is one of those that clashes
@@ -192,14 +196,23 @@ class _Logging:
             return await self._new_contact(lead)
         raise Stop(Rejected(f"{refused.refusal.said}, and who has it cannot be found"))
 
-    async def _filled(self, contact_id: str, held: Mapping[str, Any], lead: Lead) -> str:
-        """The contact, with what it lacks filled in. What is refused so is left as it is."""
+    async def _filled(self, contact_id: str, lead: Lead) -> str | None:
+        """The contact, with what it lacks filled in. It is read first: search may show what stood there before."""
+        found = await self._api.read(CONTACTS, contact_id, _OF_CONTACT)
+        if _is_gone(found):  # search still shows who was deleted
+            self._gone.add(contact_id)
+            return await self._contact()
+        told = self._told(found)
+        return await self._fill(_id_of(told), told.get("properties") or {}, lead)
+
+    async def _fill(self, contact_id: str, held: Mapping[str, Any], lead: Lead) -> str | None:
+        """Write what *held* lacks. What is refused so is left as it is."""
         missing = gaps(held, lead, self._wanted.name)
         if missing:
             done = await self._api.change(CONTACTS, contact_id, missing)
-            if isinstance(done, Refused) and done.refusal.status == 404:  # search still shows who was deleted
+            if _is_gone(done):
                 self._gone.add(contact_id)
-                return await self._contact() or contact_id
+                return await self._contact()
             if isinstance(done, Refused) and done.refusal.is_conflict and PHONE in missing:
                 found = await self._api.find(CONTACTS, PHONE, missing[PHONE], _OF_CONTACT)
                 contact_id = _id_of(self._told(found)) if found is not None else contact_id

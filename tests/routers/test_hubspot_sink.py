@@ -183,7 +183,30 @@ async def test_a_contact_from_before_us_is_found_and_its_gaps_are_filled(
     contact = one(hubspot, "contacts").properties
     assert (contact["lastname"], contact.get("firstname"), contact.get("phone")) == ("Quill-Smith", None, None)
     assert contact["callrail_phone"] == PHONE
-    assert hubspot.operations == ["contacts.search", "contacts.update", "calls.create"]
+    assert hubspot.operations == ["contacts.search", "contacts.get", "contacts.update", "calls.create"]
+
+
+async def test_what_somebody_has_just_typed_stays_though_search_shows_it_empty(
+    hubspot: FakeHubSpot, office: CrmOffice
+) -> None:
+    contact = hubspot.account.human_creates("contacts", {"phone": PHONE})
+    hubspot.account.index_lag = timedelta(minutes=5)
+    hubspot.account.human_edits("contacts", contact.id, firstname="Dr. Avery", mobilephone="+13125550147")
+    office.calls()
+    await office.sends()
+    assert (contact.properties["firstname"], contact.properties.get("lastname")) == ("Dr. Avery", None)
+    assert contact.properties["callrail_phone"] == PHONE
+    assert holds(hubspot) == (1, 1)
+
+
+async def test_who_was_deleted_behind_the_lag_of_search_is_made_anew(hubspot: FakeHubSpot, office: CrmOffice) -> None:
+    contact = hubspot.account.human_creates("contacts", {"phone": PHONE})
+    hubspot.account.index_lag = timedelta(minutes=5)
+    hubspot.account.human_archives("contacts", contact.id)
+    office.calls()
+    await office.sends_until_done()
+    assert holds(hubspot) == (1, 1)
+    assert one(hubspot, "contacts").id != contact.id
 
 
 async def test_of_several_the_one_with_our_number_is_taken(hubspot: FakeHubSpot, office: CrmOffice) -> None:
