@@ -59,9 +59,10 @@ class Api:
         rows, errors = told.get("results"), told.get("errors")
         if isinstance(rows, list) and rows and isinstance(rows[0], dict):
             return rows[0]
-        for error in errors if isinstance(errors, list) else ():  # which stand beside a status of success
-            if not isinstance(error, dict) or error.get("category") not in _NOT_THERE:
-                return Lost(Retry("HubSpot could not look it up"), may_act=False)
+        # Errors stand beside a status of success.
+        failed = [error for error in errors if not _is_not_there(error)] if isinstance(errors, list) else []
+        if failed or not isinstance(rows, list):
+            return Lost(Retry("HubSpot could not look it up"), may_act=False)
         return None
 
     async def create(
@@ -132,3 +133,7 @@ class Api:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._client.aclose()
+
+
+def _is_not_there(error: object) -> bool:
+    return isinstance(error, dict) and error.get("category") in _NOT_THERE

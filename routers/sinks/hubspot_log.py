@@ -186,7 +186,7 @@ class _Logging:
             found = await self._api.find(CONTACTS, name, value, _OF_CONTACT)
             if found is not None:
                 told = self._told(found)
-                held = told.get("properties") or {}
+                held = _held_by(told)
                 if held.get(PHONE) != phone_of(lead):
                     return await self._fill(_id_of(told), held, lead)
                 await self._turn.keep(CONTACT, Of.LEAD, _id_of(told))  # a first call has no request left for a name
@@ -203,7 +203,7 @@ class _Logging:
             self._gone.add(contact_id)
             return await self._contact()
         told = self._told(found)
-        return await self._fill(_id_of(told), told.get("properties") or {}, lead)
+        return await self._fill(_id_of(told), _held_by(told), lead)
 
     async def _fill(self, contact_id: str, held: Mapping[str, Any], lead: Lead) -> str | None:
         """Write what *held* lacks. What is refused so is left as it is."""
@@ -259,7 +259,7 @@ class _Logging:
         if found is None:
             raise Stop(Retry("HubSpot says that it is there, and does not find it", _SOON))
         told = self._told(found)
-        record_id, held = _id_of(told), told.get("properties") or {}
+        record_id, held = _id_of(told), _held_by(told)
         # Of whoever's memory was lost, at least the words that would be written now are known to be ours.
         written = await self._turn.noted(thing.kind, Of.THING) or digest_of(thing.words, thing)
         await self._turn.keep(thing.kind, Of.THING, record_id, written)
@@ -291,9 +291,10 @@ class _Logging:
         found = await self._api.read(thing.kind, known.remote_id, names_of(thing))
         if isinstance(found, Refused) and found.refusal.status == 404:
             return self._delivered("its record was deleted there, and is not written again", known.remote_id)
+        held = _held_by(self._told(found))
         if await self._turn.intended_for(EXTRAS, Of.THING) is not None:  # an answer was lost before all were made
             await self._make_extras(await self._contact())
-        return await self._change(known.remote_id, self._told(found).get("properties") or {}, known.written)
+        return await self._change(known.remote_id, held, known.written)
 
     async def _change(self, record_id: str, held: Mapping[str, Any], written: str | None) -> Outcome:
         thing = self._wanted.thing.without(self._left_out)
@@ -352,10 +353,11 @@ class _Logging:
 
 def _rows(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     listed = found.get("results")
-    rows = listed if isinstance(listed, list) else []
+    if not isinstance(listed, list):
+        raise Stop(Retry("HubSpot did not say whom it has found"))
     return [
         row
-        for row in rows
+        for row in listed
         if isinstance(row, dict) and isinstance(row.get("id"), str) and isinstance(row.get("properties"), dict)
     ]
 
@@ -365,6 +367,13 @@ def _id_of(told: Mapping[str, Any]) -> str:
     if not isinstance(found, str) or not found:
         raise Stop(Retry("HubSpot did not say which record it is"))
     return found
+
+
+def _held_by(told: Mapping[str, Any]) -> Mapping[str, Any]:
+    held = told.get("properties")
+    if not isinstance(held, dict):
+        raise Stop(Retry("HubSpot did not say what stands in it"))
+    return held
 
 
 def _is_of_values(refused: Refused) -> bool:

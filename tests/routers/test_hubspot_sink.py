@@ -569,6 +569,50 @@ async def test_redirects_and_other_servers_pause_the_lane(hubspot: FakeHubSpot, 
 # --- hostile and odd -------------------------------------------------------------------------------------------------
 
 
+async def test_a_search_that_tells_no_list_has_not_found_nobody(hubspot: FakeHubSpot, office: CrmOffice) -> None:
+    hubspot.account.human_creates("contacts", {"phone": PHONE, "firstname": "Dr. Avery"})
+    hubspot.meets(faults.says(Answer(200, {"total": 1})), to="contacts.search")
+    office.calls()
+    assert isinstance(await office.sends(), Retry)
+    await office.sends_until_done()
+    assert holds(hubspot) == (1, 1)
+
+
+@pytest.mark.parametrize("told", [{}, {"status": "COMPLETE", "errors": []}, {"results": [{"id": "1"}]}])
+async def test_a_look_up_that_tells_nothing_of_the_contact_overwrites_nothing(
+    hubspot: FakeHubSpot, office: CrmOffice, told: dict[str, Any]
+) -> None:
+    hubspot.account.index_lag = timedelta(minutes=5)
+    now = hubspot.account.clock()
+    hubspot.account.human_creates("contacts", {"callrail_phone": PHONE, "firstname": "Dr. Avery"}, since=now)
+    hubspot.meets(faults.says(Answer(200, told)), to="contacts.batch_read")
+    office.calls()
+    assert isinstance(await office.sends(), Retry)
+    await office.sends_until_done()
+    assert one(hubspot, "contacts").properties["firstname"] == "Dr. Avery"
+    assert holds(hubspot) == (1, 1)
+
+
+@pytest.mark.parametrize("operation", ["calls.get", "contacts.get"])
+async def test_a_record_of_which_nothing_is_told_is_asked_for_again(
+    hubspot: FakeHubSpot, office: CrmOffice, operation: str
+) -> None:
+    """And not taken for one that somebody has changed, or that is empty."""
+    person = hubspot.account.human_creates("contacts", {"phone": PHONE})
+    office.calls()
+    if operation == "calls.get":
+        await office.sends()
+    office.hears("call_modified", {**CALL, "note": "new", "changes": ["note"]})
+    if operation == "contacts.get":
+        hubspot.account.index_lag = timedelta(minutes=5)
+        hubspot.account.human_edits("contacts", person.id, firstname="Dr. Avery")
+    hubspot.meets(faults.says(Answer(200, {"id": person.id})), to=operation)
+    await office.sends_until_done()
+    assert "HubSpot did not say what stands in it" in office.reasons
+    assert "Note: new" in one(hubspot, "calls").properties["hs_call_body"]
+    assert person.properties["firstname"] == ("Dr. Avery" if operation == "contacts.get" else "Avery")
+
+
 async def test_a_body_of_more_bytes_than_others_may_answer_is_read(hubspot: FakeHubSpot, office: CrmOffice) -> None:
     """Of letters of three bytes: HubSpot takes 65,536 characters, and answers them when they are written and read."""
     office.calls(transcription="通话" * 20_000)
