@@ -48,6 +48,7 @@ class Refusal:
         codes: By property that it names, what is wrong with it; empty where it does not say.
         policy: Of too many requests, which limit is meant.
         scopes: Of a right that is lacking, the scopes of which any would do.
+        is_gone: Whether something is said to be not there, in HubSpot's way; not always what.
     """
 
     status: int
@@ -55,6 +56,7 @@ class Refusal:
     codes: Mapping[str, str] | None = None
     policy: str = ""
     scopes: tuple[str, ...] = ()
+    is_gone: bool = False
 
     @property
     def names(self) -> frozenset[str]:
@@ -75,14 +77,15 @@ class Refusal:
 
 def refusal_of(answer: Answer) -> Refusal:
     """What *answer*, which is none of success, says."""
-    told = json_of(answer.body)
-    told = told if isinstance(told, dict) else {}
+    found = json_of(answer.body)
+    told = found if isinstance(found, dict) else {}
     return Refusal(
         answer.status,
         _word(told.get("category")) or _word(told.get("errorType")),
         dict(_codes(told)),
         _word(told.get("policyName")),
         tuple(_scopes(told)),
+        is_gone=answer.status == 404 and isinstance(found, dict),
     )
 
 
@@ -149,7 +152,7 @@ def outcome_of_refusal(answer: Answer, refusal: Refusal, *, now: datetime) -> Ou
             lacking = f"the scope {' or '.join(refusal.scopes)}" if refusal.scopes else "a right"
             return AuthFailed(f"{said}: the token lacks {lacking}; `sinks test` looks at all")
         case 404 if not refusal.category:
-            return Gone(f"{said}: nothing of HubSpot's is at base_url; look at api_version too")
+            return no_such_path(refusal)
         case 429 if refusal.policy == "DAILY":
             return Retry(f"{said}: the account's requests of the day are used up", asked or DAY_IS_USED_UP, True)
         case 429:
@@ -162,6 +165,11 @@ def outcome_of_refusal(answer: Answer, refusal: Refusal, *, now: datetime) -> Ou
             return _of_values(refusal)
         case status:
             return outcome_of(Answer(status, answer.headers, b""), now=now)
+
+
+def no_such_path(refusal: Refusal) -> Outcome:
+    """What follows where what is not found is no record."""
+    return Gone(f"{refusal.said}: nothing of HubSpot's is at base_url; look at api_version too")
 
 
 def _of_values(refusal: Refusal) -> Outcome:

@@ -13,7 +13,7 @@ import orjson
 from callrail.exceptions import HttpError
 from routers.outcomes import Outcome, Retry, outcome_of_error
 from routers.sinks.crm_requests import Lost, lost
-from routers.sinks.hubspot_answers import Refusal, json_of, outcome_of_refusal, refusal_of, unreadable
+from routers.sinks.hubspot_answers import Refusal, json_of, no_such_path, outcome_of_refusal, refusal_of, unreadable
 
 if TYPE_CHECKING:
     from callrail.http import HttpClient
@@ -50,9 +50,14 @@ class Api:
         """One record with the properties *names*."""
         return await self._ask("GET", f"{self._path(kind, record_id)}?{urlencode({'properties': ','.join(names)})}")
 
-    async def find(self, kind: str, by: str, value: str, names: list[str]) -> Told | Refused | Lost | None:
-        """The record whose unique property *by* has *value*, which may be somebody's number and stands in no URL."""
-        asked = {"idProperty": by, "inputs": [{"id": value}], "properties": names, "propertiesWithHistory": []}
+    async def find(self, kind: str, by: str | None, value: str, names: list[str]) -> Told | Refused | Lost | None:
+        """The record whose unique property *by* has *value*, which may be somebody's number and stands in no URL.
+
+        If *by* is None, the record with this id. That it is gone is told otherwise than that there is no such path.
+        """
+        asked = {"inputs": [{"id": value}], "properties": names, "propertiesWithHistory": []}
+        if by is not None:
+            asked["idProperty"] = by
         told = await self._ask("POST", f"/crm/objects/{self._version}/{kind}/batch/read", asked)
         if isinstance(told, Refused | Lost):
             return told
@@ -128,6 +133,8 @@ class Api:
         outcome = outcome_of_refusal(answer, refusal, now=datetime.now(UTC))
         if answer.status >= 500 or answer.status == _TIMED_OUT:  # a gateway may have given up on what is done yet
             return Lost(outcome, may_act=writes)
+        if refusal.is_gone and path.endswith(_ASKING):  # which tell of a record that is not there by success
+            outcome = no_such_path(refusal)
         return Refused(refusal, outcome)
 
     async def aclose(self) -> None:

@@ -242,9 +242,7 @@ class _Logging:
                 return None
             if not made.refusal.is_conflict and earlier is None:  # else it may be there all the same, by an earlier try
                 await self._turn.forget(thing.kind, Of.THING)
-            if made.refusal.status == 404 and contact is not None:
-                await self._turn.forget(CONTACT, Of.LEAD)
-                self._gone.add(contact)
+            if contact is not None and await self._is_contact_gone(contact, made):
                 raise _ContactGone
             if optional:
                 self._left_out |= optional
@@ -271,26 +269,23 @@ class _Logging:
     async def _associated(self, kind: str, record_id: str, contact: str) -> str | None:
         """Whose the record is now: the contact's, or, where that was deleted, whoever is found or made instead."""
         done = await self._api.associate(kind, record_id, contact)
-        if not _is_gone(done):
+        if not await self._is_contact_gone(contact, done):
             self._told(done)
             return contact
-        other = await self._instead_of(contact)
+        other = await self._contact()
         if other is not None:
             self._told(await self._api.associate(kind, record_id, other))
         return other
-
-    async def _instead_of(self, gone: str) -> str | None:
-        """The contact of the lead, after the one that we knew was deleted."""
-        await self._turn.forget(CONTACT, Of.LEAD)
-        self._gone.add(gone)
-        return await self._contact()
 
     async def _bring_up_to_date(self, known: Known) -> Outcome:
         """Write what later news changed, and what is ours to change."""
         thing = self._wanted.thing
         found = await self._api.read(thing.kind, known.remote_id, names_of(thing))
-        if isinstance(found, Refused) and found.refusal.status == 404:
-            return self._delivered("its record was deleted there, and is not written again", known.remote_id)
+        if _is_gone(found):  # or nothing of the sort is found at all
+            same = await self._api.find(thing.kind, KEY, thing.key, names_of(thing))
+            if same is None:
+                return self._delivered("its record was deleted there, and is not written again", known.remote_id)
+            found = same
         held = _held_by(self._told(found))
         if await self._turn.intended_for(EXTRAS, Of.THING) is not None:  # an answer was lost before all were made
             await self._make_extras(await self._contact())
@@ -319,7 +314,7 @@ class _Logging:
         for extra in self._wanted.extras:
             if contact is not None and extra.is_of(self._turn.lead):
                 made = await self._make(extra, contact)
-                if _is_gone(made) and (contact := await self._instead_of(contact)) is not None:
+                if await self._is_contact_gone(contact, made) and (contact := await self._contact()) is not None:
                     made = await self._make(extra, contact)
                 if contact is not None and not (isinstance(made, Refused) and made.refusal.is_conflict):
                     self._told(made)
@@ -329,6 +324,25 @@ class _Logging:
     async def _make(self, extra: Extra, contact: str) -> Mapping[str, Any] | Refused | Lost:
         properties = {KEY: extra.key, **extra.properties}
         return await self._api.create(extra.kind, properties, contact=(TO_CONTACT[extra.kind], contact))
+
+    async def _is_contact_gone(self, contact: str, done: Mapping[str, Any] | Refused | Lost) -> bool:
+        """Whether *done* was refused because the contact is no more; then it is forgotten. What is not there is asked,
+        for it is not always told.
+
+        Raises:
+            Stop: Nobody knows.
+        """
+        if not isinstance(done, Refused) or not done.refusal.is_gone:
+            return False
+        found = await self._api.find(CONTACTS, None, contact, _OF_CONTACT)
+        if found is not None:
+            self._told(found)
+            if isinstance(done.outcome, Rejected):
+                raise Stop(Retry(f"{done.outcome.reason}: not found, it says, though the contact is there"))
+            return False
+        await self._turn.forget(CONTACT, Of.LEAD)
+        self._gone.add(contact)
+        return True
 
     # --- answers -----------------------------------------------------------------------------------------------------
 
@@ -382,4 +396,4 @@ def _is_of_values(refused: Refused) -> bool:
 
 
 def _is_gone(done: object) -> bool:
-    return isinstance(done, Refused) and done.refusal.status == 404
+    return isinstance(done, Refused) and done.refusal.is_gone

@@ -566,6 +566,42 @@ async def test_redirects_and_other_servers_pause_the_lane(hubspot: FakeHubSpot, 
         assert isinstance(await office.sends(), Gone)
 
 
+async def test_a_version_that_hubspot_has_retired_pauses_the_lane_and_loses_nothing(
+    hubspot: FakeHubSpot, office: CrmOffice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its 'not found' is of no record. It is no reason to take one for deleted."""
+    office.calls()
+    await office.sends()
+    office.hears("call_modified", {**CALL, "note": "late", "changes": ["note"]})
+    office.clock.moment += timedelta(minutes=1)
+    with monkeypatch.context() as retired:
+        retired.setattr("tests.fakes.hubspot.api.VERSIONS", ("2027-03",))
+        assert isinstance(await office.sends(), Gone)
+    hubspot.meets(faults.says(Answer(404, b"<html>")), to="calls.get")
+    assert isinstance(await office.sends(), Gone)
+    await office.sends_until_done()
+    assert "Note: late" in one(hubspot, "calls").properties["hs_call_body"]
+
+
+async def test_what_is_not_found_is_the_contact_only_if_it_is(
+    hubspot: FakeHubSpot, database_url: str, tmp_path: Path
+) -> None:
+    not_there = faults.says(Answer(404, {"status": "error", "category": "OBJECT_NOT_FOUND", "message": "It is not."}))
+    async with an_office(database_url, tmp_path, hubspot, ", creates: [{object: task, when: [missed]}]") as office:
+        office.calls()
+        await office.sends()
+        hubspot.account.human_edits("contacts", one(hubspot, "contacts").id, callrail_phone="")
+        hubspot.account.index_lag = timedelta(minutes=5)
+        office.calls("CAL2")
+        hubspot.meets(not_there, to="calls.create")
+        hubspot.meets(not_there, to="tasks.create")
+        for _ in range(2):
+            assert isinstance(await office.sends(), Retry)
+        await office.sends_until_done()
+    assert holds(hubspot) == (1, 2)
+    assert len(hubspot.account.all("tasks")) == 2
+
+
 # --- hostile and odd -------------------------------------------------------------------------------------------------
 
 
