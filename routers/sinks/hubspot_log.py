@@ -38,6 +38,7 @@ CONTACT, EXTRAS = "contact", "extras"  # as it is remembered
 # Where somebody merges or deletes the contact between our look and our write, it takes another look.
 _LOOKS = 3
 _SOON = timedelta(seconds=10)
+_KEYS = {PHONE, "email"}  # without which nobody is a contact
 _OF_CONTACT = ["firstname", "lastname", "email", "phone", "mobilephone", PHONE]
 
 
@@ -162,17 +163,24 @@ class _Logging:
         return contact_id
 
     async def _new_contact(self, lead: Lead) -> str | None:
-        more = {name: value for name, value in self._wanted.of_contact.items() if name not in self._left_out}
-        await self._turn.intend(CONTACT, Of.LEAD)
+        """The contact, made; None where nothing is left to make it with, as of an address that is none."""
         owned = {"hubspot_owner_id": self._wanted.owner} if self._wanted.owner is not None else {}
-        made = await self._api.create(CONTACTS, new_contact(lead, self._wanted.name, {**owned, **more}))
+        whole = new_contact(lead, self._wanted.name, {**owned, **self._wanted.of_contact})
+        body = {name: value for name, value in whole.items() if name not in self._left_out}
+        if not (body.keys() & _KEYS):
+            return None
+        await self._turn.intend(CONTACT, Of.LEAD)
+        made = await self._api.create(CONTACTS, body)
         if isinstance(made, Refused):
-            if optional := made.refusal.names & more.keys():
+            if optional := made.refusal.names & self._wanted.of_contact.keys() & body.keys():
                 self._left_out |= optional
                 return await self._new_contact(lead)
             if made.refusal.is_conflict:
                 return await self._holder(lead, made)
             await self._turn.forget(CONTACT, Of.LEAD)
+            if _is_of_values(made) and (refused := made.refusal.names & body.keys() - {PHONE}):
+                self._left_out |= refused
+                return await self._new_contact(lead)
         contact_id = _id_of(self._told(made))
         await self._turn.keep(CONTACT, Of.LEAD, contact_id)
         return contact_id
@@ -206,18 +214,28 @@ class _Logging:
         return await self._fill(_id_of(told), _held_by(told), lead)
 
     async def _fill(self, contact_id: str, held: Mapping[str, Any], lead: Lead) -> str | None:
-        """Write what *held* lacks. What is refused so is left as it is."""
-        missing = gaps(held, lead, self._wanted.name)
-        if missing:
+        """Write what *held* lacks. What is refused is left out: what is named, or the address where another has it, or
+        all but our property, or that, too.
+        """
+        lacking = gaps(held, lead, self._wanted.name)
+        missing = {name: value for name, value in lacking.items() if name not in self._left_out}
+        while missing:
             done = await self._api.change(CONTACTS, contact_id, missing)
             if _is_gone(done):
                 self._gone.add(contact_id)
                 return await self._contact()
-            if isinstance(done, Refused) and done.refusal.is_conflict and PHONE in missing:
-                found = await self._api.find(CONTACTS, PHONE, missing[PHONE], _OF_CONTACT)
-                contact_id = _id_of(self._told(found)) if found is not None else contact_id
-            elif not isinstance(done, Refused) or not _is_of_values(done):
+            if not isinstance(done, Refused) or not _is_of_values(done):
                 self._told(done)
+                break
+            if done.refusal.is_conflict and PHONE in missing:
+                found = await self._api.find(CONTACTS, PHONE, missing[PHONE], _OF_CONTACT)
+                if found is not None:
+                    contact_id = _id_of(self._told(found))
+                    break
+            unsaid = {"email"} if done.refusal.is_conflict else missing.keys() - {PHONE}
+            refused = done.refusal.names & missing.keys() or unsaid & missing.keys() or missing.keys()
+            self._left_out |= refused
+            missing = {name: value for name, value in missing.items() if name not in refused}
         await self._turn.keep(CONTACT, Of.LEAD, contact_id)
         return contact_id
 
@@ -237,7 +255,7 @@ class _Logging:
         to = (TO_CONTACT[thing.kind], contact) if contact is not None else None
         made = await self._api.create(thing.kind, thing.new, contact=to)
         if isinstance(made, Refused):
-            optional = made.refusal.names & thing.more
+            optional = _optional(made, thing)
             if made.refusal.is_conflict and not optional:
                 return None
             if not made.refusal.is_conflict and earlier is None:  # else it may be there all the same, by an earlier try
@@ -301,7 +319,7 @@ class _Logging:
             both = f"{digest_of(held, thing)} {digest_of(thing.words, thing)}"
             await self._turn.keep(thing.kind, Of.THING, record_id, both)
         done = await self._api.change(thing.kind, record_id, changed)
-        if isinstance(done, Refused) and (optional := done.refusal.names & thing.more):
+        if isinstance(done, Refused) and (optional := _optional(done, thing)):
             self._left_out |= optional
             return await self._change(record_id, held, written)
         self._told(done)
@@ -393,6 +411,11 @@ def _held_by(told: Mapping[str, Any]) -> Mapping[str, Any]:
 def _is_of_values(refused: Refused) -> bool:
     """Whether what was refused are values, as of a contact that has an invalid address already."""
     return isinstance(refused.outcome, Rejected)
+
+
+def _optional(refused: Refused, thing: Thing) -> frozenset[str]:
+    """What is refused of the record, if it may be left out: what the settings give, and values of what it was."""
+    return refused.refusal.names & (thing.truth.keys() if _is_of_values(refused) else thing.more)
 
 
 def _is_gone(done: object) -> bool:

@@ -559,6 +559,68 @@ async def test_a_field_of_the_settings_whose_unique_value_another_record_has_is_
     assert holds(hubspot) == (2, 2)
 
 
+FORM = {"resource_id": "FRM1", "form_data": {"name": "Bea Low", "email": "bea@example.invalid", "message": "Hi"}}
+
+
+def refused(*names: str, code: str = "INVALID_EMAIL") -> faults.Fault:
+    """As HubSpot says that a value is none, or breaks a rule of the account."""
+    errors = [{"message": "It is not valid.", "code": code, "context": {"propertyName": [name]}} for name in names]
+    told = {"status": "error", "category": "VALIDATION_ERROR", "message": "It is not valid.", "errors": errors}
+    return faults.says(Answer(400, told))
+
+
+async def test_a_contact_is_made_without_what_is_refused_of_it(hubspot: FakeHubSpot, office: CrmOffice) -> None:
+    hubspot.meets(refused("firstname", code="REGULAR_EXPRESSION"), to="contacts.create")
+    office.calls()
+    assert (await office.sends()).reason == "logged; left out: firstname"
+    contact = one(hubspot, "contacts").properties
+    assert (contact.get("firstname"), contact["lastname"], contact["callrail_phone"]) == (None, "Quill", PHONE)
+
+
+async def test_an_address_that_is_none_costs_no_form_with_a_number(hubspot: FakeHubSpot, office: CrmOffice) -> None:
+    hubspot.meets(refused("email"), to="contacts.create")
+    office.hears("form_submission", {**FORM, "form_data": {**FORM["form_data"], "phone": PHONE}})
+    assert (await office.sends()).reason == "logged; left out: email"
+    contact = one(hubspot, "contacts")
+    assert (contact.properties.get("email"), contact.properties["callrail_phone"]) == (None, PHONE)
+    assert hubspot.account.linked("tasks", one(hubspot, "tasks").id, "contacts") == [contact.id]
+
+
+async def test_who_has_only_an_address_that_is_none_has_a_form_of_nobody(
+    hubspot: FakeHubSpot, office: CrmOffice
+) -> None:
+    hubspot.meets(refused("email"), to="contacts.create")
+    office.hears("form_submission", FORM)
+    assert (await office.sends()).reason == "logged; left out: email"
+    assert one(hubspot, "tasks").properties["callrail_id"] == "FRM1"
+    assert hubspot.account.all("contacts") == []
+
+
+@pytest.mark.parametrize("names_it", [False, True])
+async def test_of_a_gap_that_is_refused_the_others_are_filled(
+    hubspot: FakeHubSpot, office: CrmOffice, names_it: bool
+) -> None:
+    hubspot.account.unique_conflict = 400 if names_it else 409
+    theirs = hubspot.account.human_creates("contacts", {"phone": PHONE})
+    hubspot.account.index_lag = timedelta(minutes=5)
+    hubspot.account.human_creates("contacts", {"email": "bea@example.invalid"}, since=hubspot.account.clock())
+    office.hears("form_submission", {**FORM, "form_data": {**FORM["form_data"], "phone": PHONE}})
+    assert (await office.sends()).reason == "logged; left out: email"
+    assert (theirs.properties["callrail_phone"], theirs.properties["lastname"]) == (PHONE, "Low")
+    assert len(hubspot.account.all("contacts")) == 2
+
+
+async def test_a_call_is_logged_without_what_is_refused_of_it(hubspot: FakeHubSpot, office: CrmOffice) -> None:
+    hubspot.meets(refused("hs_call_recording_url", code="INVALID_URL"), to="calls.create")
+    office.calls(recording="https://app.callrail.com/calls/CAL1/recording")
+    assert (await office.sends()).reason == "logged; left out: hs_call_recording_url"
+    hubspot.meets(refused("hs_call_recording_url", code="INVALID_URL"), to="calls.update")
+    office.hears("call_modified", {**CALL, **TOLD, "note": "late", "changes": ["note"]})
+    office.clock.moment += timedelta(minutes=1)
+    assert (await office.sends()).reason == "updated; left out: hs_call_recording_url"
+    assert "Note: late" in one(hubspot, "calls").properties["hs_call_body"]
+
+
 async def test_redirects_and_other_servers_pause_the_lane(hubspot: FakeHubSpot, office: CrmOffice) -> None:
     office.calls()
     for status in (302, 404):
