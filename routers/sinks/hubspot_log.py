@@ -106,6 +106,7 @@ class _Logging:
         self._wanted = wanted
         self._left_out: set[str] = set()
         self._gone: set[str] = set()
+        self._refused: list[str] = []
 
     async def log(self) -> Outcome:
         thing = self._wanted.thing
@@ -334,10 +335,23 @@ class _Logging:
                 made = await self._make(extra, contact)
                 if await self._is_contact_gone(contact, made) and (contact := await self._contact()) is not None:
                     made = await self._make(extra, contact)
-                if contact is not None and not (isinstance(made, Refused) and made.refusal.is_conflict):
+                if contact is None or await self._is_made(extra, made):
+                    continue
+                if isinstance(made, Refused) and _is_of_values(made):  # it costs neither the others nor later news
+                    self._refused.append(f"{extra.kind}: {made.outcome.reason}")
+                else:
                     self._told(made)
-        if self._wanted.extras:
+        if self._wanted.extras and not self._refused:
             await self._turn.forget(EXTRAS, Of.THING)
+
+    async def _is_made(self, extra: Extra, made: Mapping[str, Any] | Refused | Lost) -> bool:
+        """Whether it was there already: what is refused for a value of another record may be another value."""
+        if not isinstance(made, Refused) or not made.refusal.is_conflict:
+            return False
+        if made.refusal.names:
+            return KEY in made.refusal.names
+        found = await self._api.find(extra.kind, KEY, extra.key, [KEY])
+        return found is not None and bool(self._told(found))
 
     async def _make(self, extra: Extra, contact: str) -> Mapping[str, Any] | Refused | Lost:
         properties = {KEY: extra.key, **extra.properties}
@@ -380,6 +394,8 @@ class _Logging:
 
     def _delivered(self, how: str, record_id: str) -> Outcome:
         left = [f"left out: {name}" for name in sorted(self._left_out)]
+        if self._refused:
+            return Rejected("; ".join([how, *self._refused, *left]))
         return Delivered("; ".join([how, *left]), record_id)
 
 

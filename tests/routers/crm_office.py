@@ -96,6 +96,10 @@ class CrmOffice:
         """Keep it as uncertain, as a lane does by `on_uncertain: hold`."""
         self._end(delivery, state=DeliveryState.UNCERTAIN.value, finished_at=self.clock.moment)
 
+    def dies(self, delivery: Delivery) -> None:
+        """Keep it as a dead letter."""
+        self._end(delivery, state=DeliveryState.DEAD.value, finished_at=self.clock.moment)
+
     def _end(self, delivery: Delivery, **values: Any) -> None:
         with self.database.writing.begin() as conn:
             of_it = deliveries.c.id == delivery.id

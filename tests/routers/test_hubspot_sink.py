@@ -862,6 +862,45 @@ async def test_what_else_is_made_is_made_in_the_end(
     assert holds(hubspot) == (1, 1)
 
 
+async def test_what_else_is_refused_costs_neither_the_others_nor_later_news(
+    hubspot: FakeHubSpot, database_url: str, tmp_path: Path
+) -> None:
+    """It is told as rejected, as often as it is, until somebody puts it right."""
+    hubspot.account.require("deals", "closedate")
+    deal = "{object: deal, when: [missed], fields: {pipeline: default, dealstage: closedwon}}"
+    creates = f", creates: [{deal}, {{object: task, when: [missed]}}]"
+    async with an_office(database_url, tmp_path, hubspot, creates) as office:
+        office.calls()
+        (delivery,) = office.claims()
+        assert await office.tries(delivery) == Rejected("logged; deals: HTTP 400 VALIDATION_ERROR (closedate)")
+        assert one(hubspot, "tasks").properties["callrail_id"] == "CAL1-2"
+        office.dies(delivery)
+        office.hears("call_modified", {**CALL, "note": "late", "changes": ["note"]})
+        office.clock.moment += timedelta(minutes=1)
+        assert await office.sends() == Rejected("updated; deals: HTTP 400 VALIDATION_ERROR (closedate)")
+        assert "Note: late" in one(hubspot, "calls").properties["hs_call_body"]
+        hubspot.account.define("deals", "closedate", is_unique=False)
+        office.repeats()
+        await office.sends_until_done()
+    assert one(hubspot, "deals").properties["callrail_id"] == "CAL1-1"
+    assert holds(hubspot) == (1, 1)
+
+
+@pytest.mark.parametrize("names_it", [False, True])
+async def test_what_else_has_a_value_of_another_is_not_taken_for_made(
+    hubspot: FakeHubSpot, database_url: str, tmp_path: Path, names_it: bool
+) -> None:
+    hubspot.account.unique_conflict = 400 if names_it else 409
+    hubspot.account.define("tasks", "ticket")
+    hubspot.account.human_creates("tasks", {"ticket": "Google Ads"})
+    creates = ", creates: [{object: task, when: [missed], fields: {ticket: '{{ source }}'}}]"
+    async with an_office(database_url, tmp_path, hubspot, creates) as office:
+        office.calls()
+        outcome = await office.sends()
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason.startswith("logged; tasks: HTTP 4")
+
+
 async def test_no_number_stands_in_a_url(hubspot: FakeHubSpot, office: CrmOffice) -> None:
     hubspot.account.index_lag = timedelta(minutes=5)
     office.calls()
