@@ -30,6 +30,7 @@ from routers.sinks.hubspot_records import (
     gaps,
     names_of,
     new_contact,
+    numbers_of,
     phone_of,
     search_of,
 )
@@ -107,6 +108,7 @@ class _Logging:
         self._left_out: set[str] = set()
         self._gone: set[str] = set()
         self._refused: list[str] = []
+        self._was_begun: bool | None = None
 
     async def log(self) -> Outcome:
         thing = self._wanted.thing
@@ -170,6 +172,10 @@ class _Logging:
         body = {name: value for name, value in whole.items() if name not in self._left_out}
         if not (body.keys() & _KEYS):
             return None
+        if self._was_begun is None:
+            self._was_begun = await self._turn.intended_for(CONTACT, Of.LEAD) is not None
+            if self._was_begun and (begun := await self._made_otherwise(lead)) is not None:
+                return begun
         await self._turn.intend(CONTACT, Of.LEAD)
         made = await self._api.create(CONTACTS, body)
         if isinstance(made, Refused):
@@ -178,13 +184,27 @@ class _Logging:
                 return await self._new_contact(lead)
             if made.refusal.is_conflict:
                 return await self._holder(lead, made)
-            await self._turn.forget(CONTACT, Of.LEAD)
+            if not self._was_begun:
+                await self._turn.forget(CONTACT, Of.LEAD)
             if _is_of_values(made) and (refused := made.refusal.names & body.keys() - {PHONE}):
                 self._left_out |= refused
                 return await self._new_contact(lead)
         contact_id = _id_of(self._told(made))
         await self._turn.keep(CONTACT, Of.LEAD, contact_id)
         return contact_id
+
+    async def _made_otherwise(self, lead: Lead) -> str | None:
+        """Whom an earlier try may have made, of which nobody knows the end, by another number or address of the lead.
+
+        By the same one HubSpot itself refuses a second.
+        """
+        others = [(PHONE, number) for number in numbers_of(lead)[1:]] + [("email", each) for each in lead.emails[1:]]
+        for name, value in others:
+            found = await self._api.find(CONTACTS, name, value, _OF_CONTACT)
+            if found is not None:
+                told = self._told(found)
+                return await self._fill(_id_of(told), _held_by(told), lead)
+        return None
 
     async def _holder(self, lead: Lead, refused: Refused) -> str | None:
         """The contact that has our number, or the address, already; search did not see it yet."""

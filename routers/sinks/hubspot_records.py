@@ -27,6 +27,7 @@ PHONE, KEY = "callrail_phone", "callrail_id"
 _PHONES = ("phone", "mobilephone")
 _MOST_TEXT = 65_000  # documented are 65,536 characters
 _MOST_LINE = 1_000
+_MOST_KEYS = 10  # a search has room for 3,000 characters (documented)
 
 CONTACTS = "contacts"
 # The number of the default association with a contact, from each kind (documented for calls, communications, tasks).
@@ -201,28 +202,39 @@ _SEARCHED = ("firstname", "lastname", "email", *_PHONES, PHONE, "hs_merged_objec
 
 
 def search_of(lead: Lead) -> dict[str, Any]:
-    """The search for the contact by number, however people have typed it, and by e-mail address.
+    """The search for the contact by its numbers, however people have typed them, and its e-mail addresses.
 
     Two of HubSpot's calculated properties hold digits with the country's code, two without (documented).
     """
     import phonenumbers  # on first use: its tables cost start time
 
-    groups: list[tuple[str, str]] = []
-    if (phone := phone_of(lead)) is not None:
-        number = phonenumbers.parse(phone)
-        national = phonenumbers.national_significant_number(number)
+    groups: list[tuple[str, list[str]]] = []
+    if numbers := [phonenumbers.parse(phone) for phone in numbers_of(lead)]:
+        national = [phonenumbers.national_significant_number(number) for number in numbers]
+        whole = [f"{number.country_code}{rest}" for number, rest in zip(numbers, national, strict=True)]
         for kind in ("phone_number", "mobile_number"):
-            groups.append((f"hs_searchable_calculated_international_{kind}", f"{number.country_code}{national}"))
+            groups.append((f"hs_searchable_calculated_international_{kind}", whole))
             groups.append((f"hs_searchable_calculated_{kind}", national))
     if lead.emails:
-        groups.append(("email", lead.emails[0]))
-    filters = [{"filters": [{"propertyName": name, "operator": "EQ", "value": value}]} for name, value in groups]
+        groups.append(("email", [email.lower() for email in lead.emails[:_MOST_KEYS]]))
+    filters = [{"filters": [_one_of(name, values)]} for name, values in groups]
     return {"filterGroups": filters, "properties": [*_SEARCHED], "limit": 100, "after": "0", "sorts": []}
+
+
+def _one_of(name: str, values: Sequence[str]) -> dict[str, Any]:
+    if len(values) == 1:
+        return {"propertyName": name, "operator": "EQ", "value": values[0]}
+    return {"propertyName": name, "operator": "IN", "values": [*values]}
+
+
+def numbers_of(lead: Lead) -> list[str]:
+    """The numbers by which the contact is found, the message's first."""
+    return list(dict.fromkeys(filter(None, (lead.phone, *lead.phones))))[:_MOST_KEYS]
 
 
 def phone_of(lead: Lead) -> str | None:
     """The number by which the contact is one record for ever."""
-    return lead.phone or next(iter(lead.phones), None)
+    return next(iter(numbers_of(lead)), None)
 
 
 def choose(rows: Iterable[Mapping[str, Any]], lead: Lead, gone: Collection[str]) -> Mapping[str, Any] | None:

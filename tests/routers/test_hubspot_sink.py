@@ -435,6 +435,42 @@ async def test_a_contact_that_somebody_merged_goes_on_as_the_other(
     }
 
 
+OTHER = "+14045550124"
+
+
+async def test_who_has_several_numbers_is_looked_for_by_each(hubspot: FakeHubSpot, office: CrmOffice) -> None:
+    """The contact that we knew was deleted, and people have made one with the other number."""
+    office.calls(customer_phone_number=OTHER, person_resource_id="PER1")
+    office.calls("CAL2", person_resource_id="PER1")
+    await office.sends()
+    hubspot.account.human_archives("contacts", one(hubspot, "contacts").id)
+    theirs = hubspot.account.human_creates("contacts", {"firstname": "Dr. Avery", "mobilephone": "(404) 555-0124"})
+    office.calls("CAL3", person_resource_id="PER1")
+    await office.sends_until_done()
+    assert one(hubspot, "contacts") is theirs
+    assert holds(hubspot) == (1, 3)
+
+
+@pytest.mark.parametrize("fault", [faults.lost, faults.closed_before], ids=["done", "not done"])
+async def test_who_may_have_been_made_by_another_number_is_not_made_again(
+    hubspot: FakeHubSpot, office: CrmOffice, fault: faults.Fault
+) -> None:
+    """Its answer was lost, search does not show it, and HubSpot would refuse the same number alone."""
+    hubspot.account.index_lag = timedelta(minutes=5)
+    hubspot.meets(fault, to="contacts.create")
+    office.calls(customer_phone_number=OTHER, person_resource_id="PER1")
+    (delivery,) = office.claims()
+    await office.tries(delivery)
+    office.dies(delivery)
+    office.clock.moment += timedelta(minutes=1)
+    office.calls("CAL2", person_resource_id="PER1")
+    await office.sends_until_done()
+    assert holds(hubspot) == (1, 1)
+    office.repeats()
+    await office.sends_until_done()
+    assert holds(hubspot) == (1, 2)
+
+
 async def test_spam_is_not_logged_and_what_is_logged_is_marked(hubspot: FakeHubSpot, office: CrmOffice) -> None:
     office.calls("CAL2", spam=True)
     assert (await office.sends()).reason == "spam is not logged, and was not before"
