@@ -1,5 +1,5 @@
-"""What HubSpot's answers mean. Of an error its category, codes and the names of properties are read; nothing else of it
-is repeated, for its sentences hold values.
+"""What HubSpot's answers mean. Of an error its category, codes, the names of properties and the id of who has a value
+already are read; nothing else of it is repeated, for its sentences hold values.
 
 Source: developers.hubspot.com, "Error handling", "Usage guidelines" (documented; read 2026-11). What is said of single
 codes beyond that is observed in public code.
@@ -26,6 +26,7 @@ _MOVING = timedelta(minutes=15)
 
 _WORD = re.compile(r"[A-Z][A-Z0-9_]{1,79}")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
+_HOLDER = re.compile(r"\bExisting ID: ([0-9]{1,20})\b")
 _SCOPE = re.compile(r"[a-z][a-z0-9._-]{0,99}")
 # Values that somebody has to put right in the settings, or in the account, and then all goes on.
 _SETTINGS = {
@@ -48,6 +49,7 @@ class Refusal:
         codes: By property that it names, what is wrong with it; empty where it does not say.
         policy: Of too many requests, which limit is meant.
         scopes: Of a right that is lacking, the scopes of which any would do.
+        holder: Of a value that another record has already, the id of that, if it is told (observed).
         is_gone: Whether something is said to be not there, in HubSpot's way; not always what.
     """
 
@@ -56,6 +58,7 @@ class Refusal:
     codes: Mapping[str, str] | None = None
     policy: str = ""
     scopes: tuple[str, ...] = ()
+    holder: str | None = None
     is_gone: bool = False
 
     @property
@@ -79,12 +82,14 @@ def refusal_of(answer: Answer) -> Refusal:
     """What *answer*, which is none of success, says."""
     found = json_of(answer.body)
     told = found if isinstance(found, dict) else {}
+    holder = _HOLDER.search(str(told.get("message"))) if answer.status == 409 else None
     return Refusal(
         answer.status,
         _word(told.get("category")) or _word(told.get("errorType")),
         dict(_codes(told)),
         _word(told.get("policyName")),
         tuple(_scopes(told)),
+        holder=holder[1] if holder is not None else None,
         is_gone=answer.status == 404 and isinstance(found, dict),
     )
 

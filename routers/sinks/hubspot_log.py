@@ -28,6 +28,7 @@ from routers.sinks.hubspot_records import (
     choose,
     digest_of,
     gaps,
+    is_alike,
     names_of,
     new_contact,
     numbers_of,
@@ -40,7 +41,7 @@ CONTACT, EXTRAS = "contact", "extras"  # as it is remembered
 _LOOKS = 3
 _SOON = timedelta(seconds=10)
 _KEYS = {PHONE, "email"}  # without which nobody is a contact
-_OF_CONTACT = ["firstname", "lastname", "email", "phone", "mobilephone", PHONE]
+_OF_CONTACT = ["firstname", "lastname", "email", "hs_additional_emails", "phone", "mobilephone", PHONE]
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +209,7 @@ class _Logging:
 
     async def _holder(self, lead: Lead, refused: Refused) -> str | None:
         """The contact that has our number, or the address, already; search did not see it yet."""
-        ways = [(PHONE, phone_of(lead)), ("email", lead.emails[0] if lead.emails else None)]
+        ways = [(None, refused.refusal.holder), (PHONE, phone_of(lead)), ("email", next(iter(lead.emails), None))]
         for name, value in ways:
             if value is None:
                 continue
@@ -216,6 +217,8 @@ class _Logging:
             if found is not None:
                 told = self._told(found)
                 held = _held_by(told)
+                if name is None and not is_alike(held, lead):  # it has a value that the settings give
+                    continue
                 if held.get(PHONE) != phone_of(lead):
                     return await self._fill(_id_of(told), held, lead)
                 await self._turn.keep(CONTACT, Of.LEAD, _id_of(told))  # a first call has no request left for a name

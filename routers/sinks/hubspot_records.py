@@ -239,14 +239,16 @@ def phone_of(lead: Lead) -> str | None:
 
 def choose(rows: Iterable[Mapping[str, Any]], lead: Lead, gone: Collection[str]) -> Mapping[str, Any] | None:
     """The contact among what was found: by our own property, else by number or address; the last changed of several."""
-    fitting = [row for row in rows if row["id"] not in gone and _is_alike(row["properties"], lead)]
+    fitting = [row for row in rows if row["id"] not in gone and is_alike(row["properties"], lead)]
     own = [row for row in fitting if row["properties"].get(PHONE) in lead.phones]
     return max(own or fitting, key=lambda row: str(row.get("updatedAt")), default=None)
 
 
-def _is_alike(held: Mapping[str, Any], lead: Lead) -> bool:
-    emails = {email.lower() for email in lead.emails}
-    if str(held.get("email") or "").lower() in emails or held.get(PHONE) in lead.phones:
+def is_alike(held: Mapping[str, Any], lead: Lead) -> bool:
+    """Whether a contact has one of the lead's numbers, or of its addresses; it may have several (documented)."""
+    told = [str(held.get("email") or ""), *str(held.get("hs_additional_emails") or "").split(";")]
+    emails = {email.strip().lower() for email in told}
+    if not emails.isdisjoint(email.lower() for email in lead.emails) or held.get(PHONE) in lead.phones:
         return True
     return any(e164(str(held.get(name) or ""), _region(phone)) == phone for phone in lead.phones for name in _PHONES)
 

@@ -268,6 +268,33 @@ async def test_a_contact_that_search_does_not_see_yet_is_taken(
     assert hubspot.operations == ["contacts.search", "contacts.create", "contacts.batch_read", "calls.create"]
 
 
+async def test_a_contact_that_has_the_address_behind_the_lag_of_search_is_the_one_that_hubspot_names(
+    hubspot: FakeHubSpot, office: CrmOffice
+) -> None:
+    hubspot.account.index_lag = timedelta(minutes=5)
+    hubspot.account.human_creates("contacts", {"email": "bea@example.invalid"}, since=hubspot.account.clock())
+    office.hears("form_submission", {**FORM, "form_data": {**FORM["form_data"], "phone": PHONE}})
+    assert isinstance(await office.sends(), Delivered)
+    contact = one(hubspot, "contacts").properties
+    assert (contact["callrail_phone"], contact["lastname"]) == (PHONE, "Low")
+    assert hubspot.operations == [
+        *("contacts.search", "contacts.create", "contacts.batch_read", "contacts.update", "tasks.create")
+    ]
+
+
+async def test_who_has_the_address_as_a_second_one_is_the_contact(hubspot: FakeHubSpot, office: CrmOffice) -> None:
+    """HubSpot refuses another contact with it, and does not find it by that address (assumed)."""
+    theirs = hubspot.account.human_creates(
+        "contacts", {"email": "b@example.invalid", "hs_additional_emails": "bea@example.invalid;c@example.invalid"}
+    )
+    said = {"status": "error", "category": "CONFLICT", "message": f"Contact already exists. Existing ID: {theirs.id}"}
+    hubspot.meets(faults.says(Answer(409, said)), to="contacts.create")
+    office.hears("form_submission", FORM)
+    assert isinstance(await office.sends(), Delivered)
+    assert hubspot.account.linked("tasks", one(hubspot, "tasks").id, "contacts") == [theirs.id]
+    assert theirs.properties["email"] == "b@example.invalid"
+
+
 async def test_a_form_is_known_by_its_address(hubspot: FakeHubSpot, office: CrmOffice) -> None:
     form = {"resource_id": "FRM1", "form_data": {"name": "Bea Low", "email": "Bea@example.com", "message": "Hi"}}
     hubspot.account.human_creates("contacts", {"email": "bea@example.com"})

@@ -172,6 +172,7 @@ KINDS: dict[str, Kind] = {
                 *_texts("hubspot_owner_id", group=_CONTACTS),
                 Property("hs_merged_object_ids", is_read_only=True),
                 Property("email", is_unique=True),
+                Property("hs_additional_emails"),
                 _choice(
                     "lifecyclestage",
                     "subscriber",
