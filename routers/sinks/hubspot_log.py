@@ -223,7 +223,10 @@ class _Logging:
                     return await self._fill(_id_of(told), held, lead)
                 await self._turn.keep(CONTACT, Of.LEAD, _id_of(told))  # a first call has no request left for a name
                 return _id_of(told)
-        if others := self._wanted.of_contact.keys() - self._left_out:  # then it is one of those that clashes
+        others = self._wanted.of_contact.keys() - self._left_out  # then it is one of those that clashes
+        if not others and phone_of(lead) is not None and lead.emails:
+            others = {"email"} - self._left_out
+        if others:
             self._left_out |= others
             return await self._new_contact(lead)
         raise Stop(Rejected(f"{refused.refusal.said}, and who has it cannot be found"))

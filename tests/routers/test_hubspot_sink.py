@@ -649,6 +649,15 @@ async def test_an_address_that_is_none_costs_no_form_with_a_number(hubspot: Fake
     assert hubspot.account.linked("tasks", one(hubspot, "tasks").id, "contacts") == [contact.id]
 
 
+async def test_an_address_that_somebody_has_who_cannot_be_found_costs_no_form_with_a_number(
+    hubspot: FakeHubSpot, office: CrmOffice
+) -> None:
+    hubspot.meets(faults.says(Answer(409, {"status": "error", "category": "CONFLICT"})), to="contacts.create")
+    office.hears("form_submission", {**FORM, "form_data": {**FORM["form_data"], "phone": PHONE}})
+    assert (await office.sends()).reason == "logged; left out: email"
+    assert one(hubspot, "contacts").properties["callrail_phone"] == PHONE
+
+
 async def test_who_has_only_an_address_that_is_none_has_a_form_of_nobody(
     hubspot: FakeHubSpot, office: CrmOffice
 ) -> None:
