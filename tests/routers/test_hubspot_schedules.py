@@ -1,8 +1,8 @@
 """One caller is one contact, and one call one record, whatever is lost, comes too late, is stopped or merged meanwhile.
 
 Four dispatchers of four processes share a PostgreSQL. Search sees nothing for five minutes, a fifth of all requests
-meets a fault, and any delivery may be stopped at any await. The calls of one person come under two order keys and from
-two companies, so that it is not the order alone that keeps them apart.
+meets a fault, and any delivery may be stopped at any await. The calls of one person come under two order keys, from two
+numbers or from two companies, so that it is not the order alone that keeps them apart. People rename the contact.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ DISPATCHERS = 4
 HOW_MANY = (*[2] * 24, *[5] * 24, 50)  # calls of one person, the last once in a while: it is as much as all the others
 _MOST_STEPS = 300  # of the event loop, in which a delivery is stopped
 _LATER = timedelta(seconds=40)  # longer than a turn lasts
+NAME, TYPED = "Avery", "Dr. Avery"
 _numbers = count(2_000_000)
 
 
@@ -46,6 +47,7 @@ class World:
     offices: Sequence[CrmOffice]
     rng: random.Random = field(default_factory=random.Random)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
+    is_renamed: bool = False
 
     @property
     def office(self) -> CrmOffice:
@@ -59,7 +61,7 @@ class World:
 
     def begin(self, seed: int) -> None:
         """Another account, with nobody in it."""
-        self.rng = random.Random(seed)
+        self.rng, self.is_renamed = random.Random(seed), False
         account = Account(index_lag=timedelta(minutes=5), unique_conflict=self.rng.choice((400, 409)))
         account.define("contacts", "callrail_phone")
         for kind in ("calls", "communications", "tasks"):
@@ -73,6 +75,13 @@ class World:
             share=0.2,
             rng=self.rng,
         )
+
+    def somebody_renames(self) -> None:
+        """Perhaps, and once there is a contact."""
+        for contact in self.hubspot.account.all("contacts"):
+            if self.rng.random() < 0.5:
+                self.is_renamed = True
+                self.hubspot.account.human_edits("contacts", contact.id, firstname=TYPED)
 
     async def send(self, delivery: Delivery, sink: Sink) -> None:
         """Try once; perhaps it is stopped amid the work."""
@@ -119,19 +128,25 @@ async def happens(world: World, seed: int) -> None:
     world.begin(seed)
     number, rng, office = next(_numbers), world.rng, world.office
     phone = f"+1404{number}"
+    # Of two numbers each company knows for itself that they are of one person.
+    phones, companies = rng.choice((((phone,), ("acme", "globex")), ((phone, f"+1312{number}"), ("acme",))))
     calls = {f"CAL{number}-{n}": rng.choice((True, True, False)) for n in range(rng.choice(HOW_MANY))}
     for call, tells_number in calls.items():
-        who = {"customer_phone_number": phone if tells_number else None, "person_resource_id": f"PER{number}"}
+        told_number = rng.choice(phones) if tells_number else None
+        who = {"customer_phone_number": told_number, "person_resource_id": f"PER{number}"}
         told = {**CALL, **who, "resource_id": call}
-        office.hears("post_call", told, company=rng.choice(("acme", "globex")))
+        office.hears("post_call", told, company=rng.choice(companies))
         if rng.random() < 0.3:
             await world.round()
+            world.somebody_renames()
     changed = [call for call in calls if rng.random() < 0.3]
     while await world.round():
+        world.somebody_renames()
         if changed and rng.random() < 0.5:
             office.hears("call_modified", late_truth(office, changed.pop(), number, phone))
     account = world.hubspot.account
     assert len(account.all("contacts")) <= 1  # none, where only CallRail's id of the person was told
+    assert {each.properties["firstname"] for each in account.all("contacts")} <= {TYPED if world.is_renamed else NAME}
     assert sorted(each.properties["callrail_id"] for each in account.all("calls")) == sorted(calls)
     for record in account.all("calls"):
         if calls[record.properties["callrail_id"]]:
