@@ -622,7 +622,10 @@ async def test_a_field_of_the_settings_whose_unique_value_another_record_has_is_
     assert holds(hubspot) == (2, 2)
 
 
-FORM = {"resource_id": "FRM1", "form_data": {"name": "Bea Low", "email": "bea@example.invalid", "message": "Hi"}}
+FORM: dict[str, Any] = {
+    "resource_id": "FRM1",
+    "form_data": {"name": "Bea Low", "email": "bea@example.invalid", "message": "Hi"},
+}
 
 
 def refused(*names: str, code: str = "INVALID_EMAIL") -> faults.Fault:
