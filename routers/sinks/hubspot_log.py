@@ -305,9 +305,9 @@ class _Logging:
         record_id, held = _id_of(told), _held_by(told)
         # Of whoever's memory was lost, at least the words that would be written now are known to be ours.
         written = await self._turn.noted(thing.kind, Of.THING) or digest_of(thing.words, thing)
-        await self._turn.keep(thing.kind, Of.THING, record_id, written)
-        if contact is not None:
+        if contact is not None:  # before it is known: what is known is somebody's
             contact = await self._associated(thing.kind, record_id, contact)
+        await self._turn.keep(thing.kind, Of.THING, record_id, written)
         await self._make_extras(contact)
         return await self._change(record_id, held, written)
 

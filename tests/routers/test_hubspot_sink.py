@@ -433,6 +433,20 @@ async def test_a_record_whose_answer_was_lost_goes_to_whoever_replaces_a_deleted
     assert one(hubspot, "contacts").id in hubspot.account.linked("calls", one(hubspot, "calls").id, "contacts")
 
 
+@pytest.mark.parametrize("fault", [faults.lost, faults.closed_before, faults.limited()], ids=["done", "not", "limited"])
+async def test_a_record_goes_to_whoever_replaces_a_deleted_contact_whatever_is_lost(
+    hubspot: FakeHubSpot, office: CrmOffice, fault: faults.Fault
+) -> None:
+    hubspot.meets(faults.lost, to="calls.create")
+    office.calls()
+    await office.sends()
+    hubspot.account.human_archives("contacts", one(hubspot, "contacts").id)
+    hubspot.meets(faults.nothing_wrong, fault, to="calls.associate")
+    await office.sends_until_done()
+    assert hubspot.count("calls.associate") >= 2
+    assert one(hubspot, "contacts").id in hubspot.account.linked("calls", one(hubspot, "calls").id, "contacts")
+
+
 async def test_a_task_goes_to_whoever_replaces_a_deleted_contact(
     hubspot: FakeHubSpot, database_url: str, tmp_path: Path
 ) -> None:
