@@ -83,7 +83,8 @@ class HubSpotStandIn:
     async def _search(self, request: Request) -> JSONResponse:
         """By our own number and the e-mail address alone: whoever is here, we have made."""
         asked = await request.json()
-        values = {each["value"] for group in asked["filterGroups"] for each in group["filters"]}
+        filters = [each for group in asked["filterGroups"] for each in group["filters"]]
+        values = {value for each in filters for value in each.get("values", [each.get("value")])}
         found = [
             one
             for one in self._of(CONTACTS)
@@ -109,7 +110,7 @@ class HubSpotStandIn:
 
     async def _find(self, request: Request) -> JSONResponse:
         asked, kind = await request.json(), request.path_params["kind"]
-        holders = [self._by(kind, asked["idProperty"], each["id"]) for each in asked["inputs"]]
+        holders = [self._by(kind, asked.get("idProperty"), each["id"]) for each in asked["inputs"]]
         return self._answer(request, {"results": [one.told for one in holders if one is not None]})
 
     async def _read(self, request: Request) -> JSONResponse:
@@ -145,8 +146,10 @@ class HubSpotStandIn:
     def _of(self, kind: str) -> list[_Record]:
         return [one for one in self._records.values() if one.kind == kind]
 
-    def _by(self, kind: str, name: str, value: str) -> _Record | None:
-        return next((one for one in self._of(kind) if one.properties.get(name) == value), None)
+    def _by(self, kind: str, name: str | None, value: str) -> _Record | None:
+        """By a property, or by its id."""
+        found = (one for one in self._of(kind) if (one.properties.get(name) if name is not None else one.id) == value)
+        return next(found, None)
 
     def _is_known(self, request: Request) -> bool:
         return request.headers.get("authorization") == self._authorization

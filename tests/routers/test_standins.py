@@ -208,6 +208,19 @@ async def test_a_contact_of_an_earlier_run_is_made_anew(sqlite_url: str, tmp_pat
 
 
 @pytest.mark.usefixtures("_keys")
+async def test_who_has_two_numbers_is_one_contact(sqlite_url: str, tmp_path: Path) -> None:
+    """Also where the stand-in has forgotten who it was, and there are two to be looked for by."""
+    cards: list[Card] = []
+    for run, shown in enumerate(([], cards)):
+        async with logging(sqlite_url, tmp_path, shown) as office:
+            for number in ("+14045550123", "+14045550124"):
+                office.calls(f"CAL{run}-{number[-1]}", customer_phone_number=number, person_resource_id="PER1")
+            assert isinstance(await office.sends(), Delivered)
+
+    assert [len(card.entries) for card in cards] == [1, 2]
+
+
+@pytest.mark.usefixtures("_keys")
 async def test_a_record_that_is_there_is_found_by_its_key(sqlite_url: str, postgresql_url: str, tmp_path: Path) -> None:
     """Two routers log the same call at one account, and neither knows of the other."""
     cards: list[Card] = []
