@@ -331,10 +331,11 @@ class _Logging:
             if same is None:
                 return self._delivered("its record was deleted there, and is not written again", known.remote_id)
             found = same
-        held = _held_by(self._told(found))
+        told = self._told(found)
+        record_id, held = _id_of(told), _held_by(told)
         if await self._turn.intended_for(EXTRAS, Of.THING) is not None:  # an answer was lost before all were made
             await self._make_extras(await self._contact())
-        return await self._change(known.remote_id, held, known.written)
+        return await self._change(record_id, held, known.written)
 
     async def _change(self, record_id: str, held: Mapping[str, Any], written: str | None) -> Outcome:
         thing = self._wanted.thing.without(self._left_out)

@@ -734,6 +734,18 @@ async def test_a_version_that_hubspot_has_retired_pauses_the_lane_and_loses_noth
     assert "Note: late" in one(hubspot, "calls").properties["hs_call_body"]
 
 
+async def test_a_record_that_somebody_made_again_is_brought_up_to_date(hubspot: FakeHubSpot, office: CrmOffice) -> None:
+    """As by a restore, or an import of what was exported: it has our id, and another one of HubSpot's."""
+    office.calls()
+    await office.sends()
+    call = one(hubspot, "calls")
+    hubspot.account.human_archives("calls", call.id)
+    again = hubspot.account.human_creates("calls", dict(call.properties))
+    office.hears("call_modified", {**CALL, "note": "late", "changes": ["note"]})
+    await office.sends_until_done()
+    assert "Note: late" in again.properties["hs_call_body"]
+
+
 async def test_what_is_not_found_is_the_contact_only_if_it_is(
     hubspot: FakeHubSpot, database_url: str, tmp_path: Path
 ) -> None:
