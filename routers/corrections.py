@@ -86,14 +86,14 @@ def _amendments(conn: Connection, correction: Correction, wrong: str | None) -> 
     """What is to be told to those who were told of the wrong outcome, each under the first message of the thing."""
     columns = (deliveries.c.id, deliveries.c.amends, deliveries.c.rule, deliveries.c.send, deliveries.c.sink)
     is_told = or_(deliveries.c.state.in_(_MAY_BE_READ), deliveries.c.reason.in_(TOLD_ELSEWHERE))
-    corrected = select(transitions.c.id).where(
-        transitions.c.object_id == correction.object_id,
-        transitions.c.name == Transition.CALL_CORRECTED,
-        transitions.c.id != correction.transition_id,
-    )
     # An earlier correction said what is wrong now, or will when it is sent.
-    is_corrected = and_(deliveries.c.transition_id.in_(corrected), or_(is_told, deliveries.c.state.in_(UNSENT)))
-    told = or_(and_(deliveries.c.transition_id == wrong, is_told), is_corrected)
+    is_earlier = and_(transitions.c.name == Transition.CALL_CORRECTED, transitions.c.id != correction.transition_id)
+    # In one list, or PostgreSQL reads all deliveries to find those of the one transition or of the others.
+    said = select(transitions.c.id).where(
+        transitions.c.object_id == correction.object_id, or_(transitions.c.id == wrong, is_earlier)
+    )
+    will_be_said = and_(deliveries.c.transition_id != wrong, deliveries.c.state.in_(UNSENT))
+    told = and_(deliveries.c.transition_id.in_(said), or_(is_told, will_be_said))
     query = select(*columns, deliveries.c.company).where(told)
     amendments: dict[str, Amendment] = {}
     for row in conn.execute(query.order_by(deliveries.c.id)):

@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from sqlalchemy import Connection, select, update
@@ -16,8 +18,10 @@ from receiver.ids import Prefix, new_id
 from routers import leases, outbox
 from routers.amending import Amendment, amend, tell_with_firsts, with_stories
 from routers.corrections import Correction, correct
+from routers.crm_memory import _bring_together
 from routers.dispatcher import Limits
 from routers.lanes import claimed_elsewhere
+from routers.leads import Found, Key, KeyKind
 from routers.leases import Delivery, Tried, claim_due, record
 from routers.messages import Amend, Message
 from routers.ordering import Pair, held_back, let_pass, promote, promote_forgotten
@@ -101,6 +105,50 @@ def test_who_writes_all_day_reads_no_table_through_on_postgresql(postgresql_url:
     assert [line for plan in plans for line in plan if any(word in line for word in whole)] == []
     (promoting,) = (plan for (statement, _), plan in zip(asked, plans, strict=True) if "|| ''" in statement)
     assert any("pk_deliveries on deliveries" in line for line in promoting), promoting
+
+
+def _its_story(conn: Connection) -> None:
+    """What a turn reads of a message that later news amends."""
+    with_stories(conn, [replace(each, amend=Amend.EDIT) for each in claimed(conn, limit=2)])
+
+
+def _its_news(conn: Connection) -> None:
+    """What routing reads of a message that there is later news of."""
+    news = NewDelivery("news", "tr_1", "ob_1", "acme", "r", "0", "crm", order_key=ANN)
+    amend(conn, [Amendment(news, ("r",), Amending(Amend.EDIT, tells_all=True), first="dl_1")], now=NOW)
+
+
+def _its_correction(conn: Connection) -> None:
+    told = conn.execute(select(transitions).limit(1)).one()
+    wrong, right = Transition.CALL_MISSED, Transition.CALL_ANSWERED
+    correct(conn, Correction(told.object_id, wrong, right, "tr_1", lambda *_: NOT_AMENDED), now=NOW)
+
+
+def _its_lead(conn: Connection) -> None:
+    """What is about a lead under another of its keys, when its delivery has its turn."""
+    row = Mock(sink="crm", company="acme", order_key="acme:PER1")
+    keys = (Key(KeyKind.PERSON, "PER1"), Key(KeyKind.PHONE, "+14045550101"))
+    _bring_together(conn, row, Found("ld_1", ("ld_1",), keys, "ob_1"))
+
+
+@pytest.mark.parametrize("asks", [_its_story, _its_news, _its_correction, _its_lead])
+def test_what_is_about_one_thing_is_found_without_reading_all_deliveries(
+    postgresql_url: str, asks: Callable[[Connection], None]
+) -> None:
+    """Of two conditions with an index each PostgreSQL made a bitmap, or read all that was ever delivered."""
+    with opened(postgresql_url) as database, database.writing.connect() as conn:
+        find_by_index(conn)
+        put_deliveries(conn, count=2_000)
+        conn.execute(update(deliveries).values(state=DeliveryState.DELIVERED))
+        put_deliveries(conn, count=20, order_key=ANN)
+        conn.exec_driver_sql("ANALYZE")
+        with statements_of(database.writing) as asked:
+            asks(conn)
+        plans = [conn.exec_driver_sql(f"EXPLAIN {statement}", bound).scalars().all() for statement, bound in asked]
+
+    scans = [pair for plan in plans for pair in pairwise([*plan, ""]) if "Scan" in pair[0] and "on deliver" in pair[0]]
+    assert scans
+    assert [pair for pair in scans if "Index Cond" not in pair[1]] == []
 
 
 def test_one_that_was_made_before_holds_nobody_back_when_it_is_made_again(database_url: str) -> None:
