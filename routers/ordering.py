@@ -7,14 +7,17 @@ A delivery that is tried again holds the others back for a while only (`blocks_u
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, select, update
 
 from receiver.bulk import BulkQuery
 from receiver.columns import fixed
+from receiver.writer import Writer
 from routers.schema import ACTIVE, DeliveryState, deliveries
 
 
@@ -30,7 +33,8 @@ _MINE = "d.sink = given.sink AND d.order_key = given.order_key"
 _BLOCKED = f"SELECT d.id FROM deliveries AS d WHERE {_MINE} AND d.state = 'blocked'"  # noqa: S608  (words of our own)
 # In the words of the partial index, or SQLite does not see that it fits.
 _ACTIVE = ", ".join(f"'{state}'" for state in ACTIVE)
-_BLOCKING = f"SELECT d.id FROM deliveries AS d WHERE {_MINE} AND d.state IN ({_ACTIVE}) AND d.blocks"  # noqa: S608
+_IS_FIRST = f"{_MINE} AND d.state IN ({_ACTIVE}) AND d.blocks"
+_BLOCKING = f"SELECT d.id FROM deliveries AS d WHERE {_IS_FIRST}"  # noqa: S608
 # Not with EXISTS: of that PostgreSQL makes a hash of all that waits, of anybody, for each question.
 _IS_BLOCKED = f"({_BLOCKED} LIMIT 1) IS NOT NULL"
 _IS_BLOCKING = f"({_BLOCKING} LIMIT 1) IS NOT NULL"
@@ -46,6 +50,9 @@ _promote = BulkQuery(
     ) RETURNING sink, order_key""",  # noqa: S608
     *_COLUMNS,
 )
+_FIRSTS = f"SELECT d.id, d.sink, d.order_key FROM {{given}} CROSS JOIN deliveries AS d WHERE {_IS_FIRST}"  # noqa: S608
+_first = BulkQuery(_FIRSTS, *_COLUMNS)
+_first_in_nobodys_hands = BulkQuery(_FIRSTS, *_COLUMNS, locks="d SKIP LOCKED")
 
 
 def held_back(conn: Connection, pairs: Collection[Pair]) -> set[Pair]:
@@ -56,6 +63,32 @@ def held_back(conn: Connection, pairs: Collection[Pair]) -> set[Pair]:
 def promote(conn: Connection, pairs: Collection[Pair]) -> int:
     """Let the next of each of *pairs* go, unless an open one still holds it back. How many those were."""
     return len(_promote(conn, sorted(set(pairs))))
+
+
+async def let_go(writer: Writer, pairs: Collection[Pair]) -> None:
+    """Promote what was made to wait in *pairs*, after the COMMIT of that on PostgreSQL."""
+    for pause in _LOOK_AGAIN_AFTER:
+        pairs = await writer.run(partial(promote_made, pairs=pairs))
+        if not pairs:
+            break
+        await asyncio.sleep(pause)
+
+
+_LOOK_AGAIN_AFTER = (0.02, 0.05, 0.1, 0.2, 0.5)  # seconds; what is left then, `promote_forgotten` finds
+
+
+def promote_made(conn: Connection, pairs: Collection[Pair]) -> set[Pair]:
+    """Let the next of each of *pairs* go, after the COMMIT that made it wait; those of them to ask about again.
+
+    What it waits for may just be ended by a transaction that did not see it, and whose end is not to be seen yet
+    either: neither would let it go. As long as another has such a delivery in its hands nothing is sure; whoever takes
+    it into theirs later sees what waits.
+    """
+    asked = sorted(set(pairs))
+    firsts = _first(conn, asked)
+    free = {row.id for row in _first_in_nobodys_hands(conn, asked)}  # locked: nobody begins before this is over
+    promote(conn, asked)
+    return {Pair(row.sink, row.order_key) for row in firsts if row.id not in free}
 
 
 # --- what nothing else promotes ---------------------------------------------------------------------------------------
@@ -82,8 +115,8 @@ def let_pass(conn: Connection, *, now: datetime) -> int:
 def promote_forgotten(conn: Connection) -> int:
     """Promote what waits for nothing. How many those were; none, unless a process died at an unlucky moment.
 
-    On PostgreSQL a delivery can be made, and be blocked, while another transaction ends the one it is to wait for; the
-    router looks after those, and this after a router that could not.
+    On PostgreSQL a delivery can be made, and be blocked, while another transaction ends the one it is to wait for; who
+    made it looks after it (`promote_made`), and this after one that could not.
     """
     waiting = conn.execute(_waiting).all()
     return promote(conn, [Pair(*row) for row in waiting])

@@ -29,7 +29,7 @@ from routers.deciding import order_key_of
 from routers.lanes import SHUT_AFTER
 from routers.messages import Amend
 from routers.operating import retry
-from routers.ordering import Pair, promote
+from routers.ordering import Pair, let_go
 from routers.outbox import NewDelivery, insert_deliveries
 from routers.periodic import Job
 from routers.rates import parse_rate
@@ -98,7 +98,7 @@ def replay_job(
             while True:
                 done = await writer.run(partial(step, replay_id=replay_id, clock=clock, audiences=audiences))
                 if done.blocked:  # what those wait for may have ended in a transaction that could not see them
-                    await writer.run(partial(promote, pairs=done.blocked))
+                    await let_go(writer, done.blocked)
                 if done.sinks:
                     on_deliveries(done.sinks)
                 if not done.has_more:

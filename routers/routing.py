@@ -53,7 +53,7 @@ from routers.objects import (
     record_failure,
     save_objects,
 )
-from routers.ordering import Pair, promote
+from routers.ordering import Pair, promote_made
 from routers.outbox import NewDelivery, has_spoken
 from routers.own_writes import keep_rest, written_to
 from routers.rules.ruleset import RuleSet
@@ -69,6 +69,7 @@ MAX_BATCH, MAX_BATCH_IN_FLOOD = 48, 24
 MAX_BATCH_ALONE = 96  # where nothing waits behind it
 MAX_TRIES = 5
 POLL = timedelta(seconds=0.5)
+LOOK_AGAIN = timedelta(milliseconds=50)
 _ZONES_HOLD = timedelta(seconds=10)
 
 T = TypeVar("T")
@@ -113,6 +114,7 @@ class Router:
         self._stopping = False
         self.zones: dict[str, str] = {}
         self._zones_hold_until = 0.0
+        self._blocked: set[Pair] = set()  # in which it is not sure yet that what waits does so for something
         self._key_uses = KeyUses(writer)
 
     def hint(self) -> None:
@@ -137,7 +139,8 @@ class Router:
                 _log.exception("routing.failed")
             if not goes_on and not self._stopping:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), POLL.total_seconds())
+                    pause = LOOK_AGAIN if self._blocked else POLL
+                    await asyncio.wait_for(self._wake.wait(), pause.total_seconds())
 
     async def _route_batch(self) -> bool:
         """Route some of what waits, and return whether there may be more."""
@@ -173,10 +176,13 @@ class Router:
     async def _after(self, report: Report) -> None:
         """What follows from a COMMIT."""
         self.zones.update(report.zones)
-        if report.blocked:  # what those wait for may have ended in a transaction that could not see them
-            await self._writer.run(partial(promote, pairs=report.blocked))
-        if report.told:
-            self.on_deliveries(report.told)
+        told = report.told
+        if blocked := report.blocked | self._blocked:  # what those wait for may just end, by who could not see them
+            self._blocked = blocked  # also if the database does not answer
+            self._blocked = await self._writer.run(partial(promote_made, pairs=blocked))
+            told |= {pair.sink for pair in blocked - self._blocked}
+        if told:
+            self.on_deliveries(told)
         if report.waits:
             self.on_waiting()
         await self._key_uses.see(report.signed)

@@ -33,7 +33,7 @@ from routers.lookups.answers import Answer, Source, give_up_all
 from routers.lookups.asking import Lookups
 from routers.lookups.definitions import About, OnFailure
 from routers.objects import HOLDS_BACK, TransitionRow, is_waiting
-from routers.ordering import Pair, promote
+from routers.ordering import Pair, let_go
 from routers.outbox import has_spoken
 from routers.redeciding import LIVES, occasion_of
 from routers.rules.needs import Needs
@@ -200,7 +200,8 @@ class Waiting:
         if step.told:
             self.on_deliveries(step.told)
         if step.blocked:
-            await self._writer.run(partial(promote, pairs=step.blocked))
+            await let_go(self._writer, step.blocked)
+            self.on_deliveries({pair.sink for pair in step.blocked})
 
     async def _ask_and_decide(self, object_id: str) -> None:
         """Ask for what is missing, and decide."""

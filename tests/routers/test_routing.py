@@ -389,6 +389,27 @@ def test_an_event_whose_object_cannot_be_read_is_found_among_the_others(database
         assert len(rows_of(database, deliveries)) == 2
 
 
+def test_what_waits_for_one_that_is_just_being_ended_goes_as_soon_as_that_has_ended(postgresql_url: str) -> None:
+    """The turn that ended it had not seen it, and the router looked before its COMMIT: it waited up to a minute."""
+    missed = {**MISSED, "customer_phone_number": "+14045550101", "direction": "inbound"}
+    with opened(postgresql_url) as database, opened(postgresql_url) as dispatcher:
+        store(database, ("post_call", missed))
+        route_once(database)
+        with dispatcher.writing.begin() as conn:
+            later = datetime.now(UTC) + timedelta(minutes=1)
+            (sent,) = claim_due(conn, sink="crm", now=later, lease_until=later, instance="in_1", limit=1)
+        store(database, ("post_call", {**missed, "resource_id": "CAL2"}))
+        with statements_of(database.writing) as asked, ThreadPoolExecutor() as pool:
+            with dispatcher.writing.begin() as turn:
+                record(turn, [tried(sent, DeliveryState.DELIVERED)], now=NOW)
+                going = pool.submit(
+                    run_router, database, lambda: [row[2] for row in told(database)] == ["delivered", "pending"]
+                )
+                wait_until(lambda: any("UPDATE deliveries SET state = 'pending'" in sql for sql, _ in asked), longest=9)
+                assert [row[2] for row in told(dispatcher)] == ["sending", "blocked"]
+            going.result(timeout=30)
+
+
 def test_a_router_routes_what_waited_before_it_started_and_more_than_a_batch(database_url: str) -> None:
     """What was stored by a process that died is routed by the next."""
     with opened(database_url) as database:
