@@ -33,16 +33,17 @@ class DatabaseClock:
     """The clock of PostgreSQL, asked once a second: each question is a round trip. Between two it runs on by ours."""
 
     def __init__(self) -> None:
-        self._told = datetime.min.replace(tzinfo=UTC)
-        self._told_at = -ASK_EVERY
+        self._told = (datetime.min.replace(tzinfo=UTC), -ASK_EVERY)  # and when; in one, for two threads may ask
 
     def now(self, conn: Connection) -> datetime:
-        since = time.monotonic() - self._told_at
+        told, told_at = self._told
+        since = time.monotonic() - told_at
         if not since < ASK_EVERY:
             moment: datetime = conn.execute(_DATABASE_NOW).scalar_one()
             # From when the answer is here: a bit behind the server, and never ahead of it.
-            self._told, self._told_at, since = moment.astimezone(UTC), time.monotonic(), 0.0
-        return self._told + timedelta(seconds=since)
+            told, since = moment.astimezone(UTC), 0.0
+            self._told = (told, time.monotonic())
+        return told + timedelta(seconds=since)
 
 
 _DATABASE_NOW = text("SELECT clock_timestamp()")

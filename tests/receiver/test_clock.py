@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import structlog
@@ -161,3 +162,23 @@ def test_between_two_questions_the_servers_clock_runs_on(postgresql_url: str) ->
 
     assert told == sorted(told)
     assert told[0] < told[-1] <= ended
+
+
+def test_who_is_interrupted_by_another_thread_that_asks_is_not_told_of_the_future(clocks: TwoClocks) -> None:
+    """It added what had passed since the earlier answer to the newer one: as much as a second ahead of the server."""
+    clock, conn = DatabaseClock(), Mock()
+    conn.execute = lambda _: Mock(scalar_one=lambda: datetime.fromtimestamp(clocks.wall, UTC))
+    clock.now(conn)
+
+    class Interrupted(float):
+        """A moment; as soon as another is subtracted from it, the other thread has its turn."""
+
+        def __sub__(self, other: float) -> float:
+            clocks.pass_by(0.2)
+            assert clock.now(conn) == datetime.fromtimestamp(clocks.wall, UTC)
+            return float(self) - other
+
+    clocks.pass_by(0.9)
+    clocks.monotonic = Interrupted(clocks.monotonic)
+
+    assert clock.now(conn) <= datetime.fromtimestamp(clocks.wall, UTC)
