@@ -363,15 +363,17 @@ class Lane:
         room = self._room(conn, condition, claimed, ahead)
         if not room:  # while nothing may be sent, nobody loses their turn
             return _Turn([], self._wait(conn, condition, now), self._had_its_turn)
-        due = leases.claim_due(
+        claim = partial(
+            leases.claim_due,
             conn,
             sink=self.name,
             now=now,
             lease_until=now + self.limits.timeout + _LEASE_MARGIN,
             instance=self.instance,
-            limit=room,
-            after=self._had_its_turn,
         )
+        due = claim(limit=room, after=self._had_its_turn)
+        if len(due) < room and self._had_its_turn is not None:  # those whose turn it was may have nothing that is due
+            due += claim(limit=room - len(due))
         if len(due) == room:
             return _Turn(with_stories(conn, due), timedelta(0), due[-1].company)
         # Whatever is on the way wakes the lane when it comes back, so the question need not be asked.

@@ -24,6 +24,7 @@ from routers.rates import Rate
 from routers.retries import PAUSE, Policy
 from routers.schema import DeliveryState
 from routers.sinks.sink import Check, Sink
+from routers.uncertain import OnUncertain
 from tests.routers.dispatching import AT_ONCE, HOUR, World
 from tests.routers.store import NOW, FixedClock, opened
 from tests.routers.waiting import until
@@ -438,3 +439,19 @@ async def test_companies_take_turns_where_more_waits_than_may_be_sent(database_u
     told = [message.company for message in sink.messages]
     assert Counter(told) == dict.fromkeys(companies, 5)
     assert all(one != next_one for one, next_one in pairwise(told))
+
+
+@pytest.mark.anyio
+async def test_a_company_of_which_nothing_is_due_yet_costs_no_turn(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was asked in its turn and had nothing; the slot stayed free until the lane looked again, a second later."""
+    sink, clock = Takes(), FixedClock()
+    monkeypatch.setattr("routers.dispatcher.POLL", timedelta(hours=1))
+    with opened(database_url) as database:
+        world = World(database)
+        await world.put(company="acme", now=NOW + timedelta(hours=1))
+        await world.put(count=6, company="beta", now=NOW)
+        limits = Limits(1, HOUR, Policy((HOUR,), OnUncertain.REPEAT))  # so that nothing is claimed ahead
+        async with world.dispatching({"crm": (sink, limits)}, clock=clock):
+            await until(lambda: world.states().count("delivered") == 6, longest=20)
