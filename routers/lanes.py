@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, Select, bindparam, func, select, update
 
 from receiver.bulk import BulkInsert
 from receiver.columns import fixed
@@ -133,6 +133,15 @@ def read_lane(conn: Connection, sink: str) -> Condition:
 def lock_lane(conn: Connection, sink: str) -> Condition:
     """The condition of *sink*, which nobody else changes before this transaction ends."""
     return _of(conn.execute(_locked, {"lane": sink}).one())
+
+
+def lock_lanes(conn: Connection, sinks: Select[tuple[str]]) -> None:
+    """Let no turn be taken in *sinks* before this transaction ends.
+
+    Whoever changes several deliveries that may be on the way does so before, as a turn does, or the two wait for each
+    other.
+    """
+    conn.execute(select(lanes.c.sink).where(lanes.c.sink.in_(sinks)).order_by(lanes.c.sink).with_for_update()).all()
 
 
 def save_lane(conn: Connection, lane: Condition) -> None:

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from receiver.database import Database
 from receiver.events import insert_events
 from receiver.schema import EventState, events
 from receiver.writer import Writer
 from routers.config import read_config
-from routers.lanes import open_lane
+from routers.lanes import lock_lane, open_lane
 from routers.leases import claim_due, record, return_leases
 from routers.objects import ObjectKey, ObjectTaken, lock_objects
 from routers.outbox import NewDelivery, expire, insert_deliveries
@@ -408,6 +408,35 @@ def test_what_waits_for_one_that_is_just_being_ended_goes_as_soon_as_that_has_en
                 wait_until(lambda: any("UPDATE deliveries SET state = 'pending'" in sql for sql, _ in asked), longest=9)
                 assert [row[2] for row in told(dispatcher)] == ["sending", "blocked"]
             going.result(timeout=30)
+
+
+def test_a_router_that_amends_what_is_being_sent_and_the_turn_that_records_it_never_deadlock(
+    postgresql_url: str, tmp_path: Path
+) -> None:
+    """Each had one message's row and wanted the other's: a second later one was broken off, and lanes stood still."""
+    rules = configured(
+        tmp_path, "rules:\n  - {id: ends, when: [call.missed, call.answered], send: [{to: crm, amend: new}]}"
+    )
+    calls = [{"resource_id": "CAL1"}, {"resource_id": "CAL2"}]
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    waits = text("SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+    with opened(postgresql_url) as database, opened(postgresql_url) as dispatcher:
+        store(database, *(("post_call", {**MISSED, **call}) for call in calls))
+        route_once(database, rules)
+        with dispatcher.writing.begin() as conn:
+            open_lane(conn, "crm")
+            first, second = claim_due(conn, sink="crm", now=later, lease_until=later, instance="in_1", limit=2)
+        store(database, *(("call_modified", {**ANSWERED, **call}) for call in calls))
+        with ThreadPoolExecutor() as pool:
+            with dispatcher.writing.begin() as turn:
+                lock_lane(turn, "crm")
+                record(turn, [tried(second, DeliveryState.DELIVERED)], now=NOW)
+                going = pool.submit(route_once, database, rules)
+                wait_until(lambda: turn.execute(waits).first(), longest=9)
+                record(turn, [tried(first, DeliveryState.DELIVERED)], now=NOW)
+            going.result(timeout=30)
+
+        assert [row[2] for row in told(database)] == ["delivered", "delivered", "pending", "pending"]
 
 
 def test_a_router_routes_what_waited_before_it_started_and_more_than_a_batch(database_url: str) -> None:
