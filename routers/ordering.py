@@ -50,9 +50,10 @@ _promote = BulkQuery(
     ) RETURNING sink, order_key""",  # noqa: S608
     *_COLUMNS,
 )
-_FIRSTS = f"SELECT d.id, d.sink, d.order_key FROM {{given}} CROSS JOIN deliveries AS d WHERE {_IS_FIRST}"  # noqa: S608
-_first = BulkQuery(_FIRSTS, *_COLUMNS)
-_first_in_nobodys_hands = BulkQuery(_FIRSTS, *_COLUMNS, locks="d SKIP LOCKED")
+# Of PostgreSQL alone; each pair is looked up by itself, also where a plan was made while nothing was there.
+_FIRSTS = f"SELECT id, sink, order_key FROM {{given}} CROSS JOIN LATERAL ({_BLOCKING} %s) AS d"  # noqa: S608
+_first = BulkQuery(_FIRSTS % "OFFSET 0", *_COLUMNS)
+_first_in_nobodys_hands = BulkQuery(_FIRSTS % "FOR UPDATE SKIP LOCKED", *_COLUMNS)
 
 
 def held_back(conn: Connection, pairs: Collection[Pair]) -> set[Pair]:
