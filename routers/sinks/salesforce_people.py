@@ -208,8 +208,7 @@ def _is_written_in(number: str, phone: str) -> bool:
     digits = re.sub(r"[^0-9]", "", number)
     if len(digits) >= _LOCAL and phone.endswith(digits):
         return True
-    # A number with a zero too many, like +49 00 821 77592, is read as another one when it is read again.
-    return e164(phone) == phone and spellings(phone).search(number) is not None
+    return spellings(phone).search(number) is not None
 
 
 def _is_named(person: Person, name: str | None) -> bool:
