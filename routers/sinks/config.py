@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -129,16 +129,23 @@ class RemoteSinkConfig(SinkConfig):
 class HttpSinkConfig(RemoteSinkConfig):
     """What every sink that is reached by HTTP may be told."""
 
+    max_answer: ClassVar[int | None] = None
+    """Bytes of an answer that are read; None where the client's own bound is enough."""
+
     def client(self) -> HttpClient:
         """The client that these settings make.
 
         Raises:
             ValueError: The `ca_file` cannot be read.
         """
-        from callrail.http import HttpClient  # slow to load, and most commands only read the settings
+        from callrail.http import MAX_ANSWER_BYTES, HttpClient  # slow to load, and most commands only read the settings
 
         return HttpClient(
-            timeout=self.timeout, allow_hosts=self.allow_hosts, connections=self.concurrency, ca_file=self.ca_file
+            timeout=self.timeout,
+            allow_hosts=self.allow_hosts,
+            connections=self.concurrency,
+            ca_file=self.ca_file,
+            max_answer=self.max_answer or MAX_ANSWER_BYTES,
         )
 
 

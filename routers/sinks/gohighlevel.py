@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -29,9 +29,6 @@ from routers.sinks.gohighlevel_log import Log
 from routers.sinks.gohighlevel_records import STANDARD, Wanted, Workflow, note_of
 from routers.sinks.sink import Check
 from routers.uncertain import OnUncertain
-
-if TYPE_CHECKING:
-    from callrail.http import HttpClient
 
 # All notes of a contact come in one answer, each with 20,000 characters and as many bytes as JSON takes for them.
 _MAX_ANSWER = 16 * 1024 * 1024
@@ -74,6 +71,8 @@ class WorkflowConfig(BaseModel):
 
 class GoHighLevelConfig(CrmSinkConfig):
     """Logs what happens at GoHighLevel, each as a note of one contact."""
+
+    max_answer = _MAX_ANSWER
 
     type: Literal["gohighlevel"]
     """What sort of sink it is."""
@@ -137,17 +136,6 @@ class GoHighLevelConfig(CrmSinkConfig):
 
     def names_in_templates(self) -> frozenset[str]:
         return frozenset(OWN_NAMES)
-
-    def client(self) -> HttpClient:
-        from callrail.http import HttpClient  # slow to load, and most commands only read the settings
-
-        return HttpClient(
-            timeout=self.timeout,
-            allow_hosts=self.allow_hosts,
-            connections=self.concurrency,
-            ca_file=self.ca_file,
-            max_answer=_MAX_ANSWER,
-        )
 
     def build(self, memory: CrmMemory | None = None) -> GoHighLevelSink:
         """The sink; without *memory* it can be tested, and delivers nothing.

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -29,9 +29,6 @@ from routers.sinks.hubspot_properties import check_account, set_up, steps
 from routers.sinks.hubspot_records import Extra, due_at, extra_key, thing_of
 from routers.sinks.sink import Check
 from routers.uncertain import OnUncertain
-
-if TYPE_CHECKING:
-    from callrail.http import HttpClient
 
 # The properties of contacts come in one answer, hundreds of them with all their options; a body has up to six bytes for
 # each of its characters.
@@ -70,6 +67,8 @@ class CreatesConfig(BaseModel):
 
 class HubSpotConfig(CrmSinkConfig):
     """Logs what happens at HubSpot, each as a record of one contact."""
+
+    max_answer = _MAX_ANSWER
 
     type: Literal["hubspot"]
     """What sort of sink it is."""
@@ -121,17 +120,6 @@ class HubSpotConfig(CrmSinkConfig):
 
     def names_in_templates(self) -> frozenset[str]:
         return frozenset(OWN_NAMES)
-
-    def client(self) -> HttpClient:
-        from callrail.http import HttpClient  # slow to load, and most commands only read the settings
-
-        return HttpClient(
-            timeout=self.timeout,
-            allow_hosts=self.allow_hosts,
-            connections=self.concurrency,
-            ca_file=self.ca_file,
-            max_answer=_MAX_ANSWER,
-        )
 
     def build(self, memory: CrmMemory | None = None) -> HubSpotSink:
         """The sink; without *memory* it can be tested and set up, and delivers nothing.

@@ -79,6 +79,8 @@ class OpportunityConfig(BaseModel):
 class SalesforceConfig(CrmSinkConfig):
     """Logs what happens as tasks of Salesforce, each of one contact or lead."""
 
+    max_answer = _MAX_ANSWER
+
     type: Literal["salesforce"]
     """What sort of sink it is."""
     base_url: str
@@ -168,17 +170,6 @@ class SalesforceConfig(CrmSinkConfig):
 
     def names_in_templates(self) -> frozenset[str]:
         return frozenset(OWN_NAMES)
-
-    def client(self) -> HttpClient:
-        from callrail.http import HttpClient  # slow to load, and most commands only read the settings
-
-        return HttpClient(
-            timeout=self.timeout,
-            allow_hosts=self.allow_hosts,
-            connections=self.concurrency,
-            ca_file=self.ca_file,
-            max_answer=_MAX_ANSWER,
-        )
 
     def build(self, memory: CrmMemory | None = None) -> SalesforceSink:
         """The sink; without *memory* one that can only be looked at.
