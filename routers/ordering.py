@@ -33,8 +33,7 @@ _MINE = "d.sink = given.sink AND d.order_key = given.order_key"
 _BLOCKED = f"SELECT d.id FROM deliveries AS d WHERE {_MINE} AND d.state = 'blocked'"  # noqa: S608  (words of our own)
 # In the words of the partial index, or SQLite does not see that it fits.
 _ACTIVE = ", ".join(f"'{state}'" for state in ACTIVE)
-_IS_FIRST = f"{_MINE} AND d.state IN ({_ACTIVE}) AND d.blocks"
-_BLOCKING = f"SELECT d.id FROM deliveries AS d WHERE {_IS_FIRST}"  # noqa: S608
+_BLOCKING = f"SELECT d.id FROM deliveries AS d WHERE {_MINE} AND d.state IN ({_ACTIVE}) AND d.blocks"  # noqa: S608
 # Not with EXISTS: of that PostgreSQL makes a hash of all that waits, of anybody, for each question.
 _IS_BLOCKED = f"({_BLOCKED} LIMIT 1) IS NOT NULL"
 _IS_BLOCKING = f"({_BLOCKING} LIMIT 1) IS NOT NULL"
