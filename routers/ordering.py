@@ -67,14 +67,14 @@ def promote(conn: Connection, pairs: Collection[Pair]) -> int:
 
 async def let_go(writer: Writer, pairs: Collection[Pair]) -> None:
     """Promote what was made to wait in *pairs*, after the COMMIT of that on PostgreSQL."""
-    for pause in _LOOK_AGAIN_AFTER:
+    for pause in _LOOK_AFTER:
+        await asyncio.sleep(pause)
         pairs = await writer.run(partial(promote_made, pairs=pairs))
         if not pairs:
             break
-        await asyncio.sleep(pause)
 
 
-_LOOK_AGAIN_AFTER = (0.02, 0.05, 0.1, 0.2, 0.5)  # seconds; what is left then, `promote_forgotten` finds
+_LOOK_AFTER = (0, 0.02, 0.05, 0.1, 0.2, 0.5)  # seconds; what is left then, `promote_forgotten` finds
 
 
 def promote_made(conn: Connection, pairs: Collection[Pair]) -> set[Pair]:
