@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -46,6 +46,7 @@ RETURN_EVERY = timedelta(seconds=5)
 LOOK_FOR_FORGOTTEN_EVERY = timedelta(minutes=1)
 DRAIN_WITHIN = timedelta(seconds=5)
 _LEASE_MARGIN = timedelta(seconds=30)
+_AHEAD = 3  # times its slots is what a lane may claim on top of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,8 +271,16 @@ class Lane:
             return POLL
         results, taken_back = sending.take_results(), sending.take_back()
         yields = time.monotonic() < self._yields_until
-        # Counted now: what comes back while the turn waits is not recorded in it, and still holds its slot.
-        function = partial(self._turn, results=results, taken_back=taken_back, claimed=sending.claimed, yields=yields)
+        loop = asyncio.get_running_loop()
+        function = partial(
+            self._turn,
+            results=results,
+            taken_back=taken_back,
+            # Counted now: what comes back while the turn waits is not recorded in it, and still holds its slot.
+            claimed=sending.claimed,
+            yields=yields,
+            write=lambda claimed: loop.call_soon_threadsafe(sending.write, claimed),
+        )
         try:
             turn = await self.writer.run(function)
         except BaseException as error:
@@ -317,6 +326,7 @@ class Lane:
         taken_back: Sequence[Delivery],
         claimed: int,
         yields: bool,
+        write: Callable[[list[Delivery]], object],
     ) -> _Turn:
         """Record, see what the lane allows, and claim. It may be undone, so it changes nothing in memory."""
         now = self.clock.now(conn)
@@ -336,6 +346,7 @@ class Lane:
             _log.warning("lane.paused", sink=self.name, reason=condition.reason)
         if condition != stored:
             lanes.save_lane(conn, condition)
+        write(turn.claimed)
         return turn
 
     def _last_turn(self, conn: Connection, *, results: Sequence[Result], taken_back: Sequence[Delivery]) -> None:
@@ -353,7 +364,7 @@ class Lane:
         """
         is_safe = self.limits.policy.on_uncertain is OnUncertain.RETRY and not condition.is_shut
         is_quick = bool(results) and all(result.was_taken_at_once for result in results)
-        return self.limits.concurrency if is_safe and is_quick else 0
+        return _AHEAD * self.limits.concurrency if is_safe and is_quick else 0
 
     def _paused(self, condition: Condition, now: datetime) -> _Turn:
         until = POLL if condition.is_held or condition.paused_until is None else condition.paused_until - now

@@ -1,8 +1,8 @@
 """Sending: what a lane has claimed leaves, as many at once as its sink allows, and what came of it gathers.
 
 A lane may claim ahead, more than there are slots: where the sink takes messages faster than a turn records them, a turn
-of twice as many costs little more. What was claimed ahead leaves only behind what the sink took in at once. After
-anything else it is taken back, so that it is never sent late, nor to a sink in trouble.
+of four times as many costs less than two. What was claimed ahead leaves only behind what the sink took in at once.
+After anything else it is taken back, so that it is never sent late, nor to a sink in trouble.
 """
 
 from __future__ import annotations
@@ -86,6 +86,7 @@ class Sending:
         self._waiting: deque[_Ready] = deque()
         self._taken_back: list[Delivery] = []
         self._is_halted = False
+        self._written: dict[int, _Ready] = {}
         self._results: deque[Result] = deque()
         self._unrecorded: list[Result] = []
         self._gathering: asyncio.TimerHandle | None = None
@@ -99,10 +100,18 @@ class Sending:
     def has_results(self) -> bool:
         return bool(self._results or self._unrecorded)
 
+    def write(self, claimed: Sequence[Delivery]) -> None:
+        """Write the messages of *claimed* while the COMMIT that lets them be sent is still awaited.
+
+        Should it not come, they are thrown away by the next.
+        """
+        self._written = {id(delivery): self._ready(delivery) for delivery in claimed}
+
     def send(self, claimed: Sequence[Delivery]) -> None:
         """Send *claimed*; what finds no free slot waits for one."""
-        written = [self._ready(delivery) for delivery in claimed]  # all of them before one is sent: see `Prepares`
-        for ready in written:
+        written, self._written = self._written, {}
+        # All of them are written before one is sent: see `Prepares`.
+        for ready in [written.get(id(delivery)) or self._ready(delivery) for delivery in claimed]:
             if len(self._on_the_way) < self._slots:
                 task = asyncio.create_task(self._send_on(ready))
                 self._on_the_way.add(task)  # asyncio itself keeps only weak references to tasks

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 import pytest
+from sqlalchemy import Connection, event, exc, select
 from structlog.testing import capture_logs
 
 from routers.dispatcher import Limits
@@ -15,14 +18,14 @@ from routers.leases import Delivery
 from routers.messages import Message
 from routers.outcomes import Delivered, Outcome, Retry
 from routers.retries import Policy
-from routers.schema import DeliveryState
+from routers.schema import DeliveryState, deliveries
 from routers.sending import Result, Sending
 from routers.sinks.sink import Check, Prepared
 from routers.templates import built_in_templates
 from routers.uncertain import OnUncertain
 from tests.routers.dispatching import HOUR, World
 from tests.routers.store import a_delivery, opened
-from tests.routers.waiting import until
+from tests.routers.waiting import LONGEST, until
 
 pytestmark = pytest.mark.anyio
 
@@ -182,26 +185,26 @@ def lane(sink: Gated, on_uncertain: OnUncertain = OnUncertain.RETRY) -> dict[str
 
 @pytest.fixture
 async def world(database_url: str) -> AsyncIterator[World]:
-    """Once on SQLite and once on PostgreSQL, with ten deliveries that are due."""
+    """Once on SQLite and once on PostgreSQL, with twelve deliveries that are due."""
     with opened(database_url) as database:
         world = World(database)
-        await world.put(count=10)
+        await world.put(count=12)
         yield world
 
 
 @pytest.mark.usefixtures("nothing_is_slow")
-async def test_where_a_sink_takes_all_at_once_twice_its_slots_are_claimed(world: World) -> None:
+async def test_where_a_sink_takes_all_at_once_four_times_its_slots_are_claimed(world: World) -> None:
     """They leave through the slots all the same; at a stop what has not left is due as before."""
     sink = Gated(free=2)
     async with world.dispatching(lane(sink)) as dispatcher:
         await sink.came(4)
-        await until(lambda: sorted(world.states()) == ["delivered"] * 2 + ["pending"] * 4 + ["sending"] * 4)
+        await until(lambda: sorted(world.states()) == ["delivered"] * 2 + ["pending"] * 2 + ["sending"] * 8)
         assert len(sink.keys) == 4
         dispatcher.stop()
         for _ in range(2):
             sink.open()
     assert len(sink.keys) == 4
-    assert sorted(world.states()) == ["delivered"] * 4 + ["pending"] * 6
+    assert sorted(world.states()) == ["delivered"] * 4 + ["pending"] * 8
     waiting = [row for row in world.deliveries() if row.state == DeliveryState.PENDING]
     assert {(row.attempts, row.lease_until, row.leased_by, row.may_repeat) for row in waiting} == {
         (0, None, None, False)
@@ -218,8 +221,8 @@ async def test_where_a_repeat_would_be_seen_no_more_is_claimed_than_may_leave(
     sink = Gated(free=2)
     async with world.dispatching(lane(sink, on_uncertain)):
         await sink.came(4)
-        await until(lambda: sorted(world.states()) == ["delivered"] * 2 + ["pending"] * 6 + ["sending"] * 2)
-        sink.free = 10
+        await until(lambda: sorted(world.states()) == ["delivered"] * 2 + ["pending"] * 8 + ["sending"] * 2)
+        sink.free = 12
         for _ in range(2):
             sink.open()
         await world.all_are(DeliveryState.DELIVERED)
@@ -233,8 +236,64 @@ async def test_what_was_claimed_ahead_is_not_sent_to_a_sink_in_trouble(world: Wo
         await sink.came(4)
         sink.open(Retry("HTTP 429", after=HOUR, whole_lane=True))
         sink.open()
-        await until(lambda: sorted(world.states()) == ["delivered"] * 3 + ["pending"] * 7)
+        await until(lambda: sorted(world.states()) == ["delivered"] * 3 + ["pending"] * 9)
         assert len(sink.keys) == 4
         assert world.lane().reason == "HTTP 429"
-    assert sorted(row.attempts for row in world.deliveries()) == [0] * 6 + [1] * 4
+    assert sorted(row.attempts for row in world.deliveries()) == [0] * 8 + [1] * 4
     assert len(world.outcomes()) == 4
+
+
+# --- written while the COMMIT is awaited -----------------------------------------------------------------------------
+
+
+@dataclass
+class Written(Gated):
+    """A sink that says, also to another thread, what it has written."""
+
+    written: list[str] = field(default_factory=list)
+    has_written: threading.Event = field(default_factory=threading.Event)
+
+    def prepare(self, message: Message) -> Prepared:
+        self.written.append(message.key)
+        self.has_written.set()
+        return partial(self.deliver, message)
+
+
+def has_claimed(conn: Connection) -> bool:
+    """Whether the transaction that is about to end, or one before it, claims something."""
+    claimed = select(deliveries.c.id).where(deliveries.c.state == DeliveryState.SENDING.value)
+    return conn.execute(claimed.limit(1)).first() is not None
+
+
+async def test_messages_are_written_while_their_claim_waits_for_its_commit(world: World) -> None:
+    """And leave only after it: what is sent under a claim that is not durable may be sent again, and not say so."""
+    sink = Written(free=12)
+    seen: list[tuple[bool, int]] = []
+
+    def before_the_commit(conn: Connection) -> None:
+        if not seen and has_claimed(conn):
+            seen.append((sink.has_written.wait(LONGEST), len(sink.keys)))
+
+    event.listen(world.database.writing, "commit", before_the_commit)
+    async with world.dispatching(lane(sink)):
+        await world.all_are(DeliveryState.DELIVERED)
+    assert seen == [(True, 0)]
+
+
+async def test_a_claim_whose_commit_does_not_come_sends_nothing(world: World) -> None:
+    """Its messages were written for nothing: they are claimed, and written, once more."""
+    sink = Written(free=12)
+    failures = 1
+
+    def before_the_commit(conn: Connection) -> None:
+        nonlocal failures
+        if failures and has_claimed(conn):
+            failures -= 1
+            raise exc.OperationalError("COMMIT", None, Exception("the connection is gone"))
+
+    event.listen(world.database.writing, "commit", before_the_commit)
+    async with world.dispatching(lane(sink)):
+        await world.all_are(DeliveryState.DELIVERED)
+    assert len(sink.keys) == len(set(sink.keys)) == 12
+    assert len(sink.written) == 12 + 2
+    assert {row.fence for row in world.deliveries()} == {1}
