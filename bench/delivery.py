@@ -16,8 +16,8 @@ from bench.backlog import fill_held, let_go, make_due
 from bench.checks import check_arrived, check_delivered, check_stored
 from bench.client import client_alone
 from bench.config import SINK_SECRET, router_yaml, text_sink
-from bench.e2e import post_and_deliver
-from bench.load import Answered
+from bench.e2e import post_and_deliver, until_arrival
+from bench.load import Answered, open_loop, percentile
 from bench.report import Figure, Target, both
 from bench.servers import Kind, Server, Workspace
 from bench.sink import Sink, running_sink
@@ -26,8 +26,8 @@ _EVENTS = 2_000
 # On PostgreSQL the roles are apart, as an installation has them that needs more than one process.
 _ROLES = {Kind.SQLITE: ("all",), Kind.POSTGRESQL: ("intake", "dispatch")}
 _LANES = (1, 8)
-# A dispatcher that takes nothing in looks twice a second whether there is something; that is not to be measured here.
-_EVENTS_APART = 8_000
+_IDLE_RATE = 20
+_IDLE_SECONDS = 15
 # What two dispatchers, the sink and the database need to be measured and not their waiting for each other.
 _CORES_FOR_TWO = 4
 # Lanes are let go within a second of each other.
@@ -42,6 +42,7 @@ def measure(workspace: Workspace, sink: Sink, kind: Kind, *, rounds: int) -> Ite
     yield from _with_intake(one_lane, sink, kind, rounds)
     yield from _drained(one_lane, sink, kind, rounds)
     if kind is Kind.POSTGRESQL:
+        yield from _told_apart(one_lane, sink, kind)
         for lanes in _LANES:
             yield from _two_dispatchers(workspace, sink, kind, rounds, lanes)
 
@@ -53,13 +54,12 @@ def _with_intake(workspace: Workspace, sink: Sink, kind: Kind, rounds: int) -> I
     alone: list[float] = []
     costs: list[list[float]] = []
     roles = _ROLES[kind]
-    events = _EVENTS if len(roles) == 1 else _EVENTS_APART
     with workspace.database(kind) as url, running_sink() as other_sink:
         with _running(workspace, url, roles) as servers:
             post_and_deliver(servers[0].port, sink, answered, count=_EVENTS)  # the warming up
             for _ in range(rounds):
-                with _cpu(servers, events) as cost:
-                    rates.append(post_and_deliver(servers[0].port, sink, answered, count=events)[0])
+                with _cpu(servers, _EVENTS) as cost:
+                    rates.append(post_and_deliver(servers[0].port, sink, answered, count=_EVENTS)[0])
                 costs.append(cost)
                 alone.append(client_alone(other_sink.url, sink.bodies(), secret=SINK_SECRET, count=_EVENTS))
         check_stored(url, answered)
@@ -72,6 +72,23 @@ def _with_intake(workspace: Workspace, sink: Sink, kind: Kind, rounds: int) -> I
     for role, of_role in zip(roles, zip(*costs, strict=True), strict=True):
         most = Target("<=", 1.5) if role == "all" else None
         yield Figure("delivery", kind, f"{what}: CPU a delivery, {role}", median(of_role), "ms", most)
+
+
+def _told_apart(workspace: Workspace, sink: Sink, kind: Kind) -> Iterator[Figure]:
+    """How soon the sink hears of what another process took in, where nothing else is to do."""
+    sink.forget()
+    roles = _ROLES[kind]
+    with workspace.database(kind) as url:
+        with _running(workspace, url, roles) as servers:
+            load = open_loop(servers[0].port, rate=_IDLE_RATE, seconds=_IDLE_SECONDS)
+            sink.wait_for(len(load.everything) - load.refused)
+        check_stored(url, load.everything)
+        check_delivered(url, load.everything, sink.arrivals())
+    took = until_arrival(load, sink.arrivals())
+    for percent in (50, 95, 99):
+        what = f"sent to sink's first byte at {_IDLE_RATE}/s, {' and '.join(roles)} apart: p{percent}"
+        target = Target("<", 60) if percent == 95 else None
+        yield Figure("delivery", kind, what, percentile(took, percent) * 1000, "ms", target)
 
 
 def _drained(workspace: Workspace, sink: Sink, kind: Kind, rounds: int) -> Iterator[Figure]:

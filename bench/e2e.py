@@ -70,11 +70,16 @@ def _latency(
 ) -> Iterator[Figure]:
     with workspace.database(kind) as url:
         load, _ = _post_and_wait(workspace, sink, url, rate, seconds)
-    arrived = {arrival.call_id: arrival.at for arrival in sink.arrivals()}
-    took = [arrived[item.call_id] - item.sent for item in load.measured]
+    took = until_arrival(load, sink.arrivals())
     for percent in (50, 95, 99):
         what = f"sent to sink's first byte at {rate}/s: p{percent}"
         yield Figure("e2e", kind, what, percentile(took, percent) * 1000, "ms", target if percent == 95 else None)
+
+
+def until_arrival(load: Load, arrivals: list[Arrival]) -> list[float]:
+    """Seconds from the sending of each measured webhook to the first byte at the sink."""
+    arrived = {arrival.call_id: arrival.at for arrival in arrivals}
+    return [arrived[item.call_id] - item.sent for item in load.measured]
 
 
 def _overload(workspace: Workspace, sink: Sink, kind: Kind) -> Iterator[Figure]:

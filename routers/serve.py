@@ -27,6 +27,7 @@ from receiver.database import Database, open_database
 from receiver.events import insert_events
 from receiver.exceptions import ConfigError, ConfigProblem, DatabaseUnavailable, SecretMissing
 from receiver.heartbeat import Heartbeat
+from receiver.hints import announce, listen
 from receiver.instances import Instance
 from receiver.keeping import Keeper
 from receiver.loggers import get_logger
@@ -119,6 +120,8 @@ async def serve(plan: Plan, *, stop: asyncio.Event, on_ready: Callable[[], None]
                 await running.enter_async_context(_beating(service, keeper))
                 if plan.role is not Role.INTAKE:
                     await running.enter_async_context(_dispatching(service))
+                else:
+                    await running.enter_async_context(_announcing(service))
                 if keeper is not None and plan.listener is not None:
                     await running.enter_async_context(_taking_in(service, keeper, plan.listener, timed))
                 on_ready()
@@ -194,6 +197,15 @@ async def _beating(service: _Service, keeper: Keeper | None) -> AsyncIterator[No
         yield
     finally:
         await heartbeat.stop()
+
+
+@contextlib.asynccontextmanager
+async def _announcing(service: _Service) -> AsyncIterator[None]:
+    """Where nobody routes, those who do are told of what is stored."""
+    stored = asyncio.Event()
+    service.writer.on_stored = stored.set
+    async with _in_background(announce(service.database, stored), service.stop):
+        yield
 
 
 @contextlib.asynccontextmanager
@@ -322,7 +334,10 @@ async def _running(service: _Service, parts: _Parts) -> AsyncIterator[None]:
     tasks: list[asyncio.Task[None]] = []
     trouble = await begin()
     try:
-        async with _in_background(begin_when_it_answers(trouble) if trouble is not None else None, service.stop):
+        async with (
+            _in_background(begin_when_it_answers(trouble) if trouble is not None else None, service.stop),
+            _in_background(listen(database, parts.router.hint), service.stop),
+        ):
             yield
     finally:
         for part in parts.all:

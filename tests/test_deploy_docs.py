@@ -97,7 +97,7 @@ def test_a_process_has_as_many_connections_as_the_page_says() -> None:
     sizes = [engine.pool.size() for engine in (database.writing, database.reading)]  # type: ignore[attr-defined]
 
     assert sizes == [2, 4]
-    assert "at most six a process (two write, four read)" in PAGE
+    assert "at most seven a process (two write, four read, one is for hints)" in PAGE
 
 
 @pytest.mark.parametrize(

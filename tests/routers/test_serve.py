@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,20 @@ async def test_an_intake_beside_a_dispatcher_hands_over_through_the_database(
         await until(lambda: states(database_url)[1] == ["delivered"])
 
     assert len(destination.requests) == 1
+
+
+async def test_a_dispatcher_on_postgresql_is_told_and_need_not_look(
+    postgresql_url: str, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks once at its start; whatever comes later it can only have been told of."""
+    monkeypatch.setattr("routers.routing.POLL", timedelta(hours=1))
+    async with (
+        serving_here(config, postgresql_url, role=Role.DISPATCH),
+        serving_here(config, postgresql_url, role=Role.INTAKE) as port,
+    ):
+        for number in range(1, 4):
+            assert await post(port, number) == 204
+            await until(lambda number=number: states(postgresql_url)[1] == ["delivered"] * number)  # type: ignore[misc]
 
 
 async def test_a_second_dispatcher_of_a_sqlite_file_is_refused(sqlite_url: str, config: Path) -> None:

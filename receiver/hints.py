@@ -1,0 +1,60 @@
+"""Hints between processes: whoever stores says so, and whoever routes need not wait until it looks again.
+
+On PostgreSQL alone, by NOTIFY. Polling is the truth: a hint that gets lost costs half a second, and none is repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from receiver.database import Database, PostgresqlConnection, connect_postgresql
+from receiver.loggers import get_logger
+
+_log = get_logger(__name__)
+
+_CHANNEL = "callrail_router_stored"
+_APART = timedelta(milliseconds=20)  # a flood is not told webhook by webhook: who routes is busy then
+_CONNECT_AGAIN = timedelta(seconds=2)
+
+
+async def announce(database: Database, stored: asyncio.Event) -> None:
+    """Tell other processes each time *stored* is set, until cancelled. On SQLite it returns: nobody can be told."""
+
+    async def tell(conn: PostgresqlConnection) -> None:
+        while True:
+            await stored.wait()
+            stored.clear()
+            await conn.execute(f"NOTIFY {_CHANNEL}")
+            await asyncio.sleep(_APART.total_seconds())
+
+    await _keep_connected(database, tell)
+
+
+async def listen(database: Database, hint: Callable[[], None]) -> None:
+    """Call *hint* whenever another process has stored something, until cancelled. On SQLite it returns."""
+
+    async def hear(conn: PostgresqlConnection) -> None:
+        await conn.execute(f"LISTEN {_CHANNEL}")
+        hint()  # of what was stored while nobody listened
+        async for _ in conn.notifies():
+            hint()
+
+    await _keep_connected(database, hear)
+
+
+async def _keep_connected(database: Database, work: Callable[[PostgresqlConnection], Awaitable[None]]) -> None:
+    if database.is_sqlite:
+        return
+    from psycopg import Error  # not above: SQLite starts without PostgreSQL's driver
+
+    while True:
+        try:
+            async with await connect_postgresql(database) as conn:
+                await work(conn)
+        except Error:  # of a database that is away the writer has said so
+            pass
+        except Exception:  # it must not end what it is only a hint for
+            _log.exception("hints.failed")
+        await asyncio.sleep(_CONNECT_AGAIN.total_seconds())

@@ -1,0 +1,111 @@
+"""Hints between processes: who listens hears of what is stored, also after a connection was cut."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from receiver.database import Database
+from receiver.hints import announce, listen
+from tests.routers.store import opened
+from tests.routers.waiting import LONGEST, until
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+class Ear:
+    """Counts what it hears."""
+
+    def __init__(self) -> None:
+        self.heard = 0
+        self._hears = asyncio.Event()
+
+    def hint(self) -> None:
+        self.heard += 1
+        self._hears.set()
+
+    async def times(self, count: int) -> None:
+        """Wait until it has heard *count* hints."""
+        async with asyncio.timeout(LONGEST):
+            while self.heard < count:
+                self._hears.clear()
+                await self._hears.wait()
+
+
+@pytest.fixture
+async def ear(postgresql_url: str) -> AsyncIterator[Ear]:
+    """Of a process that listens already; the first hint is that it does."""
+    ear = Ear()
+    with opened(postgresql_url) as database:
+        async with running(listen(database, ear.hint)):
+            await ear.times(1)
+            yield ear
+
+
+def cut(database: Database, statement: str) -> bool:
+    """End the connections whose last statement was *statement*; whether there were any."""
+    ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+    with database.writing.begin() as conn:
+        mine = f"{ended} WHERE datname = current_database() AND query LIKE :query AND pid <> pg_backend_pid()"
+        return bool(conn.execute(text(mine), {"query": f"{statement}%"}).scalar_one())
+
+
+async def test_who_listens_hears_of_what_is_stored(postgresql_url: str, ear: Ear) -> None:
+    """What is stored while nothing can be told is told in one."""
+    stored = asyncio.Event()
+    with opened(postgresql_url) as database:
+        for _ in range(5):
+            stored.set()
+        async with running(announce(database, stored)):
+            await ear.times(2)
+            stored.set()
+            await ear.times(3)
+    assert ear.heard == 3
+
+
+@pytest.mark.parametrize("statement", ["LISTEN", "NOTIFY"])
+async def test_a_connection_that_is_cut_is_made_anew(
+    postgresql_url: str, ear: Ear, statement: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("receiver.hints._CONNECT_AGAIN", timedelta(milliseconds=10))
+    stored = asyncio.Event()
+    with opened(postgresql_url) as database:
+        async with running(announce(database, stored)):
+            stored.set()
+            await ear.times(2)
+            assert await asyncio.to_thread(cut, database, statement)
+            heard = ear.heard
+
+            def is_heard_again() -> bool:
+                stored.set()  # the first may be lost with the connection: what it told of is found by polling
+                return ear.heard > heard + 1
+
+            await until(is_heard_again)
+
+
+async def test_on_sqlite_nobody_can_be_told(sqlite_url: str) -> None:
+    """A file has no channel: both return, and whoever routes looks by itself."""
+    ear, stored = Ear(), asyncio.Event()
+    stored.set()
+    with opened(sqlite_url) as database:
+        async with asyncio.timeout(LONGEST):
+            await announce(database, stored)
+            await listen(database, ear.hint)
+    assert (ear.heard, stored.is_set()) == (0, True)
