@@ -70,6 +70,7 @@ MAX_BATCH_ALONE = 96  # where nothing waits behind it
 MAX_TRIES = 5
 POLL = timedelta(seconds=0.5)
 LOOK_AGAIN = timedelta(milliseconds=50)
+_LOOK_AMID_LOAD = timedelta(milliseconds=250)
 _ZONES_HOLD = timedelta(seconds=10)
 
 T = TypeVar("T")
@@ -115,6 +116,7 @@ class Router:
         self.zones: dict[str, str] = {}
         self._zones_hold_until = 0.0
         self._blocked: set[Pair] = set()  # in which it is not sure yet that what waits does so for something
+        self._looks_at = 0.0  # at those
         self._key_uses = KeyUses(writer)
 
     def hint(self) -> None:
@@ -154,8 +156,9 @@ class Router:
         except Exception as error:  # one event's data broke the statement: find it by taking each alone
             _log.warning("routing.batch_failed", error=type(error).__name__)
             return await self._route_singly()
-        await self._after(report)
-        return report.events == limit
+        goes_on = report.events == limit
+        await self._after(report, is_busy=goes_on)
+        return goes_on
 
     def _in_writer(self, conn: Connection, *, limit: int) -> Report:
         if time.monotonic() > self._zones_hold_until:  # other processes learn of them too
@@ -173,19 +176,28 @@ class Router:
             fetched=self._fetched,
         )
 
-    async def _after(self, report: Report) -> None:
+    async def _after(self, report: Report, *, is_busy: bool = False) -> None:
         """What follows from a COMMIT."""
         self.zones.update(report.zones)
+        self._blocked |= report.blocked
         told = report.told
-        if blocked := report.blocked | self._blocked:  # what those wait for may just end, by who could not see them
-            self._blocked = blocked  # also if the database does not answer
-            self._blocked = await self._writer.run(partial(promote_made, pairs=blocked))
-            told |= {pair.sink for pair in blocked - self._blocked}
+        if self._blocked and not (is_busy and time.monotonic() < self._looks_at):
+            told |= await self._let_go()
         if told:
             self.on_deliveries(told)
         if report.waits:
             self.on_waiting()
         await self._key_uses.see(report.signed)
+
+    async def _let_go(self) -> set[str]:
+        """Promote what waits for something that has just been ended by who could not see it; the sinks it is for.
+
+        It is rare, and to look costs as much as to route ten events: where many wait, some batches share a look.
+        """
+        blocked = self._blocked
+        self._looks_at = time.monotonic() + _LOOK_AMID_LOAD.total_seconds()
+        self._blocked = await self._writer.run(partial(promote_made, pairs=blocked))
+        return {pair.sink for pair in blocked - self._blocked}
 
     async def _route_singly(self) -> bool:
         for _ in range(self._most):

@@ -26,7 +26,7 @@ from routers.lanes import lock_lane, open_lane
 from routers.leases import claim_due, record, return_leases
 from routers.objects import ObjectKey, ObjectTaken, lock_objects
 from routers.outbox import NewDelivery, expire, insert_deliveries
-from routers.routing import MAX_TRIES, Report, Router, route
+from routers.routing import MAX_BATCH, MAX_TRIES, Report, Router, route
 from routers.rules.reasons import Reason
 from routers.rules.ruleset import FIRED, RuleSet
 from routers.schema import DeliveryState, deliveries, objects, transitions, versions
@@ -408,6 +408,20 @@ def test_what_waits_for_one_that_is_just_being_ended_goes_as_soon_as_that_has_en
                 wait_until(lambda: any("UPDATE deliveries SET state = 'pending'" in sql for sql, _ in asked), longest=9)
                 assert [row[2] for row in told(dispatcher)] == ["sending", "blocked"]
             going.result(timeout=30)
+
+
+def test_where_much_is_to_be_routed_batches_share_a_look_at_what_waits(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After each of them it cost as much as to route ten events; the last is followed by one at once."""
+    monkeypatch.setattr("routers.routing._LOOK_AMID_LOAD", timedelta(hours=1))
+    missed = {**MISSED, "customer_phone_number": "+14045550101", "direction": "inbound"}
+    count = 3 * MAX_BATCH + 2
+    with opened(postgresql_url) as database:
+        store(database, *(("post_call", {**missed, "resource_id": f"CAL{number}"}) for number in range(count)))
+        with statements_of(database.writing) as asked:
+            run_router(database, lambda: len(told(database)) == count)
+        assert sum("LATERAL" in sql and "SKIP LOCKED" in sql for sql, _ in asked) == 2
 
 
 def test_a_router_that_amends_what_is_being_sent_and_the_turn_that_records_it_never_deadlock(
