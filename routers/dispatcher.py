@@ -328,11 +328,15 @@ class Lane:
         yields: bool,
         write: Callable[[list[Delivery]], object],
     ) -> _Turn:
-        """Record, see what the lane allows, and claim. It may be undone, so it changes nothing in memory."""
+        """Record, see what the lane allows, and claim. It may be undone, so it changes nothing in memory.
+
+        Args:
+            write: Told what is claimed, just before the COMMIT. It may be called again, where the turn is tried again.
+        """
         now = self.clock.now(conn)
         stored = lanes.lock_lane(conn, self.name)
         condition = self._record(conn, stored, results, now)
-        leases.give_back(conn, taken_back)
+        leases.give_back(conn, taken_back, instance=self.instance)
         filled = condition.filled(self.limits.rate, now)
         if condition.is_paused(now):
             turn = self._paused(condition, now)
@@ -346,14 +350,15 @@ class Lane:
             _log.warning("lane.paused", sink=self.name, reason=condition.reason)
         if condition != stored:
             lanes.save_lane(conn, condition)
-        write(turn.claimed)
+        if turn.claimed:
+            write(turn.claimed)
         return turn
 
     def _last_turn(self, conn: Connection, *, results: Sequence[Result], taken_back: Sequence[Delivery]) -> None:
         now = self.clock.now(conn)
         stored = lanes.lock_lane(conn, self.name)
         condition = self._record(conn, stored, results, now)
-        leases.give_back(conn, taken_back)
+        leases.give_back(conn, taken_back, instance=self.instance)
         if condition != stored:
             lanes.save_lane(conn, condition)
 

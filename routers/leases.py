@@ -493,14 +493,17 @@ _give_back = BulkUpdate(
     deliveries.c.state,
     deliveries.c.lease_until,
     deliveries.c.leased_by,
-    key=[deliveries.c.id, deliveries.c.fence, deliveries.c.state],
+    key=[deliveries.c.id, deliveries.c.fence, deliveries.c.state, deliveries.c.leased_by],
 )
 
 
-def give_back(conn: Connection, claimed: Sequence[Delivery]) -> None:
-    """Put back deliveries that were claimed and never left: they are due as before."""
+def give_back(conn: Connection, claimed: Sequence[Delivery], *, instance: str) -> int:
+    """Put back what *instance* has claimed, and what never left: it is due as before. How many those were.
+
+    Of a claim that was undone nothing is put back; the next, perhaps another's, has the same fence.
+    """
     states = (DeliveryState.PENDING, None, None)
-    _give_back(conn, [(*states, item.id, item.fence, DeliveryState.SENDING) for item in claimed])
+    return _give_back(conn, [(*states, item.id, item.fence, DeliveryState.SENDING, instance) for item in claimed])
 
 
 # In these words, or SQLite does not see that its partial index fits.

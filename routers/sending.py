@@ -86,7 +86,7 @@ class Sending:
         self._waiting: deque[_Ready] = deque()
         self._taken_back: list[Delivery] = []
         self._is_halted = False
-        self._written: dict[int, _Ready] = {}
+        self._written: dict[str, _Ready] = {}
         self._results: deque[Result] = deque()
         self._unrecorded: list[Result] = []
         self._gathering: asyncio.TimerHandle | None = None
@@ -103,15 +103,15 @@ class Sending:
     def write(self, claimed: Sequence[Delivery]) -> None:
         """Write the messages of *claimed* while the COMMIT that lets them be sent is still awaited.
 
-        Should it not come, they are thrown away by the next.
+        A turn that is tried again writes its own again. Where nobody is told of the COMMIT, they are taken back.
         """
-        self._written = {id(delivery): self._ready(delivery) for delivery in claimed}
+        self._written |= {delivery.id: self._ready(delivery) for delivery in claimed}
 
     def send(self, claimed: Sequence[Delivery]) -> None:
         """Send *claimed*; what finds no free slot waits for one."""
-        written, self._written = self._written, {}
+        self.write([delivery for delivery in claimed if delivery.id not in self._written])
         # All of them are written before one is sent: see `Prepares`.
-        for ready in [written.get(id(delivery)) or self._ready(delivery) for delivery in claimed]:
+        for ready in [self._written.pop(delivery.id) for delivery in claimed]:
             if len(self._on_the_way) < self._slots:
                 task = asyncio.create_task(self._send_on(ready))
                 self._on_the_way.add(task)  # asyncio itself keeps only weak references to tasks
@@ -139,8 +139,10 @@ class Sending:
         return results
 
     def take_back(self) -> list[Delivery]:
-        """What waits for a slot and is not to leave any more, to be given back."""
-        taken_back, self._taken_back = self._taken_back, []
+        """What is not to leave any more, to be given back: what waits for a slot, and what was written for a turn of
+        which nobody knows whether it was committed."""
+        taken_back = [*self._taken_back, *(ready.delivery for ready in self._written.values())]
+        self._taken_back, self._written = [], {}
         if self._is_halted:
             self._is_halted = False
             taken_back += [self._waiting.popleft().delivery for _ in range(len(self._waiting))]

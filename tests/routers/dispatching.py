@@ -72,10 +72,15 @@ class World:
 
     @asynccontextmanager
     async def dispatching(
-        self, sinks: Mapping[str, tuple[Sink, Limits]], *, clock: Clock | None = None, instance: str = "in_test"
+        self,
+        sinks: Mapping[str, tuple[Sink, Limits]],
+        *,
+        clock: Clock | None = None,
+        instance: str = "in_test",
+        writer: Writer | None = None,
     ) -> AsyncIterator[Dispatcher]:
-        """A dispatcher over a writer of its own, stopped in order at the end."""
-        writer = Writer(self.database, insert_events)
+        """A dispatcher over *writer* or one of its own, stopped in order at the end."""
+        writer = writer or Writer(self.database, insert_events)
         writer.start()
         clock = clock or real_clock(self.database)
         dispatcher = Dispatcher(writer, clock, sinks, instance=instance, rng=random.Random(1))

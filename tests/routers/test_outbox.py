@@ -217,7 +217,7 @@ class TwoHolders(RuleBasedStateMachine):
         delivery = data.draw(st.sampled_from(self.on_the_way[who]))
         self.on_the_way[who].remove(delivery)
         with self.database.writing.begin() as conn:
-            leases.give_back(conn, [delivery])
+            leases.give_back(conn, [delivery], instance=f"in_{who}")
         row = self.expected[delivery.id]
         if (row.fence, row.state) == (delivery.fence, DeliveryState.SENDING):
             row.state, row.holder = DeliveryState.PENDING, None
@@ -495,6 +495,22 @@ def test_of_a_returned_lease_only_the_end_is_heard(
             leases.record(conn, [tried(held[0], late)], now=NOW)
 
         assert [row.state for row in rows_of(database, deliveries)] == [state, DeliveryState.PENDING]
+
+
+def test_of_a_claim_that_was_undone_nothing_is_given_back(database_url: str) -> None:
+    """Another's next claim has the same fence, and what it claimed is on the way by then."""
+    with opened(database_url) as database:
+        with database.writing.begin() as conn:
+            put_deliveries(conn)
+        with database.writing.connect() as conn:
+            undone = claim(conn, NOW)
+            conn.rollback()
+        with database.writing.begin() as conn:
+            claimed = claim(conn, NOW, instance="in_2")
+            assert claimed == undone
+            assert leases.give_back(conn, undone, instance="in_1") == 0
+            assert leases.give_back(conn, claimed, instance="in_2") == 1
+            assert leases.give_back(conn, claimed, instance="in_2") == 0
 
 
 # --- returning -------------------------------------------------------------------------------------------------------

@@ -13,6 +13,9 @@ import pytest
 from sqlalchemy import Connection, event, exc, select
 from structlog.testing import capture_logs
 
+from receiver.events import insert_events
+from receiver.exceptions import DatabaseUnavailable
+from receiver.writer import Writer
 from routers.dispatcher import Limits
 from routers.leases import Delivery
 from routers.messages import Message
@@ -28,6 +31,8 @@ from tests.routers.store import a_delivery, opened
 from tests.routers.waiting import LONGEST, until
 
 pytestmark = pytest.mark.anyio
+
+MOMENT = timedelta(milliseconds=200)
 
 
 @dataclass
@@ -176,6 +181,17 @@ async def test_all_are_written_before_the_first_is_sent() -> None:
     assert outcomes == {"dl_1": "Delivered", "dl_2": "Rejected", "dl_3": "Delivered"}
 
 
+async def test_what_a_turn_claimed_that_was_tried_again_is_not_given_back() -> None:
+    """The second time it claims the same, under the same fences; of what it left out then, nothing is sent."""
+    sink = Gated(free=9)
+    sending = sending_to(sink)
+    sending.write(some(3))
+    sending.write(some(2))
+    sending.send(some(2))
+    await sending.wake.wait()
+    assert (sink.keys, ids(sending.take_back()), sending.take_back()) == (["dl_1", "dl_2"], ["dl_3"], [])
+
+
 # --- claimed ahead ---------------------------------------------------------------------------------------------------
 
 
@@ -297,3 +313,49 @@ async def test_a_claim_whose_commit_does_not_come_sends_nothing(world: World) ->
     assert len(sink.keys) == len(set(sink.keys)) == 12
     assert len(sink.written) == 12 + 2
     assert {row.fence for row in world.deliveries()} == {1}
+
+
+@pytest.mark.parametrize("on_uncertain", OnUncertain)
+async def test_a_claim_whose_commit_came_though_nobody_was_told_is_given_back(
+    world: World, on_uncertain: OnUncertain
+) -> None:
+    """They were `sending` until their lease ended, an hour here, and then came as repeats or were kept as uncertain."""
+    sink = Written(free=12)
+    failures = 1
+
+    def before_the_commit(conn: Connection) -> None:
+        nonlocal failures
+        if failures and has_claimed(conn):
+            failures -= 1
+            conn.connection.commit()
+            raise exc.OperationalError("COMMIT", None, Exception("the answer is lost"))
+
+    event.listen(world.database.writing, "commit", before_the_commit)
+    async with world.dispatching(lane(sink, on_uncertain)):
+        await world.all_are(DeliveryState.DELIVERED)
+    assert len(sink.keys) == len(set(sink.keys)) == 12
+    assert sorted(row.fence for row in world.deliveries()) == [1] * 10 + [2] * 2
+    assert not any(row.may_repeat for row in world.deliveries())
+
+
+async def test_a_claim_that_is_committed_after_it_was_given_up_is_given_back(world: World) -> None:
+    """Nobody waits for that turn any more, and so nobody sends what it has claimed."""
+    sink = Written(free=12)
+    writer = Writer(world.database, insert_events, stalled_after=MOMENT, functions_stalled_after=MOMENT)
+    stalls, is_given_up = 1, threading.Event()
+
+    def before_the_commit(conn: Connection) -> None:
+        nonlocal stalls
+        if stalls and has_claimed(conn):
+            stalls -= 1
+            is_given_up.wait(LONGEST)
+
+    event.listen(world.database.writing, "commit", before_the_commit)
+    async with world.dispatching(lane(sink), writer=writer):
+        await until(lambda: not stalls)
+        with pytest.raises(DatabaseUnavailable):  # given up together with the turn
+            await writer.run(lambda _: None)
+        is_given_up.set()
+        await world.all_are(DeliveryState.DELIVERED)
+    assert len(sink.keys) == len(set(sink.keys)) == 12
+    assert not any(row.may_repeat for row in world.deliveries())
