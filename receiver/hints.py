@@ -6,13 +6,16 @@ On PostgreSQL alone, by NOTIFY. Polling is the truth: a hint that gets lost cost
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
+from typing import Any, TypeAlias
 
 from receiver.database import Database, PostgresqlConnection, connect_postgresql
 from receiver.loggers import get_logger
 
 _log = get_logger(__name__)
+
+_Work: TypeAlias = Callable[[PostgresqlConnection], Coroutine[Any, Any, None]]
 
 _CHANNEL = "callrail_router_stored"
 _APART = timedelta(milliseconds=20)  # a flood is not told webhook by webhook: who routes is busy then
@@ -44,17 +47,28 @@ async def listen(database: Database, hint: Callable[[], None]) -> None:
     await _keep_connected(database, hear)
 
 
-async def _keep_connected(database: Database, work: Callable[[PostgresqlConnection], Awaitable[None]]) -> None:
+async def _keep_connected(database: Database, work: _Work) -> None:
     if database.is_sqlite:
         return
     from psycopg import Error  # not above: SQLite starts without PostgreSQL's driver
 
     while True:
         try:
-            async with await connect_postgresql(database) as conn:
-                await work(conn)
+            await _while_connected(await connect_postgresql(database), work)
         except Error:  # of a database that is away the writer has said so
             pass
         except Exception:  # it must not end what it is only a hint for
             _log.exception("hints.failed")
         await asyncio.sleep(_CONNECT_AGAIN.total_seconds())
+
+
+async def _while_connected(conn: PostgresqlConnection, work: _Work) -> None:
+    """Do *work*, and close *conn* before it is cancelled: psycopg would ask the server to cancel the statement, and for
+    one that is frozen wait ten seconds."""
+    doing = asyncio.create_task(work(conn))
+    try:
+        await asyncio.shield(doing)
+    finally:
+        await conn.close()
+        doing.cancel()
+        await asyncio.wait([doing])

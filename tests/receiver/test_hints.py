@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from receiver.database import Database
 from receiver.hints import announce, listen
+from tests.postgresql import RunServer
 from tests.routers.store import opened
 from tests.routers.waiting import LONGEST, until
 
@@ -91,13 +92,31 @@ async def test_a_connection_that_is_cut_is_made_anew(
             stored.set()
             await ear.times(2)
             assert await asyncio.to_thread(cut, database, statement)
-            heard = ear.heard
+            heard, loop = ear.heard, asyncio.get_running_loop()
 
             def is_heard_again() -> bool:
-                stored.set()  # the first may be lost with the connection: what it told of is found by polling
+                # The first may be lost with the connection: what it told of is found by polling.
+                loop.call_soon_threadsafe(stored.set)
                 return ear.heard > heard + 1
 
             await until(is_heard_again)
+
+
+async def test_a_frozen_server_keeps_nobody_from_ending(own_server: RunServer, own_url: str) -> None:
+    """Cancelled amid a NOTIFY, psycopg asked the server to cancel it for five seconds, and waited five more."""
+    ear, stored = Ear(), asyncio.Event()
+    stored.set()
+    with opened(own_url) as database:
+        async with running(listen(database, ear.hint)):
+            await ear.times(1)
+            task = asyncio.create_task(announce(database, stored))
+            await ear.times(2)
+            with own_server.frozen():
+                stored.set()
+                await until(lambda: not stored.is_set())
+                task.cancel()
+                done, _ = await asyncio.wait([task], timeout=4)
+    assert done
 
 
 async def test_on_sqlite_nobody_can_be_told(sqlite_url: str) -> None:
