@@ -52,11 +52,14 @@ async def _keep_connected(database: Database, work: _Work) -> None:
         return
     from psycopg import Error  # not above: SQLite starts without PostgreSQL's driver
 
+    said = ""
     while True:
         try:
             await _while_connected(await connect_postgresql(database), work)
-        except Error:  # of a database that is away the writer has said so
-            pass
+        except Error as error:  # the writer may be well, where only this connection was one too many
+            if (trouble := str(error).partition("\n")[0]) != said:
+                said = trouble
+                _log.warning("hints.interrupted", reason=trouble)
         except Exception:  # it must not end what it is only a hint for
             _log.exception("hints.failed")
         await asyncio.sleep(_CONNECT_AGAIN.total_seconds())

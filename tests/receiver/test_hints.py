@@ -8,10 +8,12 @@ from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
+import structlog
 from sqlalchemy import text
 
-from receiver.database import Database
+from receiver.database import Database, PostgresqlConnection
 from receiver.hints import announce, listen
 from tests.postgresql import RunServer
 from tests.routers.store import opened
@@ -100,6 +102,23 @@ async def test_a_connection_that_is_cut_is_made_anew(
                 return ear.heard > heard + 1
 
             await until(is_heard_again)
+
+
+async def test_a_connection_too_many_is_said_once(postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer has its own and says nothing; without a word nobody would learn why what comes is routed late."""
+    monkeypatch.setattr("receiver.hints._CONNECT_AGAIN", timedelta(milliseconds=10))
+    refusals = 0
+
+    async def refused(_: Database) -> PostgresqlConnection:
+        nonlocal refusals
+        refusals += 1
+        raise psycopg.OperationalError("FATAL: too many connections\nfor role")
+
+    monkeypatch.setattr("receiver.hints.connect_postgresql", refused)
+    with opened(postgresql_url) as database, structlog.testing.capture_logs() as lines:
+        async with running(listen(database, Ear().hint)):
+            await until(lambda: refusals > 2)
+    assert [(line["event"], line["reason"]) for line in lines] == [("hints.interrupted", "FATAL: too many connections")]
 
 
 async def test_a_frozen_server_keeps_nobody_from_ending(own_server: RunServer, own_url: str) -> None:
