@@ -32,9 +32,15 @@ _SQLITE_PRAGMAS = (
     "PRAGMA secure_delete = ON",
 )
 _SYNCHRONOUS_FULL = 2
-# Every COMMIT must be durable, whatever the role's or the server's default; and a dead peer is noticed in seconds.
+# Every COMMIT must be durable, whatever the role's or the server's default; and a dead peer is noticed in
+# seconds, by a connection on which nothing is asked within a minute.
 _POSTGRESQL_OPTIONS = "-c synchronous_commit=on -c timezone=UTC -c application_name=callrail-router"
-_POSTGRESQL_CONNECT = {"connect_timeout": 5, "tcp_user_timeout": 10_000, "keepalives_idle": 30}
+_POSTGRESQL_CONNECT = {
+    "connect_timeout": 5,
+    "tcp_user_timeout": 10_000,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+}
 # Bitmaps are left out since only a plain scan notes in the index which rows are gone: a table that serves as a queue
 # has many of those. Without the JIT compiler, for to it what is off here looks worth compiling. And one plan for all
 # values, of which there is only one to choose: planned anew each time, a claim took 1.8 ms instead of 1.2 (measured).
