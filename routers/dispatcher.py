@@ -337,7 +337,7 @@ class Lane:
         now = self.clock.now(conn)
         stored = lanes.lock_lane(conn, self.name)
         condition = self._record(conn, stored, results, now)
-        leases.give_back(conn, taken_back, instance=self.instance)
+        condition = condition.refunded(leases.give_back(conn, taken_back, instance=self.instance))
         filled = condition.filled(self.limits.rate, now)
         if condition.is_paused(now):
             turn = self._paused(condition, now)
@@ -359,7 +359,7 @@ class Lane:
         now = self.clock.now(conn)
         stored = lanes.lock_lane(conn, self.name)
         condition = self._record(conn, stored, results, now)
-        leases.give_back(conn, taken_back, instance=self.instance)
+        condition = condition.refunded(leases.give_back(conn, taken_back, instance=self.instance))
         if condition != stored:
             lanes.save_lane(conn, condition)
 

@@ -95,6 +95,10 @@ class Condition:
         """With *count* tokens less."""
         return self if self.tokens is None else replace(self, tokens=self.tokens - count)
 
+    def refunded(self, count: int) -> Condition:
+        """With the tokens of *count* that were claimed and never left; `filled` keeps them to what there can be."""
+        return self.taken(-count)
+
     def next_token(self, rate: Rate | None) -> timedelta:
         """How long until there is a token."""
         if rate is None or self.tokens is None or self.tokens >= 1:

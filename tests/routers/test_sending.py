@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
@@ -20,6 +21,7 @@ from routers.dispatcher import Limits
 from routers.leases import Delivery
 from routers.messages import Message
 from routers.outcomes import Delivered, Outcome, Retry
+from routers.rates import Rate
 from routers.retries import Policy
 from routers.schema import DeliveryState, deliveries
 from routers.sending import Result, Sending
@@ -27,7 +29,7 @@ from routers.sinks.sink import Check, Prepared
 from routers.templates import built_in_templates
 from routers.uncertain import OnUncertain
 from tests.routers.dispatching import HOUR, World
-from tests.routers.store import a_delivery, opened
+from tests.routers.store import FixedClock, a_delivery, opened
 from tests.routers.waiting import LONGEST, until
 
 pytestmark = pytest.mark.anyio
@@ -195,8 +197,10 @@ async def test_what_a_turn_claimed_that_was_tried_again_is_not_given_back() -> N
 # --- claimed ahead ---------------------------------------------------------------------------------------------------
 
 
-def lane(sink: Gated, on_uncertain: OnUncertain = OnUncertain.RETRY) -> dict[str, tuple[Gated, Limits]]:
-    return {"crm": (sink, Limits(2, HOUR, Policy((timedelta(0),), on_uncertain)))}
+def lane(
+    sink: Gated, on_uncertain: OnUncertain = OnUncertain.RETRY, *, slots: int = 2, rate: Rate | None = None
+) -> dict[str, tuple[Gated, Limits]]:
+    return {"crm": (sink, Limits(slots, HOUR, Policy((timedelta(0),), on_uncertain), rate))}
 
 
 @pytest.fixture
@@ -259,6 +263,33 @@ async def test_what_was_claimed_ahead_is_not_sent_to_a_sink_in_trouble(world: Wo
     assert len(world.outcomes()) == 4
 
 
+@pytest.mark.usefixtures("nothing_is_slow")
+async def test_of_many_slots_no_more_than_thirty_two_are_claimed_ahead(world: World) -> None:
+    """A turn of a hundred and more would hold the writer, and writing its messages the event loop."""
+    sink = Gated(free=16)
+    await world.put(count=60)
+    async with world.dispatching(lane(sink, slots=16)):
+        await sink.came(32)
+        await until(lambda: Counter(world.states()) == {"delivered": 16, "sending": 16 + 32, "pending": 8})
+        sink.free = 72
+        for _ in range(16):
+            sink.open()
+        await world.all_are(DeliveryState.DELIVERED)
+
+
+@pytest.mark.usefixtures("nothing_is_slow")
+async def test_what_was_claimed_ahead_and_never_left_costs_no_token(world: World) -> None:
+    """Each try costs one: of twelve an hour four are used up, and not the ten that were claimed."""
+    sink = Gated(free=2)
+    async with world.dispatching(lane(sink, rate=Rate(12, HOUR)), clock=FixedClock(datetime.now(UTC))):
+        await sink.came(4)
+        await until(lambda: (world.states().count("sending"), world.lane().tokens) == (8, 2))
+        sink.open(Retry("HTTP 429", after=HOUR, whole_lane=True))
+        sink.open()
+        await until(lambda: sorted(world.states()) == ["delivered"] * 3 + ["pending"] * 9)
+        assert world.lane().tokens == 8
+
+
 # --- written while the COMMIT is awaited -----------------------------------------------------------------------------
 
 
@@ -275,44 +306,46 @@ class Written(Gated):
         return partial(self.deliver, message)
 
 
-def has_claimed(conn: Connection) -> bool:
-    """Whether the transaction that is about to end, or one before it, claims something."""
-    claimed = select(deliveries.c.id).where(deliveries.c.state == DeliveryState.SENDING.value)
-    return conn.execute(claimed.limit(1)).first() is not None
+def at_the_first_claim(world: World, act: Callable[[Connection], None]) -> None:
+    """Let *act* come between the first transaction that claims something and its COMMIT."""
+    claimed = select(deliveries.c.id).where(deliveries.c.state == DeliveryState.SENDING.value).limit(1)
+    waits = [act]
+
+    def before_the_commit(conn: Connection) -> None:
+        if waits and conn.execute(claimed).first() is not None:
+            waits.pop()(conn)
+
+    event.listen(world.database.writing, "commit", before_the_commit)
 
 
 async def test_messages_are_written_while_their_claim_waits_for_its_commit(world: World) -> None:
     """And leave only after it: what is sent under a claim that is not durable may be sent again, and not say so."""
     sink = Written(free=12)
     seen: list[tuple[bool, int]] = []
-
-    def before_the_commit(conn: Connection) -> None:
-        if not seen and has_claimed(conn):
-            seen.append((sink.has_written.wait(LONGEST), len(sink.keys)))
-
-    event.listen(world.database.writing, "commit", before_the_commit)
+    at_the_first_claim(world, lambda _: seen.append((sink.has_written.wait(LONGEST), len(sink.keys))))
     async with world.dispatching(lane(sink)):
         await world.all_are(DeliveryState.DELIVERED)
     assert seen == [(True, 0)]
 
 
+def refuse(_conn: Connection) -> None:
+    raise exc.OperationalError("COMMIT", None, Exception("the connection is gone"))
+
+
 async def test_a_claim_whose_commit_does_not_come_sends_nothing(world: World) -> None:
     """Its messages were written for nothing: they are claimed, and written, once more."""
     sink = Written(free=12)
-    failures = 1
-
-    def before_the_commit(conn: Connection) -> None:
-        nonlocal failures
-        if failures and has_claimed(conn):
-            failures -= 1
-            raise exc.OperationalError("COMMIT", None, Exception("the connection is gone"))
-
-    event.listen(world.database.writing, "commit", before_the_commit)
+    at_the_first_claim(world, refuse)
     async with world.dispatching(lane(sink)):
         await world.all_are(DeliveryState.DELIVERED)
     assert len(sink.keys) == len(set(sink.keys)) == 12
     assert len(sink.written) == 12 + 2
     assert {row.fence for row in world.deliveries()} == {1}
+
+
+def commit_and_lose_the_answer(conn: Connection) -> None:
+    conn.connection.commit()
+    refuse(conn)
 
 
 @pytest.mark.parametrize("on_uncertain", OnUncertain)
@@ -321,16 +354,7 @@ async def test_a_claim_whose_commit_came_though_nobody_was_told_is_given_back(
 ) -> None:
     """They were `sending` until their lease ended, an hour here, and then came as repeats or were kept as uncertain."""
     sink = Written(free=12)
-    failures = 1
-
-    def before_the_commit(conn: Connection) -> None:
-        nonlocal failures
-        if failures and has_claimed(conn):
-            failures -= 1
-            conn.connection.commit()
-            raise exc.OperationalError("COMMIT", None, Exception("the answer is lost"))
-
-    event.listen(world.database.writing, "commit", before_the_commit)
+    at_the_first_claim(world, commit_and_lose_the_answer)
     async with world.dispatching(lane(sink, on_uncertain)):
         await world.all_are(DeliveryState.DELIVERED)
     assert len(sink.keys) == len(set(sink.keys)) == 12
@@ -342,17 +366,15 @@ async def test_a_claim_that_is_committed_after_it_was_given_up_is_given_back(wor
     """Nobody waits for that turn any more, and so nobody sends what it has claimed."""
     sink = Written(free=12)
     writer = Writer(world.database, insert_events, stalled_after=MOMENT, functions_stalled_after=MOMENT)
-    stalls, is_given_up = 1, threading.Event()
+    stalls, is_given_up = threading.Event(), threading.Event()
 
-    def before_the_commit(conn: Connection) -> None:
-        nonlocal stalls
-        if stalls and has_claimed(conn):
-            stalls -= 1
-            is_given_up.wait(LONGEST)
+    def stall(_conn: Connection) -> None:
+        stalls.set()
+        is_given_up.wait(LONGEST)
 
-    event.listen(world.database.writing, "commit", before_the_commit)
+    at_the_first_claim(world, stall)
     async with world.dispatching(lane(sink), writer=writer):
-        await until(lambda: not stalls)
+        await until(stalls.is_set)
         with pytest.raises(DatabaseUnavailable):  # given up together with the turn
             await writer.run(lambda _: None)
         is_given_up.set()
