@@ -16,8 +16,8 @@ from bench.backlog import fill_held, let_go, make_due
 from bench.checks import check_arrived, check_delivered, check_stored
 from bench.client import client_alone
 from bench.config import SINK_SECRET, router_yaml, text_sink
-from bench.e2e import post_and_deliver, until_arrival
-from bench.load import Answered, open_loop, percentile
+from bench.e2e import latencies, post_and_deliver
+from bench.load import Answered, open_loop
 from bench.report import Figure, Target, both
 from bench.servers import Kind, Server, Workspace
 from bench.sink import Sink, running_sink
@@ -84,11 +84,8 @@ def _told_apart(workspace: Workspace, sink: Sink, kind: Kind) -> Iterator[Figure
             sink.wait_for(len(load.everything) - load.refused)
         check_stored(url, load.everything)
         check_delivered(url, load.everything, sink.arrivals())
-    took = until_arrival(load, sink.arrivals())
-    for percent in (50, 95, 99):
-        what = f"sent to sink's first byte at {_IDLE_RATE}/s, {' and '.join(roles)} apart: p{percent}"
-        target = Target("<", 60) if percent == 95 else None
-        yield Figure("delivery", kind, what, percentile(took, percent) * 1000, "ms", target)
+    what = f"sent to sink's first byte at {_IDLE_RATE}/s, {' and '.join(roles)} apart"
+    yield from latencies("delivery", kind, what, load, sink.arrivals(), Target("<", 60))
 
 
 def _drained(workspace: Workspace, sink: Sink, kind: Kind, rounds: int) -> Iterator[Figure]:

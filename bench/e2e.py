@@ -70,16 +70,18 @@ def _latency(
 ) -> Iterator[Figure]:
     with workspace.database(kind) as url:
         load, _ = _post_and_wait(workspace, sink, url, rate, seconds)
-    took = until_arrival(load, sink.arrivals())
-    for percent in (50, 95, 99):
-        what = f"sent to sink's first byte at {rate}/s: p{percent}"
-        yield Figure("e2e", kind, what, percentile(took, percent) * 1000, "ms", target if percent == 95 else None)
+    yield from latencies("e2e", kind, f"sent to sink's first byte at {rate}/s", load, sink.arrivals(), target)
 
 
-def until_arrival(load: Load, arrivals: list[Arrival]) -> list[float]:
-    """Seconds from the sending of each measured webhook to the first byte at the sink."""
+def latencies(
+    part: str, kind: Kind, what: str, load: Load, arrivals: list[Arrival], target: Target | None
+) -> Iterator[Figure]:
+    """From the sending of each measured webhook to the first byte at the sink. *target* is of the p95."""
     arrived = {arrival.call_id: arrival.at for arrival in arrivals}
-    return [arrived[item.call_id] - item.sent for item in load.measured]
+    took = [arrived[item.call_id] - item.sent for item in load.measured]
+    for percent in (50, 95, 99):
+        milliseconds = percentile(took, percent) * 1000
+        yield Figure(part, kind, f"{what}: p{percent}", milliseconds, "ms", target if percent == 95 else None)
 
 
 def _overload(workspace: Workspace, sink: Sink, kind: Kind) -> Iterator[Figure]:

@@ -32,8 +32,8 @@ _SQLITE_PRAGMAS = (
     "PRAGMA secure_delete = ON",
 )
 _SYNCHRONOUS_FULL = 2
-# Every COMMIT must be durable, whatever the role's or the server's default; and a dead peer is noticed in
-# seconds, by a connection on which nothing is asked within a minute.
+# Every COMMIT must be durable, whatever the role's or the server's default. A dead peer is noticed in seconds, where
+# nothing is asked within a minute.
 _POSTGRESQL_OPTIONS = "-c synchronous_commit=on -c timezone=UTC -c application_name=callrail-router"
 _POSTGRESQL_CONNECT = {
     "connect_timeout": 5,

@@ -56,12 +56,13 @@ async def _keep_connected(database: Database, work: _Work) -> None:
     while True:
         try:
             await _while_connected(await connect_postgresql(database), work)
-        except Error as error:  # the writer may be well, where only this connection was one too many
-            if (trouble := str(error).partition("\n")[0]) != said:
+        except (
+            Exception
+        ) as error:  # the writer may be well: this may be one connection too many
+            trouble = str(error).partition("\n")[0] if isinstance(error, Error) else type(error).__name__
+            if trouble != said:
                 said = trouble
-                _log.warning("hints.interrupted", reason=trouble)
-        except Exception:  # it must not end what it is only a hint for
-            _log.exception("hints.failed")
+                _log.warning("hints.interrupted", reason=trouble, exc_info=not isinstance(error, Error))
         await asyncio.sleep(_CONNECT_AGAIN.total_seconds())
 
 

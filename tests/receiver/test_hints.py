@@ -8,12 +8,11 @@ from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
-import psycopg
 import pytest
 import structlog
 from sqlalchemy import text
 
-from receiver.database import Database, PostgresqlConnection
+from receiver.database import Database
 from receiver.hints import announce, listen
 from tests.postgresql import RunServer
 from tests.routers.store import opened
@@ -104,21 +103,23 @@ async def test_a_connection_that_is_cut_is_made_anew(
             await until(is_heard_again)
 
 
-async def test_a_connection_too_many_is_said_once(postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_that_it_is_refused_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The writer has its own and says nothing; without a word nobody would learn why what comes is routed late."""
     monkeypatch.setattr("receiver.hints._CONNECT_AGAIN", timedelta(milliseconds=10))
     refusals = 0
 
-    async def refused(_: Database) -> PostgresqlConnection:
+    async def refuse(_: asyncio.StreamReader, connection: asyncio.StreamWriter) -> None:
         nonlocal refusals
         refusals += 1
-        raise psycopg.OperationalError("FATAL: too many connections\nfor role")
+        connection.close()
 
-    monkeypatch.setattr("receiver.hints.connect_postgresql", refused)
-    with opened(postgresql_url) as database, structlog.testing.capture_logs() as lines:
-        async with running(listen(database, Ear().hint)):
-            await until(lambda: refusals > 2)
-    assert [(line["event"], line["reason"]) for line in lines] == [("hints.interrupted", "FATAL: too many connections")]
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        url = f"postgresql://nobody@127.0.0.1:{server.sockets[0].getsockname()[1]}/none"
+        with opened(url) as database, structlog.testing.capture_logs() as lines:
+            async with running(listen(database, Ear().hint)):
+                await until(lambda: refusals > 5)
+    (line,) = [line for line in lines if line["event"] == "hints.interrupted"]
+    assert "server closed the connection unexpectedly" in line["reason"]
 
 
 async def test_a_frozen_server_keeps_nobody_from_ending(own_server: RunServer, own_url: str) -> None:

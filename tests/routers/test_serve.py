@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,10 @@ def states(url: str) -> tuple[list[str], list[str]]:
     """The states of all events, and of all deliveries."""
     with opened(url) as database:
         return [row.state for row in rows_of(database, events)], [row.state for row in rows_of(database, deliveries)]
+
+
+def are_delivered(url: str, count: int) -> bool:
+    return states(url)[1] == ["delivered"] * count
 
 
 async def test_a_webhook_is_answered_routed_and_delivered(
@@ -120,7 +125,7 @@ async def test_a_dispatcher_on_postgresql_is_told_and_need_not_look(
     ):
         for number in range(1, 4):
             assert await post(port, number) == 204
-            await until(lambda number=number: states(postgresql_url)[1] == ["delivered"] * number)  # type: ignore[misc]
+            await until(partial(are_delivered, postgresql_url, number))
 
 
 async def test_a_second_dispatcher_of_a_sqlite_file_is_refused(sqlite_url: str, config: Path) -> None:
