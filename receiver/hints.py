@@ -56,9 +56,7 @@ async def _keep_connected(database: Database, work: _Work) -> None:
     while True:
         try:
             await _while_connected(await connect_postgresql(database), work)
-        except (
-            Exception
-        ) as error:  # the writer may be well: this may be one connection too many
+        except Exception as error:  # the writer may be well: this may be one connection too many
             trouble = str(error).partition("\n")[0] if isinstance(error, Error) else type(error).__name__
             if trouble != said:
                 said = trouble
