@@ -46,8 +46,6 @@ RETURN_EVERY = timedelta(seconds=5)
 LOOK_FOR_FORGOTTEN_EVERY = timedelta(minutes=1)
 DRAIN_WITHIN = timedelta(seconds=5)
 _LEASE_MARGIN = timedelta(seconds=30)
-_AHEAD = 3  # times its slots is what a lane may claim on top of them,
-_MOST_AHEAD = 32  # up to so many: a turn of a hundred would hold the writer, and writing its messages the loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,7 +368,7 @@ class Lane:
         """
         is_safe = self.limits.policy.on_uncertain is OnUncertain.RETRY and not condition.is_shut
         is_quick = bool(results) and all(result.was_taken_at_once for result in results)
-        return min(_AHEAD * self.limits.concurrency, _MOST_AHEAD) if is_safe and is_quick else 0
+        return self.limits.concurrency if is_safe and is_quick else 0
 
     def _paused(self, condition: Condition, now: datetime) -> _Turn:
         until = POLL if condition.is_held or condition.paused_until is None else condition.paused_until - now

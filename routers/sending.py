@@ -1,8 +1,8 @@
 """Sending: what a lane has claimed leaves, as many at once as its sink allows, and what came of it gathers.
 
-A lane may claim ahead, more than there are slots: where the sink takes messages faster than a turn records them, fewer
-and larger turns cost less. What was claimed ahead leaves only behind what the sink took in at once. After anything else
-it is taken back, so that it is never sent late, nor to a sink in trouble.
+A lane may claim ahead, more than there are slots: where the sink takes messages faster than a turn records them, a turn
+of twice as many costs little more. What was claimed ahead leaves only behind what the sink took in at once. After
+anything else it is taken back, so that it is never sent late, nor to a sink in trouble.
 """
 
 from __future__ import annotations
