@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import structlog
@@ -122,20 +122,30 @@ async def test_that_it_is_refused_is_said_once(monkeypatch: pytest.MonkeyPatch) 
     assert "server closed the connection unexpectedly" in line["reason"]
 
 
+class Awaited(asyncio.Event):
+    """Tells that somebody waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_awaited = asyncio.Event()
+
+    async def wait(self) -> Literal[True]:
+        self.is_awaited.set()
+        return await super().wait()
+
+
 async def test_a_frozen_server_keeps_nobody_from_ending(own_server: RunServer, own_url: str) -> None:
     """Cancelled amid a NOTIFY, psycopg asked the server to cancel it for five seconds, and waited five more."""
-    ear, stored = Ear(), asyncio.Event()
-    stored.set()
+    stored = Awaited()
     with opened(own_url) as database:
-        async with running(listen(database, ear.hint)):
-            await ear.times(1)
-            task = asyncio.create_task(announce(database, stored))
-            await ear.times(2)
-            with own_server.frozen():
-                stored.set()
-                await until(lambda: not stored.is_set())
-                task.cancel()
-                done, _ = await asyncio.wait([task], timeout=4)
+        task = asyncio.create_task(announce(database, stored))
+        async with asyncio.timeout(LONGEST):
+            await stored.is_awaited.wait()  # connected, with no answer outstanding
+        with own_server.frozen():
+            stored.set()
+            await until(lambda: not stored.is_set())
+            task.cancel()
+            done, _ = await asyncio.wait([task], timeout=4)
     assert done
 
 
