@@ -141,13 +141,19 @@ class CrmOffice:
 
 @asynccontextmanager
 async def a_crm_office(
-    database_url: str, folder: Path, sink: str, *, more: str = "", clock: FixedClock | None = None
+    database_url: str,
+    folder: Path,
+    sink: str,
+    *,
+    more: str = "",
+    patience: str = "10s",
+    clock: FixedClock | None = None,
 ) -> AsyncIterator[CrmOffice]:
-    """The office, whose sink `crm` has the settings *sink*; *more* are further blocks of its file."""
+    """The office. Its sink `crm` has the settings *sink* and waits for *patience*; *more* are blocks of its file."""
     config = folder / "router.yaml"
     config.write_text(
         "companies:\n  acme: {signing_keys: [env:ACME_KEY]}\n  globex: {signing_keys: [env:ACME_KEY]}\n"
-        f"sinks:\n  crm: {{{sink}, allow_hosts: [127.0.0.1], timeout: 3s}}\n"
+        f"sinks:\n  crm: {{{sink}, allow_hosts: [127.0.0.1], timeout: {patience}}}\n"
         f"rules:\n  - {{id: all, when: [{WHEN}], on_late: deliver, send: [{{to: crm}}]}}\n{more}\n"
     )
     configuration, clock = read_config(config), clock or FixedClock()

@@ -53,11 +53,12 @@ def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def an_office(
-    url: str, folder: Path, gohighlevel: FakeGoHighLevel, more: str = "", *, blocks: str = ""
+    url: str, folder: Path, gohighlevel: FakeGoHighLevel, more: str = "", *, blocks: str = "", patience: str = "10s"
 ) -> AbstractAsyncContextManager[CrmOffice]:
-    """The office; *more* are settings of its sink, *blocks* further blocks of its file."""
+    """The office; *more* are settings of its sink, which waits for *patience*, *blocks* further blocks of its file."""
     where = f"location: '{LOCATION}', base_url: '{gohighlevel.base_url}'"
-    return a_crm_office(url, folder, f"type: gohighlevel, token: env:GHL_TOKEN, {where}{more}", more=blocks)
+    settings = f"type: gohighlevel, token: env:GHL_TOKEN, {where}{more}"
+    return a_crm_office(url, folder, settings, more=blocks, patience=patience)
 
 
 @pytest.fixture
@@ -447,7 +448,7 @@ async def test_who_takes_too_long_is_tried_again_and_not_held(
 ) -> None:
     """Of all requests together the lane would not wait for the end, and say that it is uncertain."""
     gohighlevel.meets(faults.lost_by_silence)
-    async with an_office(database_url, tmp_path, gohighlevel, _FOLLOWS) as office:
+    async with an_office(database_url, tmp_path, gohighlevel, _FOLLOWS, patience="3s") as office:
         office.calls()
         assert await office.sends() == Retry("no answer in time")
         await office.sends_until_done()
@@ -460,7 +461,7 @@ async def test_a_workflow_whose_answer_does_not_come_in_time_is_held(
     gohighlevel: FakeGoHighLevel, database_url: str, tmp_path: Path
 ) -> None:
     gohighlevel.meets(faults.lost_by_silence, to="workflows.start")
-    async with an_office(database_url, tmp_path, gohighlevel, _FOLLOWS) as office:
+    async with an_office(database_url, tmp_path, gohighlevel, _FOLLOWS, patience="3s") as office:
         office.calls()
         while not isinstance(outcome := await office.sends(), Uncertain):  # a slow machine does not come so far at once
             office.clock.moment += LAG

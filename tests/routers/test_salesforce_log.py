@@ -112,7 +112,7 @@ class Org:
 @pytest.fixture
 async def org(sqlite_url: str) -> AsyncIterator[Org]:
     """On one database: test_crm_memory.py and test_salesforce_office.py show that the memory is the same on both."""
-    client = HttpClient(timeout=timedelta(seconds=1), allow_hosts=["127.0.0.1"], max_answer=2**22)
+    client = HttpClient(timeout=timedelta(seconds=5), allow_hosts=["127.0.0.1"], max_answer=2**22)
     async with running_salesforce() as salesforce, a_crm_store(sqlite_url) as store:
         salesforce.org.define_keys()
         yield Org(salesforce, client, store)
