@@ -1,8 +1,8 @@
 # One environment, .venv, for everything: `run` installs what the router needs, the other targets add the `dev` extra.
 # A stamp file per kind of install, older than pyproject.toml when it must be repeated.
 
-# Three test processes for two cores: a third of the time a test waits for something.
 PYTHON ?= python3
+# Three test processes for two cores: a third of the time a test waits for something.
 WORKERS ?= 3
 ARGS ?=
 
