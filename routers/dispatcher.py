@@ -333,9 +333,7 @@ class Lane:
             write: Told what is claimed, just before the COMMIT. It may be called again, where the turn is tried again.
         """
         now = self.clock.now(conn)
-        stored = lanes.lock_lane(conn, self.name)
-        condition = self._record(conn, stored, results, now)
-        condition = condition.refunded(leases.give_back(conn, taken_back, instance=self.instance))
+        stored, condition = self._settle(conn, results, taken_back, now)
         filled = condition.filled(self.limits.rate, now)
         if condition.is_paused(now):
             turn = self._paused(condition, now)
@@ -354,12 +352,18 @@ class Lane:
         return turn
 
     def _last_turn(self, conn: Connection, *, results: Sequence[Result], taken_back: Sequence[Delivery]) -> None:
-        now = self.clock.now(conn)
-        stored = lanes.lock_lane(conn, self.name)
-        condition = self._record(conn, stored, results, now)
-        condition = condition.refunded(leases.give_back(conn, taken_back, instance=self.instance))
+        stored, condition = self._settle(conn, results, taken_back, self.clock.now(conn))
         if condition != stored:
             lanes.save_lane(conn, condition)
+
+    def _settle(
+        self, conn: Connection, results: Sequence[Result], taken_back: Sequence[Delivery], now: datetime
+    ) -> tuple[Condition, Condition]:
+        """Store what came back, and put back what never left; the lane's condition before it and after it."""
+        stored = lanes.lock_lane(conn, self.name)
+        condition = self._record(conn, stored, results, now)
+        given_back = leases.give_back(conn, taken_back, instance=self.instance)
+        return stored, condition.refunded(given_back)
 
     def _ahead(self, condition: Condition, results: Sequence[Result]) -> int:
         """How many more than there are slots may be claimed: where the sink drops repeats, and took all in at once.
