@@ -53,8 +53,8 @@ def sinks() -> None:
 def list_sinks(config: Path, database_url: str, output: str) -> None:
     """Each sink of router.yaml, and each that it names no longer: its state, what waits for it, and what failed.
 
-    Pending are those that a dispatcher has claimed, too; sending are those on the wire. What was delivered last is
-    looked for among the newest 10,000 tries.
+    Sending are those that a dispatcher has claimed: on the wire, or about to be. What was delivered last is looked for
+    among the newest 10,000 tries.
     """
     from routers.config import read_config
 
@@ -275,7 +275,7 @@ def setup(name: str, is_plan: bool, config: Path) -> int:
 @click.option("--reason", default="paused by an operator", show_default=True, help="Shown to whoever looks.")
 @database_option
 def pause(name: str, reason: str, database_url: str) -> None:
-    """Send nothing to NAME until `sinks resume`. What is for it is kept and waits; what is on the way comes back."""
+    """Send nothing to NAME until `sinks resume`. What is for it waits; what was claimed already may still leave."""
     with opened(database_url) as database:
         with database.writing.begin() as conn:
             if is_there := lanes.hold(conn, name, reason):
