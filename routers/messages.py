@@ -11,6 +11,9 @@ from typing import Any
 from routers.escapes import Escape, plain
 from routers.transitions import Transition
 
+# A call, a text or a form: all of them are behind `call`.
+LINK_LABELS = {"call": "Open in CallRail", "recording": "Listen to the recording"}
+
 
 class Amend(StrEnum):
     """What later news of a thing does where a rule that speaks once of it has spoken."""

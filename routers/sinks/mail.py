@@ -13,12 +13,11 @@ from email.policy import SMTP, EmailPolicy, Policy
 from email.utils import format_datetime
 
 from routers.escapes import Escape, html, plain
-from routers.messages import Amend, Message, Text
+from routers.messages import LINK_LABELS, Amend, Message, Text
 
 # Mail readers show less; a line of a header may hold 998 characters (RFC 5322, 2.1.1).
 _MAX_SUBJECT = 150
 _MAX_EARLIER = 20
-_LINKS = {"call": "Open the call", "recording": "Listen to the recording"}
 _WEB = ("https://", "http://")
 _SPAM = "CallRail marks this as spam."
 _REPEATED = "This may be a repeat: it is not known whether an earlier mail of the same news arrived."
@@ -145,7 +144,8 @@ def _read(write: Callable[[Escape], Text], escape: Escape) -> Text:
 
 def _links(message: Message) -> list[tuple[str, str]]:
     """What to call each link, and where it leads."""
-    return [(_LINKS.get(name, plain(name)), plain(url)) for name, url in message.links.items() if url.startswith(_WEB)]
+    usable = {name: plain(url) for name, url in message.links.items() if url.startswith(_WEB)}
+    return [(LINK_LABELS.get(name, plain(name)), url) for name, url in usable.items()]
 
 
 def _without(links: Sequence[tuple[str, str]], lines: Sequence[str], escape: Escape) -> list[str]:

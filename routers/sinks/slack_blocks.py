@@ -16,7 +16,7 @@ from typing import Any
 
 from routers import escapes
 from routers.filters import link
-from routers.messages import Chapter, Message
+from routers.messages import LINK_LABELS, Chapter, Message
 from routers.sandbox import without_half_an_entity
 from routers.transitions import Transition
 
@@ -44,7 +44,6 @@ ADDITIONS = frozenset(
 _OUTCOMES = frozenset(
     {Transition.CALL_ANSWERED, Transition.CALL_MISSED, Transition.CALL_ABANDONED, Transition.CALL_VOICEMAIL}
 )
-_LINK_LABELS = {"call": "Open in CallRail", "recording": "Listen to the recording"}
 _ONLY_A_LINK = re.compile(r"https?://[^\s<>|]+")
 
 
@@ -121,7 +120,7 @@ def _additions(read: Sequence[tuple[str, list[str]]]) -> list[Block]:
 
 def _links(links: Mapping[str, str]) -> dict[str, str]:
     """The links that may be shown to all, escaped, by what they say."""
-    shown = {_LINK_LABELS.get(name, escapes.slack(name.replace("_", " "))): link(url) for name, url in links.items()}
+    shown = {LINK_LABELS.get(name, escapes.slack(name.replace("_", " "))): link(url) for name, url in links.items()}
     usable = {label: escapes.slack(url).replace("|", "%7C") for label, url in shown.items() if url}
     return dict(list(usable.items())[:_MAX_LINKS])
 

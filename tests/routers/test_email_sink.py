@@ -671,9 +671,9 @@ async def test_links_and_spam_are_shown(mailbox: Mailbox) -> None:
     assert mail.parsed["Subject"] == "[spam] Missed call"
     assert mail.body("plain") == (
         "Missed call\n\nCallRail marks this as spam.\n\n"
-        f"Open the call: {url}\nListen to the recording: https://app.callrail.com/r/1\n"
+        f"Open in CallRail: {url}\nListen to the recording: https://app.callrail.com/r/1\n"
     )
-    assert '<a href="https://app.callrail.com/calls/CAL1?a=1&amp;b=2">Open the call</a>' in mail.body("html")
+    assert '<a href="https://app.callrail.com/calls/CAL1?a=1&amp;b=2">Open in CallRail</a>' in mail.body("html")
     assert "javascript" not in mail.content.decode()
 
 

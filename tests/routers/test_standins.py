@@ -271,7 +271,7 @@ async def test_a_mail_is_seen_with_its_head_and_text() -> None:
     assert (mail.sender, mail.recipients) == ("calls@example.com", "a@example.com, b@example.com")
     assert (mail.subject, mail.thread) == ("Missed call · Acme Plumbing", None)
     assert mail.lines[0] == "Missed call · Acme Plumbing"
-    assert f"Open the call: {CALL_URL}" in mail.lines
+    assert f"Open in CallRail: {CALL_URL}" in mail.lines
 
 
 async def test_a_follow_up_names_the_mail_that_it_follows() -> None:
